@@ -10,3 +10,4 @@
 pub mod link;
 pub mod netlink;
 pub mod netns;
+pub mod nft;

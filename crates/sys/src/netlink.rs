@@ -105,6 +105,7 @@ pub struct Socket {
     fd: OwnedFd,
     seq: u32,
     send_queue: usize,
+    buffer: Vec<u8>,
 }
 
 impl Socket {
@@ -134,6 +135,7 @@ impl Socket {
             fd,
             seq: 0,
             send_queue: 0,
+            buffer: vec![0; RECEIVE_BYTES],
         })
     }
 
@@ -160,13 +162,9 @@ impl Socket {
 
     /// Receives one datagram and splits it; `None` when nothing waits and `flags` says not to wait.
     pub fn receive(&mut self, flags: MsgFlags) -> Result<Option<Vec<Message>>, Error> {
-        let mut buffer = vec![0; RECEIVE_BYTES];
+        let buffer = &mut self.buffer;
         loop {
-            match recv(
-                self.fd.as_raw_fd(),
-                &mut buffer,
-                flags | MsgFlags::MSG_TRUNC,
-            ) {
+            match recv(self.fd.as_raw_fd(), buffer, flags | MsgFlags::MSG_TRUNC) {
                 Ok(len) if len > buffer.len() => return Err(Error::Malformed),
                 Ok(len) => {
                     return wire::split(&buffer[..len])
