@@ -1,0 +1,545 @@
+//! `Status` answers, with upstream's texts, reasons, codes and details.
+//!
+//! One constructor per case of apimachinery's `errors` package. Serializing keeps upstream's order of members.
+//! Absent: which case applies; that is the server's business.
+
+use crate::field;
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// One cause in [`Details`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+pub struct Cause {
+    /// A machine-readable word; empty when there is none.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub reason: &'static str,
+    /// A text for people.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// The path of the field; empty when there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub field: String,
+}
+
+/// What a [`Status`] is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Details {
+    /// Name of the object.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Group of the resource or kind.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// Plural of the resource, or a kind, as the case has it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    /// UID of the object.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+    /// One for each thing that is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Cause>,
+    /// Also the `Retry-After` header.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub retry_after_seconds: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct ListMeta {
+    #[serde(rename = "continue", skip_serializing_if = "String::is_empty")]
+    continue_token: String,
+}
+
+/// An answer of kind `Status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    kind: &'static str,
+    #[serde(rename = "apiVersion")]
+    api_version: &'static str,
+    metadata: ListMeta,
+    /// `Success` or `Failure`.
+    pub status: &'static str,
+    /// A text for people.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// A machine-readable word; empty when there is none.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub reason: &'static str,
+    /// What it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Details>,
+    /// The HTTP code; left out of the body of a success.
+    #[serde(skip_serializing_if = "is_zero_code")]
+    pub code: u16,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+fn is_zero_code(n: &u16) -> bool {
+    *n == 0
+}
+
+/// `deployments.apps`, `pods`.
+fn qualified(group: &str, resource: &str) -> String {
+    match group.is_empty() {
+        true => resource.to_owned(),
+        false => format!("{resource}.{group}"),
+    }
+}
+
+fn details(group: &str, kind: &str, name: &str) -> Option<Details> {
+    Some(Details {
+        name: name.to_owned(),
+        group: group.to_owned(),
+        kind: kind.to_owned(),
+        ..Details::default()
+    })
+}
+
+/// What [`Status::forbidden_resource`] says about a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Denied<'a> {
+    /// Name of the user.
+    pub user: &'a str,
+    /// The verb of the request.
+    pub verb: &'a str,
+    /// Group of the resource.
+    pub group: &'a str,
+    /// Plural of the resource.
+    pub resource: &'a str,
+    /// Empty when the request is for the object itself.
+    pub subresource: &'a str,
+    /// Empty at the cluster scope.
+    pub namespace: &'a str,
+    /// Empty for collections.
+    pub name: &'a str,
+    /// What the authorizer adds; mostly empty.
+    pub reason: &'a str,
+}
+
+impl Status {
+    /// A failure with nothing but code, reason and message.
+    pub fn failure(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
+        Status {
+            kind: "Status",
+            api_version: "v1",
+            metadata: ListMeta::default(),
+            status: "Failure",
+            message: message.into(),
+            reason,
+            details: None,
+            code,
+        }
+    }
+
+    fn about(mut self, group: &str, kind: &str, name: &str) -> Status {
+        self.details = details(group, kind, name);
+        self
+    }
+
+    /// 200 without details.
+    pub fn success() -> Status {
+        Status {
+            status: "Success",
+            ..Status::failure(0, "", "")
+        }
+    }
+
+    /// 200 for a deletion that does not answer with the object.
+    pub fn deleted(group: &str, resource: &str, name: &str, uid: &str) -> Status {
+        let mut status = Status::success().about(group, resource, name);
+        if let Some(details) = &mut status.details {
+            details.uid = uid.to_owned();
+        }
+        status
+    }
+
+    /// 201 for a binding or an eviction.
+    pub fn created() -> Status {
+        Status {
+            code: 201,
+            ..Status::success()
+        }
+    }
+
+    /// 404: no such object.
+    pub fn not_found(group: &str, resource: &str, name: &str) -> Status {
+        let message = format!(
+            "{} {} not found",
+            qualified(group, resource),
+            field::quote(name)
+        );
+        Status::failure(404, "NotFound", message).about(group, resource, name)
+    }
+
+    /// 404: no such path, version or resource in a known group.
+    pub fn unknown_resource() -> Status {
+        Status::failure(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        )
+        .about("", "", "")
+    }
+
+    /// 409: the name is taken.
+    pub fn already_exists(group: &str, resource: &str, name: &str) -> Status {
+        let message = format!(
+            "{} {} already exists",
+            qualified(group, resource),
+            field::quote(name)
+        );
+        Status::failure(409, "AlreadyExists", message).about(group, resource, name)
+    }
+
+    /// 409: the name is taken by an object that is being deleted.
+    pub fn already_exists_deleting(group: &str, resource: &str, name: &str) -> Status {
+        let mut status = Status::already_exists(group, resource, name);
+        status.message.insert_str(0, "object is being deleted: ");
+        status
+    }
+
+    /// 409 for any other reason.
+    pub fn conflict(group: &str, resource: &str, name: &str, why: &str) -> Status {
+        let message = format!(
+            "Operation cannot be fulfilled on {} {}: {why}",
+            qualified(group, resource),
+            field::quote(name)
+        );
+        Status::failure(409, "Conflict", message).about(group, resource, name)
+    }
+
+    /// 409: the resourceVersion in the request is not the stored one.
+    pub fn modified(group: &str, resource: &str, name: &str) -> Status {
+        Status::conflict(
+            group,
+            resource,
+            name,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        )
+    }
+
+    /// 409: the UID of a precondition is not the stored one. Upstream has the *kind* here where others have the resource.
+    pub fn uid_precondition(kind: &str, name: &str, wanted: &str, stored: &str) -> Status {
+        let why = format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({stored}). \
+             The object might have been deleted and then recreated"
+        );
+        Status::conflict("", kind, name, &why)
+    }
+
+    /// 409: the resourceVersion of a precondition is not the stored one.
+    pub fn version_precondition(kind: &str, name: &str, wanted: &str, stored: &str) -> Status {
+        let why = format!(
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({stored}). \
+             The object might have been modified"
+        );
+        Status::conflict("", kind, name, &why)
+    }
+
+    /// 409: server-side apply met fields of other managers. Each conflict is the manager's text
+    /// (`"m1" using v1`) and the field's path, in upstream's order.
+    pub fn apply_conflict<'a>(
+        conflicts: impl IntoIterator<Item = (&'a str, &'a str)> + Clone,
+    ) -> Status {
+        let mut managers: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (manager, path) in conflicts.clone() {
+            match managers.iter_mut().find(|(m, _)| *m == manager) {
+                Some((_, paths)) => paths.push(path),
+                None => managers.push((manager, vec![path])),
+            }
+        }
+        let total: usize = managers.iter().map(|(_, paths)| paths.len()).sum();
+        let plural = if total == 1 { "" } else { "s" };
+        let mut message = format!("Apply failed with {total} conflict{plural}: ");
+        for (i, (manager, paths)) in managers.iter().enumerate() {
+            if i > 0 {
+                message.push('\n');
+            }
+            match &paths[..] {
+                [path] => {
+                    let _ = write!(message, "conflict with {manager}: {path}");
+                }
+                paths => {
+                    let _ = write!(message, "conflicts with {manager}:");
+                    for path in paths {
+                        let _ = write!(message, "\n- {path}");
+                    }
+                }
+            }
+        }
+        let mut status = Status::failure(409, "Conflict", message).about("", "", "");
+        if let Some(details) = &mut status.details {
+            details.causes = conflicts
+                .into_iter()
+                .map(|(manager, path)| Cause {
+                    reason: "FieldManagerConflict",
+                    message: format!("conflict with {manager}"),
+                    field: path.to_owned(),
+                })
+                .collect();
+        }
+        status
+    }
+
+    /// 422: the object has wrong fields. `kind` is a kind, not a plural.
+    pub fn invalid(group: &str, kind: &str, name: &str, errors: &[field::Error]) -> Status {
+        let mut message = format!("{} {} is invalid", qualified(group, kind), field::quote(name));
+        match errors {
+            [] => {}
+            [one] => {
+                let _ = write!(message, ": {one}");
+            }
+            many => {
+                message.push_str(": [");
+                let mut seen: Vec<String> = Vec::with_capacity(many.len());
+                for error in many {
+                    let text = error.to_string();
+                    // As utilerrors.Aggregate: a text is shown once, causes are all listed.
+                    if seen.contains(&text) {
+                        continue;
+                    }
+                    if !seen.is_empty() {
+                        message.push_str(", ");
+                    }
+                    message.push_str(&text);
+                    seen.push(text);
+                }
+                if let [only] = &seen[..] {
+                    message = format!(
+                        "{} {} is invalid: {only}",
+                        qualified(group, kind),
+                        field::quote(name)
+                    );
+                } else {
+                    message.push(']');
+                }
+            }
+        }
+        let mut status = Status::failure(422, "Invalid", message).about(group, kind, name);
+        if let Some(details) = &mut status.details {
+            details.causes = errors.iter().map(field::Error::cause).collect();
+        }
+        status
+    }
+
+    /// 422 without details: a JSON patch that does not apply.
+    pub fn unprocessable() -> Status {
+        Status::failure(
+            422,
+            "Invalid",
+            "the server rejected our request due to an error in our request",
+        )
+        .about("", "", "")
+    }
+
+    /// 400.
+    pub fn bad_request(message: impl Into<String>) -> Status {
+        Status::failure(400, "BadRequest", message)
+    }
+
+    /// 403 by admission: `pods "x" is forbidden: WHY`.
+    pub fn forbidden(group: &str, resource: &str, name: &str, why: &str) -> Status {
+        let mut message = qualified(group, resource);
+        if !name.is_empty() {
+            let _ = write!(message, " {}", field::quote(name));
+        }
+        let _ = write!(message, " is forbidden: {why}");
+        Status::failure(403, "Forbidden", message).about(group, resource, name)
+    }
+
+    /// 403 by authorization, for a resource.
+    pub fn forbidden_resource(denied: Denied<'_>) -> Status {
+        let slash = if denied.subresource.is_empty() { "" } else { "/" };
+        let mut why = format!(
+            "User {} cannot {} resource \"{}{slash}{}\" in API group \"{}\"",
+            field::quote(denied.user),
+            denied.verb,
+            denied.resource,
+            denied.subresource,
+            denied.group
+        );
+        match denied.namespace {
+            "" => why.push_str(" at the cluster scope"),
+            namespace => {
+                let _ = write!(why, " in the namespace \"{namespace}\"");
+            }
+        }
+        if !denied.reason.is_empty() {
+            let _ = write!(why, ": {}", denied.reason);
+        }
+        Status::forbidden(denied.group, denied.resource, denied.name, &why)
+    }
+
+    /// 403 by authorization, for a path that is no resource.
+    pub fn forbidden_path(user: &str, verb: &str, path: &str) -> Status {
+        let message = format!(
+            "forbidden: User {} cannot {verb} path {}",
+            field::quote(user),
+            field::quote(path)
+        );
+        Status::failure(403, "Forbidden", message).about("", "", "")
+    }
+
+    /// 401.
+    pub fn unauthorized() -> Status {
+        Status::failure(401, "Unauthorized", "Unauthorized")
+    }
+
+    /// 405.
+    pub fn method_not_allowed() -> Status {
+        Status::failure(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        )
+        .about("", "", "")
+    }
+
+    /// 406. `accepted` in upstream's order.
+    pub fn not_acceptable(accepted: &[&str]) -> Status {
+        let message = format!(
+            "only the following media types are accepted: {}",
+            accepted.join(", ")
+        );
+        Status::failure(406, "NotAcceptable", message)
+    }
+
+    /// 415. `accepted` in upstream's order.
+    pub fn unsupported_media_type(accepted: &[&str]) -> Status {
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {}",
+            accepted.join(", ")
+        );
+        Status::failure(415, "UnsupportedMediaType", message)
+    }
+
+    /// 413. `limit` in bytes.
+    pub fn too_large(limit: usize) -> Status {
+        Status::failure(
+            413,
+            "RequestEntityTooLarge",
+            format!("Request entity too large: limit is {limit}"),
+        )
+    }
+
+    /// 410: a revision or a continue token is too old.
+    pub fn expired(message: impl Into<String>) -> Status {
+        Status::failure(410, "Expired", message)
+    }
+
+    /// 410 with a token that goes on at the newest revision.
+    pub fn expired_continue(token: &str) -> Status {
+        let mut status = Status::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+             without the continue parameter, or use the continue token in this response to retrieve the remainder of \
+             the results. Continuing with the provided token results in an inconsistent list - objects that were \
+             created, modified, or deleted between the time the first chunk was returned and now may show up in the \
+             list.",
+        );
+        status.metadata.continue_token = token.to_owned();
+        status
+    }
+
+    /// 429 with `Retry-After`.
+    pub fn too_many_requests(message: impl Into<String>, retry_after_seconds: u32) -> Status {
+        let mut status = Status::failure(429, "TooManyRequests", message).about("", "", "");
+        status.retry_after(retry_after_seconds);
+        status
+    }
+
+    /// 504: a revision that has not been reached yet.
+    pub fn version_too_large(wanted: u64, current: u64) -> Status {
+        let message =
+            format!("Timeout: Too large resource version: {wanted}, current: {current}");
+        let mut status = Status::failure(504, "Timeout", message).about("", "", "");
+        status.retry_after(1);
+        if let Some(details) = &mut status.details {
+            details.causes.push(Cause {
+                reason: "ResourceVersionTooLarge",
+                message: "Too large resource version".to_owned(),
+                field: String::new(),
+            });
+        }
+        status
+    }
+
+    /// 504: the server gave up.
+    pub fn timeout(message: &str, retry_after_seconds: u32) -> Status {
+        let mut status =
+            Status::failure(504, "Timeout", format!("Timeout: {message}")).about("", "", "");
+        status.retry_after(retry_after_seconds);
+        status
+    }
+
+    /// 500: something that is nobody's fault but the server's.
+    pub fn internal(message: impl Into<String>) -> Status {
+        let message = message.into();
+        let mut status = Status::failure(
+            500,
+            "InternalError",
+            format!("Internal error occurred: {message}"),
+        )
+        .about("", "", "");
+        if let Some(details) = &mut status.details {
+            details.causes.push(Cause {
+                message,
+                ..Cause::default()
+            });
+        }
+        status
+    }
+
+    /// 500 as upstream answers errors that it did not classify: no reason, no details.
+    pub fn unclassified(message: impl Into<String>) -> Status {
+        Status::failure(500, "", message)
+    }
+
+    /// 503.
+    pub fn unavailable(message: impl Into<String>) -> Status {
+        Status::failure(503, "ServiceUnavailable", message)
+    }
+
+    fn retry_after(&mut self, seconds: u32) {
+        self.details
+            .get_or_insert_with(Details::default)
+            .retry_after_seconds = seconds;
+    }
+
+    /// Seconds for the `Retry-After` header.
+    pub fn retry_after_seconds(&self) -> Option<u32> {
+        self.details
+            .as_ref()
+            .map(|d| d.retry_after_seconds)
+            .filter(|s| *s > 0)
+    }
+
+    /// The code for the HTTP head; a success without one is 200.
+    pub fn http_code(&self) -> u16 {
+        match self.code {
+            0 => 200,
+            code => code,
+        }
+    }
+
+    /// As an object.
+    pub fn to_value(&self) -> Value {
+        serde_json::to_value(self).expect("a Status has string keys only")
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Status {}
+
+#[cfg(test)]
+mod tests;
