@@ -14,5 +14,6 @@ pub mod names;
 pub mod quantity;
 pub mod resource;
 pub mod schema;
+pub mod selector;
 pub mod status;
 pub mod time;
