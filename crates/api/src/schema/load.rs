@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    EMBEDDED, Extra, Field, Kinds, Node, OMIT_EMPTY, OMIT_ZERO, POINTER, Package, REQUIRED, Scalar, Schema, Strategy, Struct, Topology,
+    EMBEDDED, Extra, Field, Kinds, Node, OMIT_EMPTY, OMIT_ZERO, POINTER, Package, REQUIRED, Scalar,
+    Schema, Strategy, Struct, Topology,
 };
 use crate::resource::Name;
 
@@ -46,7 +47,11 @@ enum Member {
 }
 
 pub(super) fn load(text: &'static str) -> Result<Schema, Error> {
-    let mut loader = Loader { schema: Schema::default(), places: Places::default(), line: 0 };
+    let mut loader = Loader {
+        schema: Schema::default(),
+        places: Places::default(),
+        line: 0,
+    };
     let drafts = loader.declare(text)?;
     let mut members = HashMap::new();
     for draft in &drafts {
@@ -71,10 +76,12 @@ fn flatten(members: &HashMap<u16, Vec<Member>>, id: u16) -> Vec<Field> {
     for member in &members[&id] {
         match member {
             Member::Own(field) => fields.push(field.clone()),
-            Member::Embedded { id, .. } => fields.extend(flatten(members, *id).into_iter().map(|mut field| {
-                field.flags |= EMBEDDED;
-                field
-            })),
+            Member::Embedded { id, .. } => {
+                fields.extend(flatten(members, *id).into_iter().map(|mut field| {
+                    field.flags |= EMBEDDED;
+                    field
+                }))
+            }
         }
     }
     fields
@@ -92,24 +99,44 @@ impl Loader {
             } else if let Some(rest) = line.strip_prefix('@') {
                 short = self.package(rest);
             } else if let Some(field) = line.strip_prefix(' ') {
-                let draft = drafts.last_mut().ok_or(Error::Line { line: i + 1, what: "a field before any struct" })?;
+                let draft = drafts.last_mut().ok_or(Error::Line {
+                    line: i + 1,
+                    what: "a field before any struct",
+                })?;
                 draft.lines.push((i + 1, field));
             } else {
-                let (name, rest) = line.split_once('\t').ok_or(Error::Line { line: i + 1, what: "a type without a body" })?;
+                let (name, rest) = line.split_once('\t').ok_or(Error::Line {
+                    line: i + 1,
+                    what: "a type without a body",
+                })?;
                 let package = self.schema.packages.len() as u16 - 1;
                 // A placeholder until the fields or the target are known.
                 let id = self.place(format!("{short}.{name}"), Node::Scalar(Scalar::Json))?;
                 match rest.strip_prefix('=') {
                     Some(target) => named.push((i + 1, short, package, name, id, target)),
-                    None => drafts.push(Draft { id, package, short, name, atomic: rest == "atomic", lines: Vec::new() }),
+                    None => drafts.push(Draft {
+                        id,
+                        package,
+                        short,
+                        name,
+                        atomic: rest == "atomic",
+                        lines: Vec::new(),
+                    }),
                 }
             }
         }
         for (line, short, package, name, id, rest) in named {
             self.line = line;
-            let (target, message) = rest.split_once('\t').map_or((rest, false), |(t, m)| (t, m == "message"));
+            let (target, message) = rest
+                .split_once('\t')
+                .map_or((rest, false), |(t, m)| (t, m == "message"));
             let target = self.expression(short, target)?;
-            self.schema.nodes[usize::from(id)] = Node::Named { package, name: name.into(), target, message };
+            self.schema.nodes[usize::from(id)] = Node::Named {
+                package,
+                name: name.into(),
+                target,
+                message,
+            };
         }
         Ok(drafts)
     }
@@ -120,7 +147,12 @@ impl Loader {
         let mut next = || Name::Borrowed(columns.next().unwrap_or_default());
         let (model, group, version) = (next(), next(), next());
         let go = short.rsplit('/').next().unwrap_or(short).into();
-        self.schema.packages.push(Package { go, model, group, version });
+        self.schema.packages.push(Package {
+            go,
+            model,
+            group,
+            version,
+        });
         short
     }
 
@@ -149,7 +181,10 @@ impl Loader {
         } else if let Some(inner) = expr.strip_prefix('{') {
             Node::Map(self.expression(short, inner)?)
         } else {
-            Node::Scalar(scalar(expr).ok_or_else(|| Error::Type { line: self.line, name: full.clone() })?)
+            Node::Scalar(scalar(expr).ok_or_else(|| Error::Type {
+                line: self.line,
+                name: full.clone(),
+            })?)
         };
         let key = match &node {
             Node::List(inner) => format!("[#{inner}"),
@@ -164,11 +199,17 @@ impl Loader {
 
     fn member(&mut self, short: &str, line: &'static str) -> Result<Member, Error> {
         let mut columns = [""; 7];
-        columns.iter_mut().zip(line.split('\t')).for_each(|(to, from)| *to = from);
+        columns
+            .iter_mut()
+            .zip(line.split('\t'))
+            .for_each(|(to, from)| *to = from);
         let [name, expr, flags, number, list, patch, default] = columns;
         let number = match number {
             "" => 0,
-            digits => digits.parse().map_err(|_| Error::Line { line: self.line, what: "a number that is none" })?,
+            digits => digits.parse().map_err(|_| Error::Line {
+                line: self.line,
+                what: "a number that is none",
+            })?,
         };
         let ty = self.expression(short, expr)?;
         if name == "+" {
@@ -185,9 +226,19 @@ impl Loader {
         if expr.starts_with('*') {
             bits |= POINTER;
         }
-        let extra = Extra { topology: topology(list), strategy: strategy(patch), default: serde_json::from_str(default).ok() };
+        let extra = Extra {
+            topology: topology(list),
+            strategy: strategy(patch),
+            default: serde_json::from_str(default).ok(),
+        };
         let extra = (extra != Extra::default()).then(|| Box::new(extra));
-        Ok(Member::Own(Field { name: name.into(), ty, flags: bits, number, extra }))
+        Ok(Member::Own(Field {
+            name: name.into(),
+            ty,
+            flags: bits,
+            number,
+            extra,
+        }))
     }
 
     fn finish(&mut self, draft: &Draft, members: &[Member], fields: Vec<Field>) {
@@ -196,20 +247,38 @@ impl Loader {
             _ => None,
         });
         let mut by_name: Vec<u16> = (0..fields.len() as u16).collect();
-        by_name.sort_by(|a, b| fields[usize::from(*a)].name.cmp(&fields[usize::from(*b)].name));
+        by_name.sort_by(|a, b| {
+            fields[usize::from(*a)]
+                .name
+                .cmp(&fields[usize::from(*b)].name)
+        });
         let package = &self.schema.packages[usize::from(draft.package)];
         // Only TypeMeta is embedded without being a part of the message.
-        let is_kind = members.iter().any(|m| matches!(m, Member::Embedded { number: 0, .. }));
+        let is_kind = members
+            .iter()
+            .any(|m| matches!(m, Member::Embedded { number: 0, .. }));
         if is_kind {
             let (group, version) = (package.group.clone(), package.version.clone());
-            let known = self.schema.kinds.iter().position(|k| k.group == group && k.version == version);
+            let known = self
+                .schema
+                .kinds
+                .iter()
+                .position(|k| k.group == group && k.version == version);
             let at = known.unwrap_or_else(|| {
-                self.schema.kinds.push(Kinds { group, version, kinds: Vec::new() });
+                self.schema.kinds.push(Kinds {
+                    group,
+                    version,
+                    kinds: Vec::new(),
+                });
                 self.schema.kinds.len() - 1
             });
-            self.schema.kinds[at].kinds.push((draft.name.into(), draft.id));
+            self.schema.kinds[at]
+                .kinds
+                .push((draft.name.into(), draft.id));
         }
-        self.schema.models.insert(format!("{}.{}", package.model, draft.name), draft.id);
+        self.schema
+            .models
+            .insert(format!("{}.{}", package.model, draft.name), draft.id);
         self.schema.nodes[usize::from(draft.id)] = Node::Struct(Struct {
             name: draft.name.into(),
             package: draft.package,
@@ -251,12 +320,20 @@ fn topology(column: &'static str) -> Option<Topology> {
         "" => None,
         "set" => Some(Topology::Set),
         "atomic" => Some(Topology::Atomic),
-        other => other.strip_prefix("map:").map(|keys| Topology::Map(keys.split(',').map(Name::Borrowed).collect())),
+        other => other
+            .strip_prefix("map:")
+            .map(|keys| Topology::Map(keys.split(',').map(Name::Borrowed).collect())),
     }
 }
 
 fn strategy(column: &'static str) -> Strategy {
-    let (words, key) = column.split_once(':').map_or((column, None), |(w, k)| (w, Some(Name::Borrowed(k))));
+    let (words, key) = column
+        .split_once(':')
+        .map_or((column, None), |(w, k)| (w, Some(Name::Borrowed(k))));
     let has = |word| words.split(',').any(|w| w == word);
-    Strategy { merge: has("merge"), retain_keys: has("retainKeys"), key }
+    Strategy {
+        merge: has("merge"),
+        retain_keys: has("retainKeys"),
+        key,
+    }
 }

@@ -7,6 +7,7 @@
 //! [`crate::defaults`]).
 
 mod load;
+pub mod tidy;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -153,7 +154,15 @@ impl Field {
 
     /// List topology, patch strategy and default.
     pub fn extra(&self) -> &Extra {
-        static NONE: Extra = Extra { topology: None, strategy: Strategy { merge: false, retain_keys: false, key: None }, default: None };
+        static NONE: Extra = Extra {
+            topology: None,
+            strategy: Strategy {
+                merge: false,
+                retain_keys: false,
+                key: None,
+            },
+            default: None,
+        };
         self.extra.as_deref().unwrap_or(&NONE)
     }
 }
@@ -194,7 +203,10 @@ impl Struct {
 
     /// The place of a member in [`Struct::fields`].
     pub fn position(&self, name: &str) -> Option<usize> {
-        let found = self.by_name.binary_search_by(|i| (*self.fields[usize::from(*i)].name).cmp(name)).ok()?;
+        let found = self
+            .by_name
+            .binary_search_by(|i| (*self.fields[usize::from(*i)].name).cmp(name))
+            .ok()?;
         Some(usize::from(self.by_name[found]))
     }
 }
@@ -216,7 +228,12 @@ enum Node {
     Map(u16),
     Struct(Struct),
     /// A named type over another: `v1.Protocol` over `string`. `true`: a message with `items` in protobuf.
-    Named { package: u16, name: Name, target: u16, message: bool },
+    Named {
+        package: u16,
+        name: Name,
+        target: u16,
+        message: bool,
+    },
 }
 
 /// The kinds of one group and version, by name.
@@ -240,30 +257,58 @@ impl Schema {
     /// The schema of the built-in kinds.
     pub fn builtin() -> &'static Schema {
         static SCHEMA: OnceLock<Schema> = OnceLock::new();
-        SCHEMA.get_or_init(|| load::load(include_str!("../data/schema.tsv")).expect("the built-in schema table is whole"))
+        SCHEMA.get_or_init(|| {
+            load::load(include_str!("../data/schema.tsv"))
+                .expect("the built-in schema table is whole")
+        })
     }
 
     /// The type of a kind. Kinds of `meta.k8s.io` (`Status`, `DeleteOptions`, …) belong to every group and version.
     pub fn kind(&self, group: &str, version: &str, kind: &str) -> Option<Type<'_>> {
-        self.kind_in(group, version, kind).or_else(|| self.kind_in("meta.k8s.io", "v1", kind))
+        self.kind_in(group, version, kind)
+            .or_else(|| self.kind_in("meta.k8s.io", "v1", kind))
     }
 
     fn kind_in(&self, group: &str, version: &str, kind: &str) -> Option<Type<'_>> {
         // Two dozen entries: a scan is faster than hashing three texts.
-        let kinds = &self.kinds.iter().find(|k| k.group == group && k.version == version)?.kinds;
-        let found = kinds.binary_search_by(|(name, _)| (**name).cmp(kind)).ok()?;
-        Some(Type { schema: self, id: kinds[found].1 })
+        let kinds = &self
+            .kinds
+            .iter()
+            .find(|k| k.group == group && k.version == version)?
+            .kinds;
+        let found = kinds
+            .binary_search_by(|(name, _)| (**name).cmp(kind))
+            .ok()?;
+        Some(Type {
+            schema: self,
+            id: kinds[found].1,
+        })
     }
 
     /// The type that OpenAPI calls by that name: `io.k8s.api.core.v1.Pod`.
     pub fn model(&self, name: &str) -> Option<Type<'_>> {
-        self.models.get(name).map(|id| Type { schema: self, id: *id })
+        self.models.get(name).map(|id| Type {
+            schema: self,
+            id: *id,
+        })
     }
 
     /// All kinds of one group and version, by name.
     pub fn kinds(&self, group: &str, version: &str) -> impl Iterator<Item = (&str, Type<'_>)> {
-        let kinds = self.kinds.iter().find(|k| k.group == group && k.version == version).map(|k| &k.kinds);
-        kinds.into_iter().flatten().map(|(name, id)| (&**name, Type { schema: self, id: *id }))
+        let kinds = self
+            .kinds
+            .iter()
+            .find(|k| k.group == group && k.version == version)
+            .map(|k| &k.kinds);
+        kinds.into_iter().flatten().map(|(name, id)| {
+            (
+                &**name,
+                Type {
+                    schema: self,
+                    id: *id,
+                },
+            )
+        })
     }
 }
 
@@ -288,7 +333,10 @@ impl PartialEq for Type<'_> {
 
 impl<'a> Type<'a> {
     fn at(self, id: u16) -> Type<'a> {
-        Type { schema: self.schema, id }
+        Type {
+            schema: self.schema,
+            id,
+        }
     }
 
     fn node(self) -> &'a Node {
@@ -335,7 +383,9 @@ impl<'a> Type<'a> {
 
     /// Follows member names; lists and maps are entered at the way (a map consumes a name, a list does not).
     pub fn descend(self, names: &[&str]) -> Option<Type<'a>> {
-        let Some((first, rest)) = names.split_first() else { return Some(self) };
+        let Some((first, rest)) = names.split_first() else {
+            return Some(self);
+        };
         match self.shape() {
             Shape::Struct(_) => self.field(first)?.1.descend(rest),
             Shape::Map(value) => value.descend(rest),
@@ -347,7 +397,14 @@ impl<'a> Type<'a> {
     /// The embedded structs of a struct, with their protobuf numbers.
     pub fn embedded(self) -> impl Iterator<Item = (u16, Type<'a>)> {
         let embedded = self.fields().map(|s| &*s.embedded).unwrap_or_default();
-        embedded.iter().map(move |(number, id)| (*number, self.at(*id)))
+        embedded
+            .iter()
+            .map(move |(number, id)| (*number, self.at(*id)))
+    }
+
+    /// Another type of the same schema by its OpenAPI name.
+    pub fn model(self, name: &str) -> Option<Type<'a>> {
+        self.schema.model(name)
     }
 
     /// Whether it is a list that protobuf wraps into a message.
@@ -363,14 +420,20 @@ impl<'a> Type<'a> {
             Node::List(item) => Cow::Owned(format!("[]{}", self.at(*item).go_name())),
             Node::Map(value) => Cow::Owned(format!("map[string]{}", self.at(*value).go_name())),
             Node::Struct(s) => Cow::Owned(format!("{}.{}", package(s.package), s.name)),
-            Node::Named { package: p, name, .. } => Cow::Owned(format!("{}.{name}", package(*p))),
+            Node::Named {
+                package: p, name, ..
+            } => Cow::Owned(format!("{}.{name}", package(*p))),
         }
     }
 
     /// The name in OpenAPI documents, for structs.
     pub fn model_name(self) -> Option<String> {
         let fields = self.fields()?;
-        Some(format!("{}.{}", self.schema.packages[usize::from(fields.package)].model, fields.name))
+        Some(format!(
+            "{}.{}",
+            self.schema.packages[usize::from(fields.package)].model,
+            fields.name
+        ))
     }
 
     /// The group and version of the package of a struct.
