@@ -7,7 +7,9 @@
 // The workspace denies unsafe code everywhere else.
 #![allow(unsafe_code)]
 
+pub mod conntrack;
 pub mod link;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
+pub mod process;

@@ -8,6 +8,8 @@ use super::{Error, MacAddress, Netlink, REPLACE};
 use crate::netlink::{Attributes, Encoder, Message};
 
 const IFADDR_BYTES: usize = 8;
+/// Index of `lo`: it is always the first link of its namespace.
+const LOOPBACK: u32 = 1;
 /// `NUD_PERMANENT` of `linux/neighbour.h`.
 const NUD_PERMANENT: u16 = 0x80;
 
@@ -34,7 +36,9 @@ pub struct Neighbour {
 impl Netlink {
     /// Gives the link an address, or does nothing if it has it already.
     ///
-    /// IPv6 addresses are usable at once: there is no duplicate address detection.
+    /// IPv6 addresses are usable at once: there is no duplicate address detection. Addresses of
+    /// loopback get the scope `host`, else the kernel would prefer them as source of other traffic
+    /// and for masquerading (`inet_select_addr` looks at `lo` first).
     pub fn add_address(&mut self, index: u32, net: IpNet) -> Result<(), Error> {
         self.change(
             "add address",
@@ -101,8 +105,13 @@ fn ifaddr(m: &mut Encoder, index: u32, net: IpNet) {
     } else {
         0
     };
+    let scope = if index == LOOPBACK {
+        libc::RT_SCOPE_HOST
+    } else {
+        libc::RT_SCOPE_UNIVERSE
+    };
     let mut header = [0; IFADDR_BYTES];
-    header[..4].copy_from_slice(&[family(net.addr()), net.prefix_len(), flags, 0]);
+    header[..4].copy_from_slice(&[family(net.addr()), net.prefix_len(), flags, scope]);
     header[4..].copy_from_slice(&index.to_ne_bytes());
     m.raw(&header);
     let octets = octets(net.addr());

@@ -134,6 +134,11 @@ impl Batch {
         self.steps.len() - 1
     }
 
+    /// The messages so far as they go to the kernel, without the end of the batch.
+    pub fn bytes(&self) -> &[u8] {
+        self.encoder.bytes()
+    }
+
     /// How many elements are added or deleted so far.
     pub fn elements(&self) -> usize {
         self.elements

@@ -1,0 +1,42 @@
+//! Kernel settings that Services need, in the network namespace of the calling thread.
+//!
+//! Left as they are on purpose: `route_localnet` (node ports on 127.0.0.1 are not offered; it opens
+//! the loopback services of the node to its neighbours, CVE-2020-8558), `rp_filter` (no path here is
+//! asymmetric), and `nf_conntrack_max`, which belongs to the whole machine.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Forwarding, and upstream's connection tracking times: 24 hours for idle connections, one hour for
+/// those that one side has closed.
+const SETTINGS: [(&str, &str); 3] = [
+    ("net/ipv4/ip_forward", "1"),
+    (
+        "net/netfilter/nf_conntrack_tcp_timeout_established",
+        "86400",
+    ),
+    ("net/netfilter/nf_conntrack_tcp_timeout_close_wait", "3600"),
+];
+
+/// A setting that could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("set {} to {value}", path.display())]
+pub struct Error {
+    path: PathBuf,
+    value: &'static str,
+    #[source]
+    source: io::Error,
+}
+
+/// Makes the settings.
+pub(crate) fn set() -> Result<(), Error> {
+    for (name, value) in SETTINGS {
+        let path = Path::new("/proc/sys").join(name);
+        std::fs::write(&path, value).map_err(|source| Error {
+            path,
+            value,
+            source,
+        })?;
+    }
+    Ok(())
+}

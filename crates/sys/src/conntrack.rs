@@ -1,0 +1,180 @@
+//! Connection tracking: listing the flows of one protocol and deleting single ones.
+//!
+//! Numbers are those of `linux/netfilter/nfnetlink_conntrack.h`. Absent on purpose: events, creating
+//! and changing entries, and whole-table flushes (nobody should cut flows that it does not know).
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::netlink::{self, Attributes, Encoder, Message, Socket};
+use crate::netns::{self, NetNs};
+
+/// `NFNL_SUBSYS_CTNETLINK`, and the messages `IPCTNL_MSG_CT_GET` and `_DELETE`.
+const GET: u16 = 1 << 8 | 1;
+const DELETE: u16 = 1 << 8 | 2;
+const GENMSG_BYTES: usize = 4;
+
+const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_ID: u16 = 12;
+const CTA_FILTER: u16 = 25;
+const CTA_FILTER_ORIG_FLAGS: u16 = 1;
+const CTA_FILTER_REPLY_FLAGS: u16 = 2;
+/// `CTA_FILTER_FLAG(CTA_PROTO_NUM)`: compare the protocol.
+const FILTER_PROTOCOL: u32 = 1 << 3;
+const CTA_TUPLE_IP: u16 = 1;
+const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_SRC_PORT: u16 = 2;
+const CTA_PROTO_DST_PORT: u16 = 3;
+
+/// A failed query or deletion.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The socket could not be opened.
+    #[error("open conntrack")]
+    Open(#[source] netlink::Error),
+    /// The namespace could not be entered to open the socket.
+    #[error("open conntrack")]
+    Namespace(#[from] netns::Error),
+    /// The flows could not be listed.
+    #[error("list conntrack flows")]
+    List(#[source] netlink::Error),
+    /// A flow could not be deleted.
+    #[error("delete conntrack flow to {destination}")]
+    Delete {
+        /// Where the flow was sent.
+        destination: SocketAddr,
+        /// Why not.
+        #[source]
+        source: netlink::Error,
+    },
+}
+
+/// One direction of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuple {
+    /// Where packets come from.
+    pub source: SocketAddr,
+    /// Where they go.
+    pub destination: SocketAddr,
+}
+
+/// A tracked flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flow {
+    /// IP protocol number.
+    pub protocol: u8,
+    /// As its first packet was sent.
+    pub original: Tuple,
+    /// As its answers come: the source is where the flow really goes.
+    pub reply: Tuple,
+    /// The kernel's identity of the entry.
+    id: u32,
+}
+
+/// A ctnetlink socket.
+#[derive(Debug)]
+pub struct Conntrack {
+    socket: Socket,
+}
+
+impl Conntrack {
+    /// Opens a socket in the calling thread's network namespace.
+    pub fn open() -> Result<Self, Error> {
+        Socket::open(netlink::Family::Netfilter)
+            .map(|socket| Self { socket })
+            .map_err(Error::Open)
+    }
+
+    /// Opens a socket in `netns`; the socket stays in it.
+    pub fn open_in(netns: &NetNs) -> Result<Self, Error> {
+        netns.run_in(Self::open)?
+    }
+
+    /// The IPv4 flows of `protocol` that have ports. A table that changes meanwhile may be listed
+    /// incompletely.
+    pub fn flows(&mut self, protocol: u8) -> Result<Vec<Flow>, Error> {
+        let dump = self.socket.dump(GET, |m| {
+            genmsg(m);
+            // Kernels before 5.8 ignore the filter and list all protocols.
+            m.nest(CTA_TUPLE_ORIG, |m| {
+                m.nest(CTA_TUPLE_PROTO, |m| m.attr_u8(CTA_PROTO_NUM, protocol));
+            });
+            m.nest(CTA_FILTER, |m| {
+                m.attr_u32(CTA_FILTER_ORIG_FLAGS, FILTER_PROTOCOL);
+                m.attr_u32(CTA_FILTER_REPLY_FLAGS, 0);
+            });
+        });
+        let messages = dump.map_err(Error::List)?;
+        Ok(messages
+            .iter()
+            .filter_map(parse)
+            .filter(|flow| flow.protocol == protocol)
+            .collect())
+    }
+
+    /// Deletes a flow; false when it has gone meanwhile.
+    pub fn delete(&mut self, flow: &Flow) -> Result<bool, Error> {
+        let result = self.socket.request(DELETE, 0, |m| {
+            genmsg(m);
+            m.nest(CTA_TUPLE_ORIG, |m| tuple(m, flow.protocol, &flow.original));
+            m.attr_be32(CTA_ID, flow.id);
+        });
+        match result {
+            Ok(_) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(source) => Err(Error::Delete {
+                destination: flow.original.destination,
+                source,
+            }),
+        }
+    }
+}
+
+/// Writes `struct nfgenmsg`.
+fn genmsg(m: &mut Encoder) {
+    m.raw(&[libc::AF_INET as u8, 0, 0, 0]);
+}
+
+fn tuple(m: &mut Encoder, protocol: u8, tuple: &Tuple) {
+    m.nest(CTA_TUPLE_IP, |m| {
+        for (offset, ip) in (0..).zip([tuple.source.ip(), tuple.destination.ip()]) {
+            match ip {
+                IpAddr::V4(v4) => m.attr(1 + offset, &v4.octets()),
+                IpAddr::V6(v6) => m.attr(3 + offset, &v6.octets()),
+            }
+        }
+    });
+    m.nest(CTA_TUPLE_PROTO, |m| {
+        m.attr_u8(CTA_PROTO_NUM, protocol);
+        m.attr(CTA_PROTO_SRC_PORT, &tuple.source.port().to_be_bytes());
+        m.attr(CTA_PROTO_DST_PORT, &tuple.destination.port().to_be_bytes());
+    });
+}
+
+fn parse(message: &Message) -> Option<Flow> {
+    let attributes = message.attributes(GENMSG_BYTES);
+    let original = attributes.nested(CTA_TUPLE_ORIG);
+    Some(Flow {
+        protocol: *original
+            .nested(CTA_TUPLE_PROTO)
+            .get(CTA_PROTO_NUM)?
+            .first()?,
+        original: parse_tuple(&original)?,
+        reply: parse_tuple(&attributes.nested(CTA_TUPLE_REPLY))?,
+        id: attributes.be32(CTA_ID)?,
+    })
+}
+
+fn parse_tuple(attributes: &Attributes<'_>) -> Option<Tuple> {
+    let (ips, protocol) = (
+        attributes.nested(CTA_TUPLE_IP),
+        attributes.nested(CTA_TUPLE_PROTO),
+    );
+    let ip = |kind| Some(IpAddr::from(*ips.get(kind)?.first_chunk::<4>()?));
+    let port = |kind| Some(u16::from_be_bytes(*protocol.get(kind)?.first_chunk()?));
+    Some(Tuple {
+        source: SocketAddr::new(ip(1)?, port(CTA_PROTO_SRC_PORT)?),
+        destination: SocketAddr::new(ip(2)?, port(CTA_PROTO_DST_PORT)?),
+    })
+}
