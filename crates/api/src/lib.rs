@@ -18,3 +18,5 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod time;
+pub mod encode;
+pub mod patch;

@@ -28,6 +28,8 @@ pub enum Error {
         place: Cow<'static, str>,
         /// `int32`
         go: String,
+        /// Go's kind of the type: `slice`, `map`, `struct`, or the kind of a scalar.
+        kind: &'static str,
     },
     /// A text that is no time, quantity or base64.
     #[error("{0}")]
@@ -35,11 +37,23 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn mismatch(value: impl Into<Cow<'static, str>>, go: impl Into<String>) -> Error {
+    pub(super) fn mismatch(value: impl Into<Cow<'static, str>>, ty: Type<'_>) -> Error {
+        let (go, kind) = (ty.go_name().into_owned(), ty.go_kind());
         Error::Mismatch {
             value: value.into(),
             place: Cow::Borrowed("value"),
-            go: go.into(),
+            go,
+            kind,
+        }
+    }
+
+    /// Of a type that unmarshals itself by way of a builtin one.
+    pub(super) fn builtin(value: impl Into<Cow<'static, str>>, kind: &'static str) -> Error {
+        Error::Mismatch {
+            value: value.into(),
+            place: Cow::Borrowed("value"),
+            go: kind.to_owned(),
+            kind,
         }
     }
 }
@@ -104,7 +118,7 @@ impl<'n> Walk<'n> {
             (Shape::Scalar(scalar), node) => {
                 scalar::convert(node, scalar, ty).map_err(|e| self.place(e))
             }
-            (_, node) => Err(self.place(Error::mismatch(node.go_word(), ty.go_name()))),
+            (_, node) => Err(self.place(Error::mismatch(node.go_word(), ty))),
         }
     }
 
@@ -227,7 +241,10 @@ impl<'n> Walk<'n> {
 
     /// Go names the innermost struct, then all field names from the top: no keys of maps, no places in lists.
     fn place(&self, error: Error) -> Error {
-        let Error::Mismatch { value, go, .. } = error else {
+        let Error::Mismatch {
+            value, go, kind, ..
+        } = error
+        else {
             return error;
         };
         let Some(owner) = self.owner else {
@@ -235,6 +252,7 @@ impl<'n> Walk<'n> {
                 value,
                 place: Cow::Borrowed("value"),
                 go,
+                kind,
             };
         };
         let mut place = format!("struct field {owner}");
@@ -248,6 +266,7 @@ impl<'n> Walk<'n> {
             value,
             place: Cow::Owned(place),
             go,
+            kind,
         }
     }
 }

@@ -25,9 +25,9 @@ pub(super) fn convert(node: &Node<'_>, scalar: Scalar, ty: Type<'_>) -> Result<V
         (Scalar::IntOrString, Node::String(text)) => Ok(Value::String(text.to_string())),
         (Scalar::IntOrString, Node::Number(text)) => match text.parse::<i32>() {
             Ok(i) => Ok(i.into()),
-            Err(_) => Err(Error::mismatch(format!("number {text}"), "int32")),
+            Err(_) => Err(Error::builtin(format!("number {text}"), "int32")),
         },
-        (Scalar::IntOrString, node) => Err(Error::mismatch(node.go_word(), "int32")),
+        (Scalar::IntOrString, node) => Err(Error::builtin(node.go_word(), "int32")),
         (Scalar::Time, Node::String(text)) => time::canonical(text)
             .map(Value::String)
             .map_err(|e| Error::Text(e.to_string())),
@@ -36,7 +36,7 @@ pub(super) fn convert(node: &Node<'_>, scalar: Scalar, ty: Type<'_>) -> Result<V
             .map_err(|e| Error::Text(e.to_string())),
         (Scalar::Duration, Node::String(text)) => Ok(Value::String(text.to_string())),
         (Scalar::Time | Scalar::MicroTime | Scalar::Duration, node) => {
-            Err(Error::mismatch(node.go_word(), "string"))
+            Err(Error::builtin(node.go_word(), "string"))
         }
         (
             Scalar::FieldsV1
@@ -47,7 +47,7 @@ pub(super) fn convert(node: &Node<'_>, scalar: Scalar, ty: Type<'_>) -> Result<V
             | Scalar::SchemaOrStrings,
             node,
         ) => Ok(node.to_value()),
-        (_, node) => Err(Error::mismatch(node.go_word(), ty.go_name())),
+        (_, node) => Err(Error::mismatch(node.go_word(), ty)),
     }
 }
 
@@ -57,7 +57,7 @@ where
 {
     match text.parse::<T>() {
         Ok(i) => Ok(Value::Number(i.into())),
-        Err(_) => Err(Error::mismatch(format!("number {text}"), ty.go_name())),
+        Err(_) => Err(Error::mismatch(format!("number {text}"), ty)),
     }
 }
 
@@ -67,7 +67,7 @@ fn float(text: &str, ty: Type<'_>) -> Result<Value, Error> {
     match text.parse::<f64>() {
         Ok(f) if f.fract() == 0.0 && f.abs() <= EXACT => Ok(Value::from(f as i64)),
         Ok(f) if f.is_finite() => Ok(Number::from_f64(f).map_or(Value::Null, Value::Number)),
-        _ => Err(Error::mismatch(format!("number {text}"), ty.go_name())),
+        _ => Err(Error::mismatch(format!("number {text}"), ty)),
     }
 }
 

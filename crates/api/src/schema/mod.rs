@@ -426,6 +426,23 @@ impl<'a> Type<'a> {
         }
     }
 
+    /// The kind of Go's reflection: `slice`, `map`, `struct`, `int32`.
+    pub fn go_kind(self) -> &'static str {
+        match self.shape() {
+            Shape::List(_) => "slice",
+            Shape::Map(_) => "map",
+            Shape::Struct(_) => "struct",
+            Shape::Scalar(scalar) => match scalar {
+                Scalar::String | Scalar::Bool | Scalar::Int32 | Scalar::Int64 | Scalar::Float64 => {
+                    scalar.go_name()
+                }
+                Scalar::Uint32 | Scalar::Uint64 => scalar.go_name(),
+                Scalar::Bytes => "slice",
+                _ => "struct",
+            },
+        }
+    }
+
     /// The name in OpenAPI documents, for structs.
     pub fn model_name(self) -> Option<String> {
         let fields = self.fields()?;

@@ -1,0 +1,319 @@
+//! Strategic merge patch: a merge patch that knows which lists are merged by which member.
+//!
+//! The directives are `$patch` (`replace`, `delete`), `$retainKeys`, `$deleteFromPrimitiveList/NAME` and
+//! `$setElementOrder/NAME`. Recursion is bounded by the depth of the patch.
+
+use serde_json::{Map, Value};
+
+use super::order::{Identity, arrange};
+use super::{PatchError, go_print};
+use crate::schema::{Field, Type};
+
+const PATCH: &str = "$patch";
+const RETAIN_KEYS: &str = "$retainKeys";
+const DELETE_FROM_LIST: &str = "$deleteFromPrimitiveList";
+const ELEMENT_ORDER: &str = "$setElementOrder";
+
+/// Applies a patch, which is consumed, to an object.
+pub(super) fn apply(object: &Value, patch: &mut Value, ty: Type<'_>) -> Result<Value, PatchError> {
+    let original = object.as_object().cloned().unwrap_or_default();
+    let patch = patch
+        .as_object_mut()
+        .map(std::mem::take)
+        .unwrap_or_default();
+    merge_map(original, patch, Some(ty)).map(Value::Object)
+}
+
+/// A field of a struct type; members of free maps have none.
+fn field_of<'a>(ty: Option<Type<'a>>, name: &str) -> (Option<&'a Field>, Option<Type<'a>>) {
+    let Some(ty) = ty else { return (None, None) };
+    match ty.field(name) {
+        Some((field, inner)) => (Some(field), Some(inner)),
+        None => (None, ty.fields().is_none().then(|| ty.element()).flatten()),
+    }
+}
+
+fn merge_map(
+    mut original: Map<String, Value>,
+    mut patch: Map<String, Value>,
+    ty: Option<Type<'_>>,
+) -> Result<Map<String, Value>, PatchError> {
+    match patch.get(PATCH) {
+        None => {}
+        Some(Value::String(word)) if word == "replace" => {
+            patch.remove(PATCH);
+            return Ok(patch);
+        }
+        Some(Value::String(word)) if word == "delete" => return Ok(Map::new()),
+        Some(other) => return Err(unknown_directive(&go_print(other), &patch)),
+    }
+    retain_keys(&mut original, &mut patch)?;
+    set_element_order(&mut original, &mut patch, ty)?;
+    for (key, value) in patch {
+        let (name, deletes) = match key.strip_prefix(DELETE_FROM_LIST) {
+            Some(rest) => (list_name(rest)?, true),
+            None => (&*key, false),
+        };
+        if value.is_null() {
+            original.remove(name);
+            continue;
+        }
+        let merged = match (original.remove(name), value) {
+            (Some(Value::Object(old)), Value::Object(new)) => {
+                Value::Object(merge_map(old, new, field_of(ty, name).1)?)
+            }
+            (Some(Value::Array(old)), Value::Array(new)) => {
+                Value::Array(merge_list(old, new, ty, name, deletes)?)
+            }
+            (None, _) if deletes => continue,
+            (Some(old), _) if deletes => old,
+            (Some(Value::Object(_) | Value::Array(_)) | None, new) => without_directives(new),
+            (Some(_), new) => without_directives(new),
+        };
+        original.insert(name.to_owned(), merged);
+    }
+    Ok(original)
+}
+
+fn unknown_directive(word: &str, patch: &Map<String, Value>) -> PatchError {
+    let map = go_print(&Value::Object(patch.clone()));
+    PatchError::Internal(format!("unknown patch type: {word} in map: {map}"))
+}
+
+/// `NAME` of `$directive/NAME`.
+fn list_name(rest: &str) -> Result<&str, PatchError> {
+    let name = rest.strip_prefix('/').filter(|name| !name.is_empty());
+    name.ok_or_else(|| PatchError::Malformed("invalid patch format of primitive list".to_owned()))
+}
+
+/// Removes what `$retainKeys` does not name.
+fn retain_keys(
+    original: &mut Map<String, Value>,
+    patch: &mut Map<String, Value>,
+) -> Result<(), PatchError> {
+    let Some(keys) = patch.remove(RETAIN_KEYS) else {
+        return Ok(());
+    };
+    let bad = || PatchError::Malformed("invalid patch format of retainKeys".to_owned());
+    let keys = keys.as_array().ok_or_else(bad)?;
+    let named = |name: &str| keys.iter().any(|k| k.as_str() == Some(name));
+    let directive =
+        |name: &str| name.starts_with(DELETE_FROM_LIST) || name.starts_with(ELEMENT_ORDER);
+    if patch
+        .iter()
+        .any(|(name, value)| !value.is_null() && !directive(name) && !named(name))
+    {
+        return Err(bad());
+    }
+    original.retain(|name, _| named(name));
+    Ok(())
+}
+
+/// Merges each list that has an order by `$setElementOrder` and arranges it.
+fn set_element_order(
+    original: &mut Map<String, Value>,
+    patch: &mut Map<String, Value>,
+    ty: Option<Type<'_>>,
+) -> Result<(), PatchError> {
+    let directives: Vec<String> = patch
+        .keys()
+        .filter(|k| k.starts_with(ELEMENT_ORDER))
+        .cloned()
+        .collect();
+    for directive in directives {
+        let order = match patch.remove(&directive) {
+            Some(Value::Array(order)) => order,
+            other => return Err(wrong_type(other.as_ref())),
+        };
+        let name = list_name(&directive[ELEMENT_ORDER.len()..])?;
+        let key = field_of(ty, name)
+            .0
+            .and_then(|f| f.extra().strategy.key.as_deref());
+        let identity = Identity(key);
+        let old = list_of(original.get(name))?;
+        let new = list_of(patch.get(name))?;
+        check_order(new.as_deref().unwrap_or_default(), &order, identity)?;
+        let server_order = old.clone().unwrap_or_default();
+        let merged = match (old, new) {
+            (None, None) => continue,
+            (Some(old), None) => old,
+            (None, Some(new)) => list_without_directives(new),
+            (Some(old), Some(new)) => merge_list(old, new, ty, name, false)?,
+        };
+        original.insert(
+            name.to_owned(),
+            Value::Array(arrange(merged, &order, &server_order, identity)),
+        );
+        patch.remove(name);
+    }
+    Ok(())
+}
+
+fn list_of(value: Option<&Value>) -> Result<Option<Vec<Value>>, PatchError> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Array(items)) => Ok(Some(items.clone())),
+        other => Err(wrong_type(other)),
+    }
+}
+
+fn wrong_type(value: Option<&Value>) -> PatchError {
+    let word = match value {
+        Some(Value::Object(_)) => "map[string]interface {}",
+        Some(Value::String(_)) => "string",
+        Some(Value::Bool(_)) => "bool",
+        Some(Value::Number(_)) => "int64",
+        _ => "<nil>",
+    };
+    PatchError::Internal(format!(
+        "expected a []interface {{}}, but received a {word}"
+    ))
+}
+
+/// The patch's own items must follow the order that the patch sets.
+fn check_order(patch: &[Value], order: &[Value], identity: Identity<'_>) -> Result<(), PatchError> {
+    let deleted = |item: &&Value| item.get(PATCH).and_then(Value::as_str) == Some("delete");
+    let mut items = patch
+        .iter()
+        .filter(|item| identity.0.is_none() || !deleted(item))
+        .peekable();
+    for place in order {
+        if items.peek().is_some_and(|item| identity.same(item, place)) {
+            items.next();
+        }
+    }
+    if items.peek().is_none() {
+        return Ok(());
+    }
+    let print = |list: &[Value]| go_print(&Value::Array(list.to_vec()));
+    Err(PatchError::Internal(format!(
+        "The order in patch list:\n{}\n doesn't match {ELEMENT_ORDER} list:\n{}\n",
+        print(patch),
+        print(order)
+    )))
+}
+
+fn merge_list(
+    old: Vec<Value>,
+    new: Vec<Value>,
+    ty: Option<Type<'_>>,
+    name: &str,
+    deletes: bool,
+) -> Result<Vec<Value>, PatchError> {
+    let (field, list) = field_of(ty, name);
+    let strategy = field.map(|f| &f.extra().strategy);
+    if !deletes && !strategy.is_some_and(|s| s.merge) {
+        return Ok(list_without_directives(new));
+    }
+    if deletes {
+        return Ok(old.into_iter().filter(|item| !new.contains(item)).collect());
+    }
+    let of_maps = old.iter().chain(&new).any(Value::is_object);
+    if !of_maps {
+        let mut merged: Vec<Value> = Vec::with_capacity(old.len() + new.len());
+        for item in old.iter().chain(&new) {
+            if !merged.contains(item) {
+                merged.push(item.clone());
+            }
+        }
+        return Ok(arrange(merged, &new, &old, Identity(None)));
+    }
+    let Some(key) = strategy.and_then(|s| s.key.as_deref()) else {
+        return Err(PatchError::Internal(format!(
+            "cannot merge lists without merge key for {name}"
+        )));
+    };
+    let (old, new) = special_items(old, new, key)?;
+    let merged = merge_items(old.clone(), &new, key, list.and_then(Type::element))?;
+    Ok(arrange(merged, &new, &old, Identity(Some(key))))
+}
+
+fn missing_key(item: &Value, key: &str) -> PatchError {
+    PatchError::Internal(format!(
+        "map: {} does not contain declared merge key: {key}",
+        go_print(item)
+    ))
+}
+
+/// Carries out the items that are directives: what is left of the object's list, and the patch's plain items.
+fn special_items(
+    mut old: Vec<Value>,
+    new: Vec<Value>,
+    key: &str,
+) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
+    let mut plain = Vec::with_capacity(new.len());
+    let mut replace = false;
+    for item in new {
+        match item.get(PATCH).map(go_print).as_deref() {
+            None => plain.push(item),
+            Some("delete") => {
+                let value = item.get(key).ok_or_else(|| missing_key(&item, key))?;
+                old.retain(|other| other.get(key) != Some(value));
+            }
+            Some("replace") => replace = true,
+            Some("merge") => {
+                return Err(PatchError::Internal(
+                    "merging lists cannot yet be specified in the patch".to_owned(),
+                ));
+            }
+            Some(other) => {
+                return Err(unknown_directive(
+                    other,
+                    item.as_object().unwrap_or(&Map::new()),
+                ));
+            }
+        }
+    }
+    Ok(if replace {
+        (plain, Vec::new())
+    } else {
+        (old, plain)
+    })
+}
+
+fn merge_items(
+    mut old: Vec<Value>,
+    new: &[Value],
+    key: &str,
+    ty: Option<Type<'_>>,
+) -> Result<Vec<Value>, PatchError> {
+    for item in new {
+        let value = item.get(key).ok_or_else(|| missing_key(item, key))?;
+        match old.iter_mut().find(|other| other.get(key) == Some(value)) {
+            Some(Value::Object(found)) => {
+                let patch = item.as_object().cloned().unwrap_or_default();
+                *found = merge_map(std::mem::take(found), patch, ty)?;
+            }
+            _ => old.push(without_directives(item.clone())),
+        }
+    }
+    Ok(old)
+}
+
+/// A value that is new to the object: without nulls and directives.
+fn without_directives(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let directive = |name: &str| {
+                name == PATCH
+                    || name == RETAIN_KEYS
+                    || name.starts_with(DELETE_FROM_LIST)
+                    || name.starts_with(ELEMENT_ORDER)
+            };
+            let kept = members
+                .into_iter()
+                .filter(|(name, value)| !value.is_null() && !directive(name));
+            Value::Object(
+                kept.map(|(name, value)| (name, without_directives(value)))
+                    .collect(),
+            )
+        }
+        Value::Array(items) => Value::Array(list_without_directives(items)),
+        other => other,
+    }
+}
+
+fn list_without_directives(items: Vec<Value>) -> Vec<Value> {
+    let kept = items.into_iter().filter(|item| item.get(PATCH).is_none());
+    kept.map(without_directives).collect()
+}

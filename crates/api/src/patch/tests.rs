@@ -1,0 +1,269 @@
+use serde_json::json;
+
+use super::*;
+use crate::schema::Schema;
+
+fn ty(group: &str, kind: &str) -> Type<'static> {
+    Schema::builtin().kind(group, "v1", kind).expect("built in")
+}
+
+fn config_map() -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "uid": "u"}, "data": {"a": "1", "b": "2"}})
+}
+
+fn deployment() -> Value {
+    conform_json(
+        r#"{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d","finalizers":["example.com/a","example.com/b"]},
+        "spec":{"selector":{"matchLabels":{"app":"x"}},"template":{"metadata":{"labels":{"app":"x"}},"spec":{
+        "containers":[{"name":"c","image":"nginx","env":[{"name":"A","value":"1"},{"name":"B","value":"2"}],"args":["x","y"],
+        "ports":[{"containerPort":80}]},{"name":"d","image":"redis"}],"volumes":[{"name":"v","emptyDir":{}}],
+        "tolerations":[{"key":"a","operator":"Exists"}],"imagePullSecrets":[{"name":"one"}]}}}}"#,
+        ty("apps", "Deployment"),
+    )
+}
+
+fn strategic(body: Value) -> Result<Value, PatchError> {
+    patch(
+        Kind::Strategic,
+        &deployment(),
+        body.to_string().as_bytes(),
+        ty("apps", "Deployment"),
+    )
+    .map(|d| d.object)
+}
+
+/// The pod spec after a strategic patch of it.
+fn pod_spec(patch: Value) -> Value {
+    let patched =
+        strategic(json!({"spec": {"template": {"spec": patch}}})).expect("a fitting patch");
+    patched["spec"]["template"]["spec"].clone()
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|i| i["name"].as_str())
+        .collect()
+}
+
+#[test]
+fn merge_patches_remove_replace_and_add() {
+    let apply = |body: &str| {
+        patch(
+            Kind::Merge,
+            &config_map(),
+            body.as_bytes(),
+            ty("", "ConfigMap"),
+        )
+    };
+    let patched = apply(r#"{"data":{"a":null,"c":"3"},"foo":"bar"}"#).expect("a fitting patch");
+    assert_eq!(patched.object["data"], json!({"b": "2", "c": "3"}));
+    assert_eq!(patched.strict, ["unknown field \"foo\""]);
+    assert_eq!(
+        apply(r#"{"data":null}"#)
+            .expect("a fitting patch")
+            .object
+            .get("data"),
+        None
+    );
+    let twice = apply(r#"{"data":{"a":"1","a":"2"},"zoo":1}"#).expect("a fitting patch");
+    assert_eq!(
+        twice.strict,
+        ["duplicate field \"data.a\"", "unknown field \"zoo\""]
+    );
+}
+
+#[test]
+fn merge_patches_that_are_refused() {
+    for (body, error) in [
+        ("null", "Invalid JSON Patch"),
+        ("{", "invalid JSON patch"),
+        ("", "invalid JSON patch"),
+        (
+            "[]",
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
+        ),
+        (
+            r#"{"data":{"x":1}}"#,
+            "Invalid value: \"{\\\"apiVersion\\\":\\\"v1\\\",\\\"data\\\":{\\\"a\\\":\\\"1\\\",\\\"b\\\":\\\"2\\\",\\\"x\\\":1},\
+             \\\"kind\\\":\\\"ConfigMap\\\",\\\"metadata\\\":{\\\"name\\\":\\\"a\\\",\\\"uid\\\":\\\"u\\\"}}\": \
+             json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
+        ),
+    ] {
+        let result = patch(
+            Kind::Merge,
+            &config_map(),
+            body.as_bytes(),
+            ty("", "ConfigMap"),
+        );
+        assert_eq!(result.expect_err(body).to_string(), error);
+    }
+}
+
+#[test]
+fn json_patches_change_places() {
+    let apply = |body: Value| {
+        let object = json!({"metadata": {"finalizers": ["x/a", "x/b"], "labels": {"a/b": "1"}}});
+        patch(
+            Kind::Json,
+            &object,
+            body.to_string().as_bytes(),
+            ty("", "ConfigMap"),
+        )
+        .map(|d| d.object["metadata"].clone())
+    };
+    for (body, expected) in [
+        (
+            json!([{"op": "remove", "path": "/metadata/finalizers/0"}]),
+            json!({"finalizers": ["x/b"], "labels": {"a/b": "1"}}),
+        ),
+        (
+            json!([{"op": "add", "path": "/metadata/finalizers/-", "value": "x/c"}]),
+            json!({"finalizers": ["x/a", "x/b", "x/c"], "labels": {"a/b": "1"}}),
+        ),
+        (
+            json!([{"op": "add", "path": "/metadata/finalizers/1", "value": "x/c"}]),
+            json!({"finalizers": ["x/a", "x/c", "x/b"], "labels": {"a/b": "1"}}),
+        ),
+        (
+            json!([{"op": "move", "from": "/metadata/labels/a~1b", "path": "/metadata/labels/c"}]),
+            json!({"finalizers": ["x/a", "x/b"], "labels": {"c": "1"}}),
+        ),
+        (
+            json!([{"op": "copy", "from": "/metadata/finalizers/0", "path": "/metadata/name"}]),
+            json!({"name": "x/a", "finalizers": ["x/a", "x/b"], "labels": {"a/b": "1"}}),
+        ),
+        (
+            json!([{"op": "replace", "path": "/metadata/name", "value": "new"}]),
+            json!({"name": "new", "finalizers": ["x/a", "x/b"], "labels": {"a/b": "1"}}),
+        ),
+        (
+            json!([{"op": "test", "path": "/metadata/finalizers/1", "value": "x/b"}]),
+            json!({"finalizers": ["x/a", "x/b"], "labels": {"a/b": "1"}}),
+        ),
+    ] {
+        assert_eq!(apply(body.clone()), Ok(expected), "{body}");
+    }
+    for body in [
+        json!([{"op": "test", "path": "/metadata/name", "value": "x"}]),
+        json!([{"op": "remove", "path": "/metadata/name"}]),
+        json!([{"op": "remove", "path": "/metadata/finalizers/2"}]),
+        json!([{"op": "add", "path": "/spec/none/deep", "value": 1}]),
+        json!([{"op": "foo", "path": "/metadata"}]),
+        json!([{"op": "replace", "path": "", "value": {}}]),
+    ] {
+        assert_eq!(apply(body.clone()), Err(PatchError::Rejected), "{body}");
+    }
+}
+
+#[test]
+fn json_patches_report_what_they_do_not_know() {
+    let body = br#"[{"op":"add","path":"/data","value":{"z":"1","z":"2"},"unk":1}]"#;
+    let patched =
+        patch(Kind::Json, &config_map(), body, ty("", "ConfigMap")).expect("a fitting patch");
+    assert_eq!(
+        patched.strict,
+        [
+            "json patch duplicate field \"[0].value.z\"",
+            "json patch unknown field \"[0].unk\"",
+            "duplicate field \"data.z\""
+        ]
+    );
+    assert_eq!(patched.object["data"], json!({"z": "2"}));
+}
+
+#[test]
+fn keyed_lists_merge_and_new_items_come_first() {
+    let spec = pod_spec(
+        json!({"containers": [{"name": "c", "image": "nginx:2", "env": [{"name": "B", "value": "3"}, {"name": "Z", "value": "z"}]}]}),
+    );
+    assert_eq!(names(&spec["containers"]), ["c", "d"]);
+    assert_eq!(spec["containers"][0]["image"], "nginx:2");
+    assert_eq!(names(&spec["containers"][0]["env"]), ["A", "B", "Z"]);
+    assert_eq!(spec["containers"][0]["args"], json!(["x", "y"]));
+    assert_eq!(
+        names(&pod_spec(json!({"containers": [{"name": "e", "image": "new"}]}))["containers"]),
+        ["e", "c", "d"]
+    );
+    let atomic = pod_spec(json!({"tolerations": [{"key": "b", "operator": "Exists"}]}));
+    assert_eq!(
+        atomic["tolerations"],
+        json!([{"key": "b", "operator": "Exists"}])
+    );
+    let secrets = pod_spec(json!({"imagePullSecrets": [{"name": "two"}]}));
+    assert_eq!(names(&secrets["imagePullSecrets"]), ["two", "one"]);
+}
+
+#[test]
+fn directives_delete_replace_retain_and_order() {
+    let deleted = pod_spec(json!({"containers": [{"name": "d", "$patch": "delete"}]}));
+    assert_eq!(names(&deleted["containers"]), ["c"]);
+    let replaced = pod_spec(
+        json!({"containers": [{"name": "c", "env": [{"$patch": "replace"}, {"name": "R"}]}]}),
+    );
+    assert_eq!(names(&replaced["containers"][0]["env"]), ["R"]);
+    let retained = pod_spec(
+        json!({"volumes": [{"name": "v", "$retainKeys": ["name", "secret"], "secret": {"secretName": "s"}}]}),
+    );
+    assert_eq!(
+        retained["volumes"],
+        json!([{"name": "v", "secret": {"secretName": "s"}}])
+    );
+    let nulled =
+        pod_spec(json!({"volumes": [{"name": "v", "emptyDir": null, "configMap": {"name": "x"}}]}));
+    assert_eq!(
+        nulled["volumes"],
+        json!([{"name": "v", "configMap": {"name": "x"}}])
+    );
+    let ordered = pod_spec(
+        json!({"$setElementOrder/containers": [{"name": "d"}, {"name": "c"}], "containers": [{"name": "d", "image": "redis:7"}]}),
+    );
+    assert_eq!(names(&ordered["containers"]), ["d", "c"]);
+    let finalizers = |patch: Value| {
+        strategic(json!({"metadata": patch})).expect("a fitting patch")["metadata"]["finalizers"]
+            .clone()
+    };
+    assert_eq!(
+        finalizers(json!({"$deleteFromPrimitiveList/finalizers": ["example.com/a"]})),
+        json!(["example.com/b"])
+    );
+    assert_eq!(
+        finalizers(json!({"finalizers": ["example.com/c"]})),
+        json!(["example.com/c", "example.com/a", "example.com/b"])
+    );
+}
+
+#[test]
+fn strategic_patches_that_are_refused() {
+    for (spec, error) in [
+        (
+            json!({"containers": [{"image": "x"}]}),
+            "map: map[image:x] does not contain declared merge key: name",
+        ),
+        (
+            json!({"containers": [{"name": "c", "$patch": "foo"}]}),
+            "unknown patch type: foo in map: map[$patch:foo name:c]",
+        ),
+        (
+            json!({"containers": [{"name": "c", "$patch": "merge"}]}),
+            "merging lists cannot yet be specified in the patch",
+        ),
+        (
+            json!({"$setElementOrder/containers": [{"name": "c"}], "containers": [{"name": "d", "image": "q"}]}),
+            "The order in patch list:\n[map[image:q name:d]]\n doesn't match $setElementOrder list:\n[map[name:c]]\n",
+        ),
+        (
+            json!({"containers": {"name": "c"}}),
+            "Invalid value: \"map[spec:map[template:map[spec:map[containers:map[name:c]]]]]\": cannot restore slice from map",
+        ),
+    ] {
+        let result = strategic(json!({"spec": {"template": {"spec": spec}}}));
+        assert_eq!(result.expect_err(error).to_string(), error);
+    }
+    let error = strategic(json!({"spec": {"replicas": "3"}})).expect_err("a text for a number");
+    assert_eq!(
+        error.to_string(),
+        "Invalid value: \"map[spec:map[replicas:3]]\": unrecognized type: int32"
+    );
+}
