@@ -1,1 +1,39 @@
-fn main() {}
+//! karve: Kubernetes in one binary.
+//!
+//! The roles, each a process of its own:
+//!
+//! - a command ([`cli`]) makes, shows or removes a cluster ([`cluster`]) and ends;
+//! - the server ([`roles::server`]) is a cluster's control plane;
+//! - an agent ([`roles::agent`]) is a node, one for each network namespace;
+//! - a shim (`karve_runtime::shim`) is the parent of one container.
+//!
+//! This crate decides nothing about Kubernetes: it puts the parts together.
+
+mod cli;
+mod cluster;
+mod roles;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    start_log();
+    match cli::Cli::parse().run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("karve: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs go to standard error; `KARVE_LOG` says how much (error, warn, info, debug, trace).
+fn start_log() {
+    let level = std::env::var("KARVE_LOG").ok().and_then(|text| text.parse().ok());
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_max_level(level.unwrap_or(tracing::Level::INFO))
+        .init();
+}

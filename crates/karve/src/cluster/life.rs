@@ -1,0 +1,106 @@
+//! Bringing a cluster up: from nothing, or from whatever part of it is there.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use anyhow::{Context, Result, bail};
+use futures::future::try_join_all;
+
+use super::config::{API_PORT, CLUSTER_DNS};
+use super::kubeconfig::{self, Entry};
+use super::launch::{self, Launched, Log};
+use super::process::{self, ProcessId, Role};
+use super::{Cluster, client, network, ready};
+use crate::cli::progress::Progress;
+
+/// A cluster that is up.
+pub struct Up {
+    /// A client with the administrator's rights.
+    pub client: kube::Client,
+    /// What was started for it just now.
+    pub started: Vec<Launched>,
+}
+
+/// Makes and starts what is missing, and returns when nodes are Ready and DNS answers.
+pub async fn bring_up(cluster: &Cluster, log: Log, progress: &Progress) -> Result<Up> {
+    launch::keep_inherited_files()?;
+    make_parts(cluster).await?;
+    let subnet = cluster.config.subnet;
+    progress.done(&format!("Network {} on bridge {}", subnet.net(), cluster.name.bridge()));
+
+    let running: BTreeMap<Role, ProcessId> = process::find(&cluster.name)?.into_iter().collect();
+    let mut started = Vec::new();
+    if !running.contains_key(&Role::Server) {
+        let listener = listen(subnet.host())?;
+        started.push(launch::server(&cluster.name, &cluster.layout, listener, log)?);
+    }
+    let nodes = cluster.config.local_nodes();
+    for node in &nodes {
+        if !running.contains_key(&Role::Agent(node.name.clone())) {
+            started.push(launch::agent(&cluster.name, &cluster.layout, &node.name, log)?);
+        }
+    }
+    let all_ready = try_join_all(started.iter_mut().map(Launched::ready));
+    progress.during("Starting server and agents", all_ready).await?;
+    progress.done(&format!("Server at {}", cluster.config.api_url()));
+
+    let client = client::admin(cluster)?;
+    progress.during("Waiting for nodes to be Ready", ready::nodes(&client, cluster)).await?;
+    let names: Vec<String> = nodes.iter().map(|node| format!("{} ({})", node.name, node.ip)).collect();
+    progress.done(&format!("{}: Ready", names.join(", ")));
+
+    let dns = try_join_all(nodes.iter().map(|node| ready::dns(cluster, &node.name)));
+    progress.during("Waiting for DNS", dns).await?;
+    progress.done(&format!("DNS answers at {CLUSTER_DNS}"));
+    Ok(Up { client, started })
+}
+
+/// Certificates and network don't know each other.
+async fn make_parts(cluster: &Cluster) -> Result<()> {
+    let certificates = {
+        let cluster = cluster.clone();
+        tokio::task::spawn_blocking(move || cluster.pki().issue(&cluster.name, &cluster.config))
+    };
+    let network = {
+        let cluster = cluster.clone();
+        tokio::task::spawn_blocking(move || network::ensure(&cluster.name, &cluster.config))
+    };
+    let (certificates, network) = tokio::try_join!(certificates, network).context("make certificates and network")?;
+    certificates?;
+    network
+}
+
+/// Opens the API's socket on the bridge.
+fn listen(host: Ipv4Addr) -> Result<TcpListener> {
+    let address = SocketAddr::from((host, API_PORT));
+    match TcpListener::bind(address) {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            bail!("port {API_PORT} is taken: stop what listens there (`ss -ltnp 'sport = :{API_PORT}'`)")
+        }
+        Err(error) => Err(error).with_context(|| format!("listen on {address}")),
+    }
+}
+
+/// Picks the port of the API on loopback: the usual one if it is free, which tools expect.
+pub fn choose_loopback_port() -> Result<u16> {
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, API_PORT));
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = TcpListener::bind(usual).or_else(|_| TcpListener::bind(any)).context("listen on loopback")?;
+    Ok(listener.local_addr().context("ask for the loopback port")?.port())
+}
+
+/// Puts the cluster's context into the user's kubeconfig.
+pub fn add_context(cluster: &Cluster) -> Result<()> {
+    let read = |path: &std::path::Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
+    let (pki, admin) = (cluster.pki(), cluster.pki().admin());
+    let entry = Entry {
+        name: cluster.name.as_str(),
+        server: &cluster.config.api_url(),
+        ca: &read(&pki.ca())?,
+        certificate: &read(&admin.certificate)?,
+        key: &read(&admin.key)?,
+    };
+    kubeconfig::add(&cluster.config.kubeconfig, &entry)
+}

@@ -1,0 +1,5 @@
+//! The long-lived processes: what each is made of, and in which order its parts start and stop.
+
+pub mod agent;
+mod process;
+pub mod server;
