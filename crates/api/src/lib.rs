@@ -20,3 +20,7 @@ pub mod status;
 pub mod time;
 pub mod encode;
 pub mod patch;
+pub mod discovery;
+pub mod openapi;
+pub mod defaults;
+pub mod strategy;

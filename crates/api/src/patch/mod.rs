@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::decode::conform::{self, conform, conform_value};
+use crate::decode::conform::{self, conform_value};
 use crate::decode::json::{SyntaxError, parse};
 use crate::decode::node::Node;
 use crate::decode::{Decoded, strict_text};
@@ -288,14 +288,6 @@ fn quote(text: &str) -> String {
             .replace('\n', "\\n")
             .replace('\t', "\\t")
     )
-}
-
-/// Used by tests of siblings.
-#[cfg(test)]
-fn conform_json(text: &str, ty: Type<'_>) -> Value {
-    conform(&parse(text.as_bytes()).expect("JSON"), ty)
-        .expect("an object of the type")
-        .value
 }
 
 #[cfg(test)]
