@@ -1,0 +1,261 @@
+//! Fills a store by list and watch, for ever.
+//!
+//! A watch that ends is taken up again where it stopped; only a revision that
+//! the server no longer has (410 Gone) costs a new list. When the server is
+//! away the first retry comes after 50 ms, later ones after up to 1 s.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use kube::{
+    Client, Resource,
+    api::{ListParams, ObjectList, Request, WatchEvent, WatchParams},
+    core::watch::Bookmark,
+};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(1);
+const LIST_DEADLINE: Duration = Duration::from_secs(30);
+const LIST_PAGE: u32 = 500;
+/// The server ends a watch after this time, the client a little later.
+const WATCH_SECONDS: u32 = 290;
+
+/// Where a reflector puts what it sees.
+pub(crate) trait Sink<K>: Send + Sync {
+    /// The whole state at `revision`.
+    fn replace(&self, objects: Vec<K>, revision: u64);
+    /// An object was added or changed.
+    fn apply(&self, object: K);
+    /// An object is gone; its resource version is that of the deletion.
+    fn delete(&self, object: K);
+    /// Nothing else happened up to `revision`.
+    fn progress(&self, revision: u64);
+}
+
+/// Which objects to watch, and how much of each.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    /// The collection, such as `/api/v1/pods`.
+    pub(crate) path: String,
+    pub(crate) fields: Option<String>,
+    /// Ask for metadata only (`PartialObjectMetadata`).
+    pub(crate) metadata_only: bool,
+}
+
+impl Selection {
+    /// All objects of a kind.
+    pub(crate) fn all<K: Resource<DynamicType = ()>>() -> Self {
+        Self::within::<K>(None)
+    }
+
+    /// All objects of a kind in one namespace.
+    pub(crate) fn within<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> Self {
+        Self {
+            path: K::url_path(&(), namespace),
+            fields: None,
+            metadata_only: false,
+        }
+    }
+
+    /// Only objects of this name.
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        self.fields = Some(format!("metadata.name={name}"));
+        self
+    }
+}
+
+/// Runs until shutdown.
+pub(crate) async fn run<K>(
+    client: Client,
+    selection: Selection,
+    sink: Arc<dyn Sink<K>>,
+    shutdown: CancellationToken,
+) where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let follow = follow(&client, &selection, &*sink);
+    shutdown.run_until_cancelled(follow).await;
+}
+
+async fn follow<K>(client: &Client, selection: &Selection, sink: &dyn Sink<K>)
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let mut retry = FIRST_RETRY;
+    loop {
+        match list(client, selection).await {
+            Ok((objects, version)) => {
+                retry = FIRST_RETRY;
+                sink.replace(objects, revision(&version));
+                watch_from(client, selection, sink, version).await;
+            }
+            Err(err) => {
+                tracing::debug!(
+                    path = selection.path,
+                    err = &err as &dyn std::error::Error,
+                    "list failed"
+                );
+                sleep(retry).await;
+                retry = (retry * 2).min(LAST_RETRY);
+            }
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("list {path}")]
+    List {
+        path: String,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("list {path}: no answer within {LIST_DEADLINE:?}")]
+    ListDeadline { path: String },
+}
+
+async fn list<K>(client: &Client, selection: &Selection) -> Result<(Vec<K>, String), Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let path = || selection.path.clone();
+    let mut params = ListParams {
+        field_selector: selection.fields.clone(),
+        limit: Some(LIST_PAGE),
+        ..ListParams::default()
+    };
+    let mut objects = Vec::new();
+    loop {
+        let request = Request::new(path());
+        let request = match selection.metadata_only {
+            true => request.list_metadata(&params),
+            false => request.list(&params),
+        };
+        let request = request.map_err(|err| Error::List {
+            path: path(),
+            source: kube::Error::BuildRequest(err),
+        })?;
+        let answer = timeout(LIST_DEADLINE, client.request::<ObjectList<K>>(request));
+        let page = answer
+            .await
+            .map_err(|_| Error::ListDeadline { path: path() })?
+            .map_err(|source| Error::List {
+                path: path(),
+                source,
+            })?;
+        objects.extend(page.items);
+        let version = page.metadata.resource_version.unwrap_or_default();
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params.continue_token = Some(token),
+            None => return Ok((objects, version)),
+        }
+    }
+}
+
+/// Follows the changes after `version`; returns when a new list is needed.
+async fn watch_from<K>(
+    client: &Client,
+    selection: &Selection,
+    sink: &dyn Sink<K>,
+    mut version: String,
+) where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let mut retry = FIRST_RETRY;
+    loop {
+        let started = Instant::now();
+        match watch_once(client, selection, sink, &mut version).await {
+            Ended::Gone => return,
+            Ended::Lost(err) => {
+                tracing::debug!(
+                    path = selection.path,
+                    err = &err as &dyn std::error::Error,
+                    "watch lost"
+                );
+            }
+            Ended::Closed => {}
+        }
+        if started.elapsed() > LAST_RETRY {
+            retry = FIRST_RETRY;
+        }
+        sleep(retry).await;
+        retry = (retry * 2).min(LAST_RETRY);
+    }
+}
+
+enum Ended {
+    /// The server no longer knows the revision.
+    Gone,
+    /// The time of the watch was over.
+    Closed,
+    Lost(kube::Error),
+}
+
+async fn watch_once<K>(
+    client: &Client,
+    selection: &Selection,
+    sink: &dyn Sink<K>,
+    version: &mut String,
+) -> Ended
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let params = WatchParams {
+        field_selector: selection.fields.clone(),
+        timeout: Some(WATCH_SECONDS),
+        bookmarks: true,
+        ..WatchParams::default()
+    };
+    let request = Request::new(selection.path.clone());
+    let request = match selection.metadata_only {
+        true => request.watch_metadata(&params, version),
+        false => request.watch(&params, version),
+    };
+    let request = match request {
+        Ok(request) => request,
+        Err(err) => return Ended::Lost(kube::Error::BuildRequest(err)),
+    };
+    let events = match client.request_events::<K>(request).await {
+        Ok(events) => events,
+        Err(kube::Error::Api(status)) if status.code == 410 => return Ended::Gone,
+        Err(err) => return Ended::Lost(err),
+    };
+    let mut events = std::pin::pin!(events);
+    let patience = Duration::from_secs(u64::from(WATCH_SECONDS) + 30);
+    loop {
+        let event = match timeout(patience, events.next()).await {
+            Ok(Some(Ok(event))) => event,
+            Ok(Some(Err(err))) => return Ended::Lost(err),
+            Ok(None) | Err(_) => return Ended::Closed,
+        };
+        match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                advance(version, &object);
+                sink.apply(object);
+            }
+            WatchEvent::Deleted(object) => {
+                advance(version, &object);
+                sink.delete(object);
+            }
+            WatchEvent::Bookmark(Bookmark { metadata, .. }) => {
+                *version = metadata.resource_version;
+                sink.progress(revision(version));
+            }
+            WatchEvent::Error(status) if status.code == 410 => return Ended::Gone,
+            WatchEvent::Error(status) => return Ended::Lost(kube::Error::Api(status)),
+        }
+    }
+}
+
+fn revision(version: &str) -> u64 {
+    version.parse().unwrap_or(0)
+}
+
+fn advance<K: Resource>(version: &mut String, object: &K) {
+    if let Some(newer) = &object.meta().resource_version {
+        version.clone_from(newer);
+    }
+}
