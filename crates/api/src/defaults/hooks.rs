@@ -1,0 +1,343 @@
+//! Defaults that depend on other fields.
+
+use super::table::Hook;
+use super::{service, unset};
+use crate::quantity::Quantity;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+pub(super) fn by_name(name: &str) -> Hook {
+    match name {
+        "autoscaler" => autoscaler,
+        "definition" => definition,
+        "job" => job,
+        "limit_range" => limit_range,
+        "namespace" => namespace,
+        "network_policy" => network_policy,
+        "node" => node,
+        "pod" => pod,
+        "replication_controller" => replication_controller,
+        "round" => round,
+        "secret" => secret,
+        "service" => service::service,
+        "service_account" => service_account,
+        "volume" => volume,
+        other => unreachable!("the table names a hook {other} that is none"),
+    }
+}
+
+/// Whether an image is named without a tag or digest, or with the tag `latest`.
+fn is_latest(image: &str) -> bool {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    !name.contains('@') && name.split_once(':').is_none_or(|(_, tag)| tag == "latest")
+}
+
+/// `imagePullPolicy` of a container, `pullPolicy` of an image volume.
+pub(super) fn image(node: &mut Value) {
+    let (member, image) = match node.get("reference") {
+        Some(reference) => ("pullPolicy", reference),
+        None => ("imagePullPolicy", &node["image"]),
+    };
+    let policy = match is_latest(image.as_str().unwrap_or("")) {
+        true => "Always",
+        false => "IfNotPresent",
+    };
+    if node.is_object() && unset(node.get(member)) {
+        node[member] = policy.into();
+    }
+}
+
+/// Quantities of a resource list are rounded up to thousandths.
+fn round(list: &mut Value) {
+    for amount in list.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if let Ok(mut quantity) = Quantity::from_json(amount) {
+            quantity.round_up_milli();
+            *amount = quantity.to_string().into();
+        }
+    }
+}
+
+/// A volume without a source is an empty directory.
+fn volume(volume: &mut Value) {
+    if let Some(members) = volume.as_object_mut()
+        && members.iter().all(|(name, v)| name == "name" || v.is_null())
+    {
+        members.insert("emptyDir".to_owned(), json!({}));
+    }
+}
+
+/// The field and its deprecated name say the same.
+fn service_account(spec: &mut Value) {
+    let (name, old) = (spec.get("serviceAccountName"), spec.get("serviceAccount"));
+    let chosen = [name, old].into_iter().find(|v| !unset(*v)).flatten().cloned();
+    if let Some(chosen) = chosen {
+        spec["serviceAccountName"] = chosen.clone();
+        spec["serviceAccount"] = chosen;
+    }
+}
+
+fn fill_requests(resources: &mut Value) {
+    let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() else {
+        return;
+    };
+    if unset(resources.get("requests")) {
+        resources["requests"] = json!({});
+    }
+    let requests = resources["requests"].as_object_mut();
+    if let Some(requests) = requests {
+        for (name, limit) in limits {
+            requests.entry(name).or_insert(limit);
+        }
+    }
+}
+
+/// What a Pod has and the template of one has not: requests from limits, host ports, service links.
+fn pod(spec: &mut Value) {
+    let host_network = spec["hostNetwork"] == true;
+    for list in ["containers", "initContainers"] {
+        for container in spec[list].as_array_mut().into_iter().flatten() {
+            if container["resources"].is_object() {
+                fill_requests(&mut container["resources"]);
+            }
+            if host_network {
+                for port in container["ports"].as_array_mut().into_iter().flatten() {
+                    if port["hostPort"].as_i64().unwrap_or(0) == 0 {
+                        port["hostPort"] = port["containerPort"].clone();
+                    }
+                }
+            }
+        }
+        // `spec[list]` made an absent list null.
+        if spec[list].is_null()
+            && let Some(members) = spec.as_object_mut()
+        {
+            members.remove(list);
+        }
+    }
+    pod_level_requests(spec);
+    if unset(spec.get("enableServiceLinks")) {
+        spec["enableServiceLinks"] = true.into();
+    }
+}
+
+/// Pod-level requests (KEP-2837): the sum of the containers' where they have any, else the pod-level limit.
+fn pod_level_requests(spec: &mut Value) {
+    let has_limits = |r: &Value| r.get("limits").and_then(Value::as_object).is_some_and(|l| !l.is_empty());
+    if !spec.get("resources").is_some_and(has_limits) {
+        return;
+    }
+    let mut sums: Vec<(String, Quantity)> = Vec::new();
+    for container in spec["containers"].as_array().into_iter().flatten() {
+        let requests = container.pointer("/resources/requests").and_then(Value::as_object);
+        for (name, amount) in requests.into_iter().flatten() {
+            let Ok(amount) = Quantity::from_json(amount) else { continue };
+            match sums.iter_mut().find(|(n, _)| n == name) {
+                Some((_, sum)) => *sum = sum.checked_add(&amount).unwrap_or_else(|| sum.clone()),
+                None => sums.push((name.clone(), amount)),
+            }
+        }
+    }
+    let resources = &mut spec["resources"];
+    if unset(resources.get("requests")) {
+        resources["requests"] = json!({});
+    }
+    for (name, sum) in sums {
+        let supported = name == "cpu" || name == "memory" || name.starts_with("hugepages-");
+        if supported && resources["requests"].get(&name).is_none() {
+            resources["requests"][name] = sum.to_string().into();
+        }
+    }
+    fill_requests(resources);
+}
+
+fn replication_controller(rc: &mut Value) {
+    let labels = rc.pointer("/spec/template/metadata/labels").cloned();
+    let Some(labels) = labels.filter(|l| !unset(Some(l))) else {
+        return;
+    };
+    if unset(rc["spec"].get("selector")) {
+        rc["spec"]["selector"] = labels.clone();
+    }
+    if unset(rc["metadata"].get("labels")) {
+        rc["metadata"]["labels"] = labels;
+    }
+}
+
+/// `stringData` is written, never read: it goes into `data`.
+fn secret(secret: &mut Value) {
+    let Some(texts) = secret.as_object_mut().and_then(|s| s.remove("stringData")) else {
+        return;
+    };
+    for (key, text) in texts.as_object().into_iter().flatten() {
+        if unset(secret.get("data")) {
+            secret["data"] = json!({});
+        }
+        secret["data"][key] = STANDARD.encode(text.as_str().unwrap_or("")).into();
+    }
+}
+
+fn namespace(namespace: &mut Value) {
+    let name = namespace["metadata"]["name"].clone();
+    // A name still to be generated gets its label when it is made.
+    if !unset(Some(&name)) {
+        namespace["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
+    }
+}
+
+/// `podCIDR` is the first of `podCIDRs`; what can be allocated is all there is, unless said otherwise.
+fn node(node: &mut Value) {
+    let spec = &node["spec"];
+    match (unset(spec.get("podCIDR")), unset(spec.get("podCIDRs"))) {
+        (false, true) => node["spec"]["podCIDRs"] = json!([spec["podCIDR"]]),
+        (true, false) => node["spec"]["podCIDR"] = spec["podCIDRs"][0].clone(),
+        _ => {}
+    }
+    let status = &node["status"];
+    if unset(status.get("allocatable")) && !unset(status.get("capacity")) {
+        node["status"]["allocatable"] = status["capacity"].clone();
+    }
+}
+
+fn limit_range(item: &mut Value) {
+    if item["type"] != "Container" {
+        return;
+    }
+    for (to, from) in [("default", "max"), ("defaultRequest", "default"), ("defaultRequest", "min")] {
+        let Some(source) = item.get(from).and_then(Value::as_object).cloned() else {
+            continue;
+        };
+        if unset(item.get(to)) {
+            item[to] = json!({});
+        }
+        for (name, amount) in source {
+            if item[to].get(&name).is_none() {
+                item[to][name] = amount;
+            }
+        }
+    }
+    for list in ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"] {
+        if let Some(list) = item.get_mut(list) {
+            round(list);
+        }
+    }
+}
+
+fn job(job: &mut Value) {
+    let labels = job.pointer("/spec/template/metadata/labels").cloned();
+    if unset(job["metadata"].get("labels"))
+        && let Some(labels) = labels
+    {
+        job["metadata"]["labels"] = labels;
+    }
+    let spec = &mut job["spec"];
+    if !spec.is_object() {
+        return;
+    }
+    if unset(spec.get("parallelism")) {
+        if unset(spec.get("completions")) {
+            spec["completions"] = 1.into();
+        }
+        spec["parallelism"] = 1.into();
+    }
+    let unlimited = !unset(spec.get("backoffLimitPerIndex"));
+    let replacement = match unset(spec.get("podFailurePolicy")) {
+        true => "TerminatingOrFailed",
+        false => "Failed",
+    };
+    for (member, value) in [
+        ("backoffLimit", json!(if unlimited { i32::MAX } else { 6 })),
+        ("completionMode", json!("NonIndexed")),
+        ("suspend", json!(false)),
+        ("podReplacementPolicy", json!(replacement)),
+        ("manualSelector", json!(false)),
+    ] {
+        if unset(spec.get(member)) {
+            spec[member] = value;
+        }
+    }
+}
+
+/// The rules of one direction of scaling (KEP-853).
+fn scaling_rules(behavior: &mut Value, direction: &str, policies: Value) {
+    if unset(behavior.get(direction)) {
+        behavior[direction] = json!({});
+    }
+    let rules = &mut behavior[direction];
+    if direction == "scaleUp" && unset(rules.get("stabilizationWindowSeconds")) {
+        rules["stabilizationWindowSeconds"] = 0.into();
+    }
+    if unset(rules.get("selectPolicy")) {
+        rules["selectPolicy"] = "Max".into();
+    }
+    if unset(rules.get("policies")) {
+        rules["policies"] = policies;
+    }
+}
+
+fn autoscaler(hpa: &mut Value) {
+    let old = hpa["apiVersion"] == "autoscaling/v1";
+    let spec = &mut hpa["spec"];
+    if !spec.is_object() {
+        return;
+    }
+    if old {
+        if unset(spec.get("targetCPUUtilizationPercentage")) {
+            spec["targetCPUUtilizationPercentage"] = 80.into();
+        }
+        return;
+    }
+    if unset(spec.get("metrics")) {
+        spec["metrics"] = json!([{"type": "Resource", "resource":
+            {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]);
+    }
+    if !unset(spec.get("behavior")) {
+        let percent = json!({"type": "Percent", "value": 100, "periodSeconds": 15});
+        let pods = json!({"type": "Pods", "value": 4, "periodSeconds": 15});
+        scaling_rules(&mut spec["behavior"], "scaleUp", json!([pods, percent]));
+        scaling_rules(&mut spec["behavior"], "scaleDown", json!([percent]));
+    }
+}
+
+fn network_policy(spec: &mut Value) {
+    if unset(spec.get("policyTypes")) {
+        spec["policyTypes"] = match unset(spec.get("egress")) {
+            true => json!(["Ingress"]),
+            false => json!(["Ingress", "Egress"]),
+        };
+    }
+}
+
+fn definition(spec: &mut Value) {
+    let names = &mut spec["names"];
+    if !names.is_object() {
+        return;
+    }
+    let kind = names["kind"].as_str().unwrap_or("").to_owned();
+    if unset(names.get("singular")) {
+        names["singular"] = kind.to_lowercase().into();
+    }
+    if unset(names.get("listKind")) && !kind.is_empty() {
+        names["listKind"] = format!("{kind}List").into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_without_a_tag_are_pulled_always() {
+        let table = [
+            ("nginx", true),
+            ("nginx:latest", true),
+            ("nginx:1", false),
+            ("localhost:5000/a/nginx", true),
+            ("localhost:5000/a/nginx:2", false),
+            ("nginx@sha256:00", false),
+        ];
+        for (image, latest) in table {
+            assert_eq!(is_latest(image), latest, "{image}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What the server itself decides about an object that is written, per kind and subresource.
+//!
+//! On create: identity, generation, and a status that the client does not choose. On update: which parts of the new
+//! object count, and whether the generation moves. [`service`] and [`scale`] have the parts of their own resources.
+//! Everything is a function of the objects and of what the caller passes in; absent: addresses and ports (allocated by
+//! the server), managed fields (see [`crate::apply`]), and finding names from `generateName` (see
+//! [`crate::names::generate`]).
+
+mod create;
+mod generation;
+mod kinds;
+pub mod qos;
+pub mod scale;
+pub mod service;
+mod update;
+pub mod warnings;
+
+pub use create::{Caller, Creation, prepare_create};
+pub use generation::mark_deleted;
+pub use kinds::{creates_on_update, deletes_with_object, unconditional_update};
+pub use update::prepare_update;
+
+use serde_json::{Map, Value};
+
+/// The members of an object, made if it has none.
+fn members(value: &mut Value) -> &mut Map<String, Value> {
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    value.as_object_mut().expect("made an object above")
+}
+
+/// Gives `to` the member that `from` has, or none.
+fn copy_member(from: &Value, to: &mut Value, name: &str) {
+    match from.get(name) {
+        Some(value) => to[name] = value.clone(),
+        None => {
+            if let Some(members) = to.as_object_mut() {
+                members.remove(name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

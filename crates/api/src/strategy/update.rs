@@ -1,0 +1,152 @@
+//! What an update may change.
+
+use super::{copy_member, generation, members, service};
+use crate::resource::Resource;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// Makes a decoded and defaulted object ready to replace `old`. `subresource` is empty for the object itself.
+pub fn prepare_update(resource: &Resource, subresource: &str, old: &Value, new: &mut Value, now: Timestamp) {
+    metadata(old, new);
+    match subresource {
+        "" => own(resource, old, new),
+        "status" | "approval" | "finalize" => status(resource, subresource, old, new, now),
+        "ephemeralcontainers" => *new = with_ephemeral_containers(old, new),
+        "resize" => *new = with_resources(old, new),
+        _ => {}
+    }
+    generation::carry(resource, old, new);
+}
+
+/// What no client can change: leaving it out keeps it, and times are kept whatever was sent.
+fn metadata(old: &Value, new: &mut Value) {
+    let old = &old["metadata"];
+    let new = members(&mut new["metadata"]);
+    let absent = |v: Option<&Value>| v.is_none_or(|v| v.is_null() || v == "");
+    if absent(new.get("uid")) {
+        new.insert("uid".to_owned(), old["uid"].clone());
+    }
+    for name in ["creationTimestamp", "deletionTimestamp"] {
+        match old.get(name).filter(|v| !v.is_null()) {
+            Some(time) => new.insert(name.to_owned(), time.clone()),
+            None => new.remove(name),
+        };
+    }
+    if let Some(grace) = old.get("deletionGracePeriodSeconds")
+        && absent(new.get("deletionGracePeriodSeconds"))
+    {
+        new.insert("deletionGracePeriodSeconds".to_owned(), grace.clone());
+    }
+    new.remove("selfLink");
+}
+
+fn own(resource: &Resource, old: &Value, new: &mut Value) {
+    if resource.subresource("status").is_some() {
+        copy_member(old, new, "status");
+    }
+    if resource.custom {
+        return;
+    }
+    match (&*resource.group, &*resource.plural) {
+        ("", "namespaces") => {
+            members(&mut new["spec"]);
+            copy_member(&old["spec"], &mut new["spec"], "finalizers");
+        }
+        ("", "services") => service::prepare_update(old, new),
+        ("apps", "daemonsets") => template_generation(old, new),
+        ("certificates.k8s.io", "certificatesigningrequests") => copy_member(old, new, "spec"),
+        _ => {}
+    }
+}
+
+/// The number that old DaemonSet clients tell templates apart by.
+fn template_generation(old: &Value, new: &mut Value) {
+    const NAME: &str = "deprecated.daemonset.template.generation";
+    let before = old["metadata"]["annotations"][NAME].as_str().and_then(|n| n.parse::<i64>().ok());
+    let changed = old["spec"]["template"] != new["spec"]["template"];
+    let next = before.unwrap_or(0) + i64::from(changed);
+    let annotations = members(&mut new["metadata"]["annotations"]);
+    annotations.insert(NAME.to_owned(), next.to_string().into());
+}
+
+/// Through `/status` the spec stays; which metadata may change differs by kind.
+fn status(resource: &Resource, subresource: &str, old: &Value, new: &mut Value, now: Timestamp) {
+    if resource.custom {
+        let status = new.get("status").cloned();
+        let metadata = new["metadata"].take();
+        *new = old.clone();
+        new["metadata"] = metadata;
+        match status {
+            Some(status) => new["status"] = status,
+            None => {
+                members(new).remove("status");
+            }
+        }
+        return;
+    }
+    if subresource == "finalize" {
+        copy_member(old, new, "status");
+        return;
+    }
+    copy_member(old, new, "spec");
+    match (&*resource.group, &*resource.plural) {
+        ("apps", "deployments") => copy_member(&old["metadata"], &mut new["metadata"], "labels"),
+        ("flowcontrol.apiserver.k8s.io" | "resource.k8s.io", _) | ("storage.k8s.io", "volumeattachments") => {
+            copy_member(old, new, "metadata");
+        }
+        ("", "pods") => pod_status(old, new),
+        ("", "persistentvolumes") if old["status"]["phase"] != new["status"]["phase"] => {
+            let unset = new["status"]["lastPhaseTransitionTime"] == old["status"]["lastPhaseTransitionTime"];
+            if unset {
+                new["status"]["lastPhaseTransitionTime"] = crate::time::format(now).into();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn pod_status(old: &Value, new: &mut Value) {
+    copy_member(&old["metadata"], &mut new["metadata"], "ownerReferences");
+    // The class is decided once; a kubelet may only repeat it.
+    if let Some(class) = old["status"].get("qosClass") {
+        members(&mut new["status"]).insert("qosClass".to_owned(), class.clone());
+    }
+}
+
+/// Only the ephemeral containers count.
+fn with_ephemeral_containers(old: &Value, new: &Value) -> Value {
+    let mut merged = old.clone();
+    copy_member(&new["spec"], &mut merged["spec"], "ephemeralContainers");
+    keep_version(new, &mut merged);
+    merged
+}
+
+/// Only requests, limits and resize policies count, for containers that are in the same place (KEP-1287).
+fn with_resources(old: &Value, new: &Value) -> Value {
+    let mut merged = old.clone();
+    for list in ["containers", "initContainers"] {
+        let theirs = new["spec"][list].as_array().map_or(&[][..], Vec::as_slice);
+        let ours = merged["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for (ours, theirs) in ours.into_iter().flatten().zip(theirs) {
+            if ours["name"] == theirs["name"] {
+                copy_member(theirs, ours, "resources");
+                copy_member(theirs, ours, "resizePolicy");
+            }
+        }
+    }
+    copy_member(&new["spec"], &mut merged["spec"], "resources");
+    keep_version(new, &mut merged);
+    merged
+}
+
+/// Managed fields and the precondition come from the request.
+fn keep_version(new: &Value, merged: &mut Value) {
+    for name in ["resourceVersion", "managedFields"] {
+        if let Some(value) = new["metadata"].get(name) {
+            merged["metadata"][name] = value.clone();
+        }
+    }
+    if merged["metadata"].is_null() {
+        merged["metadata"] = json!({});
+    }
+}
