@@ -1,0 +1,74 @@
+//! One pod on this node: from its assignment to its last trace.
+//!
+//! [`worker`] is the loop: look at the runtime, [`plan`], write the status ([`writer`]), do a step. Everything that
+//! decides is pure; [`start`] and [`sandbox`] do what was decided.
+
+pub mod backoff;
+mod container;
+mod deadline;
+mod env;
+mod images;
+pub mod logs_path;
+mod names;
+mod plan;
+mod runtime;
+mod sandbox;
+pub mod services;
+mod start;
+mod volumes;
+pub mod worker;
+mod writer;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+use karve_runtime::Runtime;
+use kube::Client;
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::events::Recorder;
+use crate::registration::Machine;
+use crate::server::Statuses;
+
+pub use images::Images;
+pub use names::{Resolver, parse_resolv_conf};
+
+/// What all pods of the node share.
+pub struct Node {
+    /// The API.
+    pub client: Client,
+    /// The runtime.
+    pub runtime: Runtime,
+    /// How images are reached.
+    pub images: Images,
+    /// Where events go.
+    pub events: Recorder,
+    /// The node's name.
+    pub name: String,
+    /// The node's addresses.
+    pub host_ips: Vec<IpAddr>,
+    /// The machine, for limits that follow from it.
+    pub machine: Machine,
+    /// What pods resolve names with.
+    pub resolver: Resolver,
+    /// Where pods' directories and logs are.
+    pub data_dir: PathBuf,
+    /// The addresses for pods, once a controller gave the node some.
+    pub pod_cidr: watch::Receiver<Option<Ipv4Net>>,
+    /// The Services of the cluster, for their variables.
+    pub services: Arc<Services>,
+    /// What was computed for each pod, for the kubelet API.
+    pub statuses: Arc<Statuses>,
+}
+
+/// The Services that containers are told of, kept by the watch.
+#[derive(Debug, Default)]
+pub struct Services {
+    /// By namespace and name.
+    pub known: RwLock<std::collections::BTreeMap<(String, String), services::Brief>>,
+    /// True once the first list is complete.
+    pub synced: watch::Sender<bool>,
+}

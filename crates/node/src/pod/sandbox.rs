@@ -1,0 +1,144 @@
+//! Makes a pod's sandbox: its directory and volumes, then namespaces, network and name files by the runtime.
+
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use karve_runtime::{HostAlias, PodNetwork, RuntimeError, SandboxConfig};
+
+use super::{Node, container, logs_path, names, volumes};
+use crate::events::About;
+
+/// Why a pod has no sandbox. Each is told by an event where it happens.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A volume is not there.
+    #[error(transparent)]
+    Volume(#[from] volumes::Error),
+    /// The spec asks for what this node can't do.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The pod is being ended instead.
+    #[error("pod is being ended")]
+    Superseded,
+    /// The runtime failed.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+}
+
+impl Error {
+    /// Whether trying again without a change of the pod can help.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Error::Unsupported(_)
+                | Error::Volume(volumes::Error::Unsupported { .. } | volumes::Error::Mount(_))
+        )
+    }
+}
+
+/// Makes the sandbox; one that is there is taken as it is. Waits for the node's addresses if it must.
+pub async fn create(
+    node: &Node,
+    pod: &Pod,
+    spec: &PodSpec,
+    superseded: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let result = try_create(node, pod, spec, superseded).await;
+    match &result {
+        Ok(()) => {
+            let ignored = container::ignored(spec);
+            if !ignored.is_empty() {
+                let message = format!(
+                    "not supported by this node and without effect: {}",
+                    ignored.join(", ")
+                );
+                node.events.warning(About::pod(pod), "Unsupported", message);
+            }
+        }
+        Err(Error::Superseded) => {}
+        Err(Error::Volume(err)) => {
+            node.events
+                .warning(About::pod(pod), "FailedMount", err.to_string())
+        }
+        Err(Error::Unsupported(text)) => {
+            let message =
+                format!("Failed to create pod sandbox: rpc error: code = Unknown desc = {text}");
+            node.events
+                .warning(About::pod(pod), "FailedCreatePodSandBox", message);
+        }
+        Err(Error::Runtime(err)) => {
+            let message = format!(
+                "Failed to create pod sandbox: rpc error: code = Unknown desc = {}",
+                err.chain()
+            );
+            node.events
+                .warning(About::pod(pod), "FailedCreatePodSandBox", message);
+        }
+    }
+    result
+}
+
+async fn try_create(
+    node: &Node,
+    pod: &Pod,
+    spec: &PodSpec,
+    superseded: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    if let Some(text) = container::unsupported(spec) {
+        return Err(Error::Unsupported(text));
+    }
+    let uid = pod.metadata.uid.clone().unwrap_or_default();
+    let dir = logs_path::pod_dir(&node.data_dir, &uid);
+    volumes::set_up(spec, &dir)?;
+    let all = spec
+        .containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten());
+    for container in all {
+        volumes::mounts(spec, container, &dir)?;
+    }
+    let (hostname, fqdn) = names::hostname(pod, spec, &node.name, &node.resolver.cluster_domain);
+    let network = if spec.host_network == Some(true) {
+        PodNetwork::Host
+    } else {
+        let cidr = tokio::select! {
+            cidr = cidr(node) => cidr,
+            () = superseded => return Err(Error::Superseded),
+        };
+        PodNetwork::Pod {
+            cidr,
+            node_ip: node.host_ips.iter().find_map(|ip| match ip {
+                std::net::IpAddr::V4(ip) => Some(*ip),
+                std::net::IpAddr::V6(_) => None,
+            }),
+        }
+    };
+    let aliases = spec.host_aliases.iter().flatten();
+    let config = SandboxConfig {
+        uid,
+        namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        hostname,
+        fqdn,
+        network,
+        dns: Some(names::dns(pod, spec, &node.resolver)),
+        host_aliases: aliases
+            .map(|a| HostAlias {
+                ip: a.ip.clone(),
+                hostnames: a.hostnames.clone().unwrap_or_default(),
+            })
+            .collect(),
+        annotations: std::collections::BTreeMap::new(),
+    };
+    node.runtime.run_sandbox(config).await?;
+    Ok(())
+}
+
+/// The node's addresses for pods; a pod may come before a controller gave some to a new node.
+async fn cidr(node: &Node) -> ipnet::Ipv4Net {
+    let mut receiver = node.pod_cidr.clone();
+    let known = receiver.wait_for(Option::is_some).await.map(|cidr| *cidr);
+    match known {
+        Ok(Some(cidr)) => cidr,
+        // The agent is stopping; the worker is dropped here.
+        _ => std::future::pending().await,
+    }
+}

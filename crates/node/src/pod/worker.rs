@@ -1,0 +1,442 @@
+//! The loop of one pod: look, plan, write the status, do a step, look again.
+//!
+//! It is woken by changes of the pod, by events of the runtime and by the clock, and asks for nothing in between. It
+//! holds nothing that a new agent needs: after a restart of the agent the same loop finds what runs and leaves it be.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
+use k8s_openapi::jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use super::plan::{self, End, Memory, Plan, Retry, Start, Step, Stop};
+use super::start::{self, Started};
+use super::writer::{self, Wanted};
+use super::{Node, deadline, logs_path, runtime, sandbox};
+use crate::events::About;
+use crate::observed::Observed;
+use crate::status::{self, Verdict, Waiting};
+
+/// The pod as the watch shows it.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// The newest version of the pod.
+    pub pod: Arc<Pod>,
+    /// True once the API no longer has it.
+    pub gone: bool,
+}
+
+/// How long until the runtime is asked again after it failed to answer.
+const RUNTIME_RETRY: Duration = Duration::from_secs(1);
+
+/// Runs the pod until nothing of it is left.
+pub async fn run(node: Arc<Node>, assignment: watch::Receiver<Assignment>, exits: Arc<Notify>) {
+    let pod = assignment.borrow().pod.clone();
+    let (recorded, receiver) = watch::channel(pod.clone());
+    let wanted = watch::Sender::new(Wanted::default());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(writer::run(
+        node.client.clone(),
+        wanted.subscribe(),
+        receiver,
+    ));
+    let uid = pod.metadata.uid.clone().unwrap_or_default();
+    let worker = Worker {
+        node,
+        assignment,
+        exits,
+        uid,
+        previous: pod.status.clone().unwrap_or_default(),
+        memory: Memory::default(),
+        pull_failures: BTreeMap::new(),
+        verdict: None,
+        recorded,
+        wanted,
+        stops: JoinSet::new(),
+    };
+    worker.run().await;
+}
+
+struct Worker {
+    node: Arc<Node>,
+    assignment: watch::Receiver<Assignment>,
+    exits: Arc<Notify>,
+    uid: String,
+    previous: PodStatus,
+    memory: Memory,
+    pull_failures: BTreeMap<String, (Timestamp, String)>,
+    verdict: Option<Verdict>,
+    recorded: watch::Sender<Arc<Pod>>,
+    wanted: watch::Sender<Wanted>,
+    stops: JoinSet<(String, Result<(), karve_runtime::RuntimeError>)>,
+}
+
+/// Whether the loop goes on at once, waits, or is over.
+enum Next {
+    Again,
+    Wait(Option<Timestamp>),
+    Over,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        loop {
+            match self.turn().await {
+                Next::Again => {}
+                Next::Wait(until) => self.wait(until).await,
+                Next::Over => return,
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Next {
+        let Assignment { pod, gone } = self.assignment.borrow_and_update().clone();
+        self.recorded.send_replace(pod.clone());
+        let Some(spec) = pod.spec.clone() else {
+            return Next::Wait(None);
+        };
+        let observed = match self.node.runtime.pod_status(&self.uid).await {
+            Ok(status) => runtime::observed(status.as_ref(), &pod, &self.node.data_dir),
+            Err(err) => {
+                tracing::warn!(
+                    pod = self.uid,
+                    err = &err as &dyn std::error::Error,
+                    "runtime does not answer"
+                );
+                tokio::time::sleep(RUNTIME_RETRY).await;
+                return Next::Again;
+            }
+        };
+        let end = self.end(&pod, gone);
+        if end.is_some() && self.memory.grace.is_none() {
+            self.memory.grace = pod
+                .metadata
+                .deletion_grace_period_seconds
+                .or(spec.termination_grace_period_seconds);
+        }
+        let now = Timestamp::now();
+        self.publish(&pod, &observed, end, now);
+        let Plan { steps, wake_at } = plan::plan(&plan::Inputs {
+            pod: &pod,
+            end,
+            observed: &observed,
+            memory: &self.memory,
+            terminal: self
+                .previous
+                .phase
+                .as_deref()
+                .is_some_and(status::is_terminal),
+            deadline: deadline::deadline(&pod, self.previous.start_time.as_ref().map(|t| t.0)),
+            now,
+        });
+        let mut next = Next::Wait(wake_at);
+        for step in steps {
+            match self.perform(&pod, &spec, &observed, step).await {
+                Performed::Changed => next = Next::Again,
+                Performed::Waiting => {}
+                Performed::Over => return Next::Over,
+            }
+            // A pod that changed is planned anew before anything else is done for it.
+            if self.assignment.has_changed().unwrap_or(true) {
+                return Next::Again;
+            }
+        }
+        next
+    }
+
+    fn end(&self, pod: &Pod, gone: bool) -> Option<End> {
+        if gone {
+            Some(End::Gone)
+        } else if pod.metadata.deletion_timestamp.is_some() {
+            Some(End::Deleted)
+        } else {
+            self.verdict.as_ref().map(|_| End::Failed)
+        }
+    }
+
+    /// Computes the status and hands it to the writer.
+    fn publish(&mut self, pod: &Pod, observed: &Observed, end: Option<End>, now: Timestamp) {
+        let waiting: BTreeMap<String, Waiting> = self
+            .memory
+            .troubles
+            .iter()
+            .map(|(name, t)| (name.clone(), t.waiting.clone()))
+            .collect();
+        let status = status::status(&status::Inputs {
+            pod,
+            previous: &self.previous,
+            observed,
+            waiting: &waiting,
+            verdict: self.verdict.as_ref(),
+            ended: end.is_some(),
+            host_ips: &self.node.host_ips,
+            now,
+        });
+        self.previous = status.clone();
+        self.node
+            .statuses
+            .write()
+            .insert(self.uid.clone(), status.clone());
+        self.wanted.send_if_modified(|wanted| {
+            let changed = wanted.status.as_ref() != Some(&status);
+            wanted.status = Some(status);
+            changed
+        });
+    }
+
+    async fn perform(
+        &mut self,
+        pod: &Pod,
+        spec: &PodSpec,
+        observed: &Observed,
+        step: Step,
+    ) -> Performed {
+        match step {
+            Step::CreateSandbox => self.create_sandbox(pod, spec).await,
+            Step::Start(start) => self.start(pod, spec, observed, start).await,
+            Step::BackOff { name, trouble } => self.back_off(pod, spec, name, trouble),
+            Step::Stop(stop) => self.stop(pod, stop),
+            Step::ExceedDeadline => {
+                let verdict = deadline::exceeded();
+                self.node
+                    .events
+                    .normal(About::pod(pod), &verdict.reason, verdict.message.clone());
+                self.verdict = Some(verdict);
+                Performed::Changed
+            }
+            Step::StopSandbox => match self.node.runtime.stop_sandbox(&self.uid).await {
+                Ok(()) => Performed::Changed,
+                Err(err) => {
+                    tracing::warn!(
+                        pod = self.uid,
+                        err = &err as &dyn std::error::Error,
+                        "sandbox not stopped"
+                    );
+                    tokio::time::sleep(RUNTIME_RETRY).await;
+                    Performed::Changed
+                }
+            },
+            Step::Remove { id } => {
+                if let Err(err) = self.node.runtime.remove_container(&id).await {
+                    tracing::warn!(
+                        pod = self.uid,
+                        container = id,
+                        err = &err as &dyn std::error::Error,
+                        "container not removed"
+                    );
+                    tokio::time::sleep(RUNTIME_RETRY).await;
+                }
+                Performed::Changed
+            }
+            Step::Finish => {
+                self.wanted
+                    .send_if_modified(|wanted| !std::mem::replace(&mut wanted.remove, true));
+                Performed::Waiting
+            }
+            Step::CleanUp => self.clean_up(pod).await,
+        }
+    }
+
+    async fn create_sandbox(&mut self, pod: &Pod, spec: &PodSpec) -> Performed {
+        let node = self.node.clone();
+        match sandbox::create(&node, pod, spec, superseded(&self.assignment)).await {
+            Ok(()) | Err(sandbox::Error::Superseded) => {
+                self.memory.sandbox_trouble = None;
+                Performed::Changed
+            }
+            Err(err) => {
+                let retry = Retry::after(self.memory.sandbox_trouble.as_ref(), Timestamp::now());
+                let at = if err.is_final() {
+                    Timestamp::MAX
+                } else {
+                    retry.at
+                };
+                self.memory.sandbox_trouble = Some(Retry { at, ..retry });
+                Performed::Changed
+            }
+        }
+    }
+
+    async fn start(
+        &mut self,
+        pod: &Pod,
+        spec: &PodSpec,
+        observed: &Observed,
+        start: Start,
+    ) -> Performed {
+        if let Some(exit) = start.after {
+            self.memory
+                .restarts
+                .next(&start.name, exit, Timestamp::now());
+        }
+        let ctx = start::Context {
+            node: &self.node.clone(),
+            pod,
+            spec,
+            pod_ips: self.pod_ips(spec, observed),
+            pulls: &self.memory.pulls.clone(),
+            pull_failures: &self.pull_failures.clone(),
+        };
+        let started = start::start(&ctx, &start, superseded(&self.assignment)).await;
+        let image = || {
+            let mut all = spec
+                .containers
+                .iter()
+                .chain(spec.init_containers.iter().flatten());
+            all.find(|c| c.name == start.name)
+                .and_then(|c| c.image.clone())
+                .unwrap_or_default()
+        };
+        match started {
+            Started::Superseded => {}
+            Started::Yes => {
+                self.memory.troubles.remove(&start.name);
+            }
+            Started::No(trouble) => {
+                self.memory.troubles.insert(start.name.clone(), trouble);
+            }
+            Started::NotPulled(trouble) => {
+                let now = Timestamp::now();
+                self.memory.pulls.next(&image(), now, now);
+                self.pull_failures
+                    .insert(image(), (now, trouble.waiting.message.clone()));
+                self.memory.troubles.insert(start.name.clone(), trouble);
+            }
+        }
+        Performed::Changed
+    }
+
+    fn pod_ips(&self, spec: &PodSpec, observed: &Observed) -> Vec<IpAddr> {
+        match spec.host_network {
+            Some(true) => self.node.host_ips.clone(),
+            _ => observed
+                .sandbox
+                .as_ref()
+                .and_then(|s| s.ip)
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    fn back_off(
+        &mut self,
+        pod: &Pod,
+        spec: &PodSpec,
+        name: String,
+        trouble: plan::Trouble,
+    ) -> Performed {
+        let init = spec
+            .init_containers
+            .iter()
+            .flatten()
+            .any(|c| c.name == name);
+        let text = format!(
+            "Back-off restarting failed container {name} in pod {}",
+            plan::pod_text(pod)
+        );
+        self.node
+            .events
+            .warning(About::container(pod, &name, init), "BackOff", text);
+        self.memory.troubles.insert(name, trouble);
+        Performed::Changed
+    }
+
+    fn stop(&mut self, pod: &Pod, stop: Stop) -> Performed {
+        self.node.events.normal(
+            About::container(pod, &stop.name, stop.init),
+            "Killing",
+            stop.message,
+        );
+        self.memory.stopping.insert(stop.id.clone());
+        let runtime = self.node.runtime.clone();
+        let grace = Duration::from_secs(u64::try_from(stop.grace).unwrap_or(1));
+        self.stops.spawn(async move {
+            let result = runtime.stop_container(&stop.id, grace).await;
+            (stop.id, result)
+        });
+        Performed::Waiting
+    }
+
+    async fn clean_up(&mut self, pod: &Pod) -> Performed {
+        if let Err(err) = self.node.runtime.remove_sandbox(&self.uid).await {
+            tracing::warn!(
+                pod = self.uid,
+                err = &err as &dyn std::error::Error,
+                "sandbox not removed"
+            );
+            tokio::time::sleep(RUNTIME_RETRY).await;
+            return Performed::Changed;
+        }
+        for dir in [
+            logs_path::pod_dir(&self.node.data_dir, &self.uid),
+            logs_path::logs(&self.node.data_dir, pod),
+        ] {
+            match tokio::fs::remove_dir_all(&dir).await {
+                Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(pod = self.uid, dir = %dir.display(), err = &err as &dyn std::error::Error, "directory not removed");
+                }
+                _ => {}
+            }
+        }
+        self.node.statuses.write().remove(&self.uid);
+        Performed::Over
+    }
+
+    /// Waits for anything that may change the plan.
+    async fn wait(&mut self, until: Option<Timestamp>) {
+        let pause = until.filter(|at| *at != Timestamp::MAX).map(|at| {
+            Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
+        });
+        tokio::select! {
+            changed = self.assignment.changed() => if changed.is_err() {
+                // The agent stops; the pod lives on.
+                std::future::pending::<()>().await;
+            },
+            () = self.exits.notified() => {}
+            Some(stopped) = self.stops.join_next() => self.stopped(stopped).await,
+            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+        }
+    }
+
+    async fn stopped(
+        &mut self,
+        stopped: Result<(String, Result<(), karve_runtime::RuntimeError>), tokio::task::JoinError>,
+    ) {
+        let Ok((id, result)) = stopped else { return };
+        self.memory.stopping.remove(&id);
+        if let Err(err) = result {
+            tracing::warn!(
+                pod = self.uid,
+                container = id,
+                err = &err as &dyn std::error::Error,
+                "container not stopped"
+            );
+            tokio::time::sleep(RUNTIME_RETRY).await;
+        }
+    }
+}
+
+/// Ends once the pod is to be ended: what may take long (a pull, waiting for addresses) need not be waited for then.
+fn superseded(assignment: &watch::Receiver<Assignment>) -> impl Future<Output = ()> + use<> {
+    let mut assignment = assignment.clone();
+    async move {
+        let ending = |a: &Assignment| a.gone || a.pod.metadata.deletion_timestamp.is_some();
+        if assignment.wait_for(ending).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// What a step led to.
+enum Performed {
+    /// Something is different: look again.
+    Changed,
+    /// Its end will be told by an event.
+    Waiting,
+    /// Nothing of the pod is left.
+    Over,
+}

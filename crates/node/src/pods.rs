@@ -1,0 +1,250 @@
+//! The pods of this node: a watch of the API that gives each pod a worker, and events of the runtime that wake it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use karve_runtime::Event;
+use kube::Api;
+use kube::runtime::watcher;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::pod::worker::{self, Assignment};
+use crate::pod::{Node, Services, logs_path, services};
+use crate::watch::events;
+
+/// Pods that are running on the node now, by UID; shared with the kubelet API.
+pub type Pods = parking_lot::RwLock<BTreeMap<String, Arc<Pod>>>;
+
+struct Handle {
+    assignment: watch::Sender<Assignment>,
+    exits: Arc<Notify>,
+}
+
+/// Runs the pods until shutdown, which leaves them running.
+pub async fn run(
+    node: Arc<Node>,
+    pods: Arc<Pods>,
+    renew: Arc<Notify>,
+    shutdown: CancellationToken,
+) {
+    let api: Api<Pod> = Api::all(node.client.clone());
+    let config = watcher::Config::default().fields(&format!("spec.nodeName={}", node.name));
+    let stream = events(api, config, "pods", move || renew.notify_one());
+    futures::pin_mut!(stream);
+    let mut runtime = node.runtime.subscribe();
+    let mut assigned = Assigned {
+        node,
+        pods,
+        handles: BTreeMap::new(),
+        workers: JoinSet::new(),
+        listed: None,
+        swept: false,
+    };
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            Some(event) = stream.next() => assigned.on_pod(event).await,
+            event = runtime.recv() => assigned.on_runtime(event),
+            Some(ended) = assigned.workers.join_next() => assigned.on_end(ended),
+        }
+    }
+}
+
+struct Assigned {
+    node: Arc<Node>,
+    pods: Arc<Pods>,
+    handles: BTreeMap<String, Handle>,
+    workers: JoinSet<String>,
+    /// UIDs seen in the list that is being read.
+    listed: Option<BTreeSet<String>>,
+    /// Whether what an earlier agent left behind was looked at.
+    swept: bool,
+}
+
+impl Assigned {
+    async fn on_pod(&mut self, event: watcher::Event<Pod>) {
+        match event {
+            watcher::Event::Init => self.listed = Some(BTreeSet::new()),
+            watcher::Event::InitApply(pod) => {
+                if let Some(listed) = &mut self.listed {
+                    listed.insert(uid(&pod).to_owned());
+                }
+                self.apply(pod);
+            }
+            watcher::Event::InitDone => {
+                let listed = self.listed.take().unwrap_or_default();
+                let gone: Vec<String> = self
+                    .handles
+                    .keys()
+                    .filter(|uid| !listed.contains(*uid))
+                    .cloned()
+                    .collect();
+                for uid in gone {
+                    self.forget(&uid);
+                }
+                if !self.swept {
+                    self.swept = true;
+                    self.sweep(&listed).await;
+                }
+            }
+            watcher::Event::Apply(pod) => self.apply(pod),
+            watcher::Event::Delete(pod) => {
+                self.forget(uid(&pod));
+            }
+        }
+    }
+
+    fn apply(&mut self, pod: Pod) {
+        let uid = uid(&pod).to_owned();
+        let assignment = Assignment {
+            pod: Arc::new(pod),
+            gone: false,
+        };
+        self.pods
+            .write()
+            .insert(uid.clone(), assignment.pod.clone());
+        if let Some(handle) = self.handles.get(&uid) {
+            handle.assignment.send_replace(assignment);
+            return;
+        }
+        tracing::info!(
+            pod = uid,
+            name = assignment.pod.metadata.name,
+            "pod assigned"
+        );
+        let (sender, receiver) = watch::channel(assignment);
+        let exits = Arc::new(Notify::new());
+        self.handles.insert(
+            uid.clone(),
+            Handle {
+                assignment: sender,
+                exits: exits.clone(),
+            },
+        );
+        let node = self.node.clone();
+        self.workers.spawn(async move {
+            worker::run(node, receiver, exits).await;
+            uid
+        });
+    }
+
+    fn forget(&mut self, uid: &str) {
+        if let Some(handle) = self.handles.get(uid) {
+            handle
+                .assignment
+                .send_modify(|assignment| assignment.gone = true);
+        }
+    }
+
+    /// Removes pods that the runtime has and the API has not: deleted while no agent ran.
+    async fn sweep(&mut self, listed: &BTreeSet<String>) {
+        let found = match self.node.runtime.list().await {
+            Ok(found) => found,
+            Err(err) => {
+                tracing::warn!(
+                    err = &err as &dyn std::error::Error,
+                    "pods of the runtime not listed"
+                );
+                return;
+            }
+        };
+        for pod in found {
+            let uid = pod.sandbox.config.uid;
+            if listed.contains(&uid) {
+                continue;
+            }
+            tracing::info!(pod = uid, "removing a pod that the API no longer has");
+            let node = self.node.clone();
+            self.workers.spawn(async move {
+                if let Err(err) = node.runtime.remove_sandbox(&uid).await {
+                    tracing::warn!(pod = uid, err = &err as &dyn std::error::Error, "sandbox not removed");
+                }
+                let dir = logs_path::pod_dir(&node.data_dir, &uid);
+                if let Err(err) = tokio::fs::remove_dir_all(&dir).await {
+                    tracing::debug!(dir = %dir.display(), err = &err as &dyn std::error::Error, "directory not removed");
+                }
+                uid
+            });
+        }
+    }
+
+    fn on_runtime(&mut self, event: Result<Event, RecvError>) {
+        match event {
+            Ok(event) => {
+                if let Some(handle) = self.handles.get(&event.pod_uid) {
+                    handle.exits.notify_one();
+                }
+            }
+            // Some were missed: everybody looks.
+            Err(RecvError::Lagged(_)) => self
+                .handles
+                .values()
+                .for_each(|handle| handle.exits.notify_one()),
+            Err(RecvError::Closed) => tracing::error!("runtime closed its events"),
+        }
+    }
+
+    fn on_end(&mut self, ended: Result<String, tokio::task::JoinError>) {
+        match ended {
+            Ok(uid) => {
+                self.handles.remove(&uid);
+                self.pods.write().remove(&uid);
+                tracing::info!(pod = uid, "pod gone");
+            }
+            Err(err) => tracing::error!(err = &err as &dyn std::error::Error, "pod worker failed"),
+        }
+    }
+}
+
+fn uid(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+/// Keeps the Services that containers are told of, until shutdown.
+pub async fn watch_services(node: Arc<Node>, shutdown: CancellationToken) {
+    let api: Api<Service> = Api::all(node.client.clone());
+    let stream = events(api, watcher::Config::default(), "services", || {});
+    futures::pin_mut!(stream);
+    let mut listed = BTreeMap::new();
+    loop {
+        let event = tokio::select! {
+            () = shutdown.cancelled() => return,
+            Some(event) = stream.next() => event,
+        };
+        match event {
+            watcher::Event::Init => listed.clear(),
+            watcher::Event::InitApply(service) => {
+                listed.extend(services::brief(&service).map(|brief| (key(&service), brief)));
+            }
+            watcher::Event::InitDone => {
+                *node.services.known.write() = std::mem::take(&mut listed);
+                node.services.synced.send_replace(true);
+            }
+            watcher::Event::Apply(service) => set(&node.services, &service),
+            watcher::Event::Delete(service) => {
+                node.services.known.write().remove(&key(&service));
+            }
+        }
+    }
+}
+
+fn set(services: &Services, service: &Service) {
+    let mut known = services.known.write();
+    match services::brief(service) {
+        Some(brief) => known.insert(key(service), brief),
+        None => known.remove(&key(service)),
+    };
+}
+
+fn key(service: &Service) -> (String, String) {
+    let meta = &service.metadata;
+    (
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
+}
