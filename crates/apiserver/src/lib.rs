@@ -1,1 +1,46 @@
-//! karve-apiserver
+//! The Kubernetes API: HTTP, authentication, authorization, admission, allocation, watches.
+//!
+//! One handler answers every request, whether it comes by TLS ([`ApiServer::serve`]) or from inside the process
+//! ([`ApiServer::client`]). It knows resources by the table of `karve-api` and objects as JSON; the bytes that the store
+//! holds are the bytes that readers get (see `object`).
+//!
+//! Invariant: an answer to a write is sent when the write is durable, and every watcher is told in the order of
+//! revisions. Deliberately absent: what objects mean (`karve-api`), what happens because of them (controllers).
+
+mod admission;
+mod allocate;
+mod answer;
+mod api;
+mod authorize;
+mod body;
+mod bootstrap;
+mod call;
+mod convert;
+mod create;
+mod delete;
+mod discovery;
+mod identity;
+mod keys;
+mod list;
+mod listen;
+mod media;
+mod nonresource;
+mod object;
+mod patch;
+mod path;
+mod presence;
+mod query;
+mod respond;
+mod rest;
+mod select;
+mod semantics;
+mod server;
+mod subresource;
+mod table;
+mod update;
+mod watch;
+mod write;
+
+pub use api::{ApiServer, Error, Options, server_tls};
+pub use body::Body;
+pub use identity::Identity;

@@ -1,0 +1,124 @@
+//! Admission: what the rest of the cluster says about a write before it is validated.
+
+use karve_api::defaults::admission as defaults;
+use karve_api::resource::Table;
+use rand::Rng as _;
+use serde_json::Value;
+
+use crate::answer::Refusal;
+use crate::call::Call;
+use crate::object::{self, Meta};
+use crate::server::Server;
+use crate::{identity, keys};
+
+/// Mutates and refuses new objects.
+pub fn before_create(server: &Server, call: &mut Call, object: &mut Value) -> Result<(), Refusal> {
+    namespace_lifecycle(server, call, object)?;
+    match (&*call.resource.group, &*call.resource.plural) {
+        ("", "pods") => pod(server, call, object)?,
+        ("", "nodes") => node(call, object)?,
+        _ => {}
+    }
+    defaults::storage_protection(&call.resource.clone(), object);
+    Ok(())
+}
+
+/// Refuses updates that the cluster forbids.
+pub fn before_update(
+    _server: &Server,
+    call: &mut Call,
+    _old: &Value,
+    _next: &mut Value,
+) -> Result<(), Refusal> {
+    let _ = call;
+    Ok(())
+}
+
+/// Nothing is made in a namespace that does not exist or goes away.
+fn namespace_lifecycle(server: &Server, call: &Call, object: &Value) -> Result<(), Refusal> {
+    if !call.resource.namespaced {
+        return Ok(());
+    }
+    let namespace = call.namespace();
+    let Some(entry) = server.store.get(&keys::core("namespaces", "", namespace)) else {
+        return Err(karve_api::status::Status::not_found("", "namespaces", namespace).into());
+    };
+    // Marking a namespace sets its phase; looking for the text saves decoding it for every object that is made.
+    if !contains(entry.value(), b"deletionTimestamp") {
+        return Ok(());
+    }
+    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+    let mut refusal = call.forbidden(object.meta("name"), &why).into_status();
+    if let Some(details) = &mut refusal.details {
+        details.causes.push(karve_api::status::Cause {
+            reason: "NamespaceTerminating",
+            message: format!("namespace {namespace} is being terminated"),
+            field: "metadata.namespace".into(),
+        });
+    }
+    Err(refusal.into())
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|w| w == needle)
+}
+
+fn stored(server: &Server, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+    let resource = Table::builtin().lookup(group, "v1", plural)?;
+    let entry = server.store.get(&keys::key(resource, namespace, name))?;
+    Some(object::decode(entry.value(), resource))
+}
+
+fn pod(server: &Server, call: &mut Call, pod: &mut Value) -> Result<(), Refusal> {
+    service_account(server, call, pod)?;
+    priority(server, call, pod)?;
+    defaults::default_tolerations(pod);
+    Ok(())
+}
+
+fn service_account(server: &Server, call: &Call, pod: &mut Value) -> Result<(), Refusal> {
+    if defaults::is_mirror(pod) {
+        return Ok(());
+    }
+    let (namespace, name) = (call.namespace(), defaults::service_account_name(pod).to_owned());
+    let Some(account) = stored(server, "", "serviceaccounts", namespace, &name) else {
+        let why = format!(
+            "error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found"
+        );
+        return Err(call.forbidden(pod.meta("name"), &why));
+    };
+    let suffix: String = {
+        const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+        let mut random = rand::rng();
+        (0..5).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect()
+    };
+    defaults::service_account(pod, &account, &format!("kube-api-access-{suffix}"));
+    Ok(())
+}
+
+fn priority(server: &Server, call: &Call, pod: &mut Value) -> Result<(), Refusal> {
+    let name = pod["spec"]["priorityClassName"].as_str().unwrap_or_default().to_owned();
+    if name.is_empty() {
+        defaults::priority(pod, None);
+        return Ok(());
+    }
+    let Some(class) = stored(server, "scheduling.k8s.io", "priorityclasses", "", &name) else {
+        let why = format!("no PriorityClass with name {name} was found");
+        return Err(call.forbidden(pod.meta("name"), &why));
+    };
+    defaults::priority(pod, Some(&class));
+    Ok(())
+}
+
+/// A node's agent may only make its own Node; a new Node is not ready until somebody says so.
+fn node(call: &Call, node: &mut Value) -> Result<(), Refusal> {
+    if let Some(own) = call.identity.node()
+        && node.meta("name") != own
+    {
+        let why = format!("node \"{own}\" is not allowed to modify node \"{}\"", node.meta("name"));
+        return Err(call.forbidden(node.meta("name"), &why));
+    }
+    let _ = identity::MASTERS;
+    defaults::not_ready_taint(node);
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! The handle to a server.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use ipnet::Ipv4Net;
+use karve_store::Store;
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::body::Body;
+use crate::identity::Identity;
+use crate::server::Server;
+use crate::{bootstrap, listen};
+
+/// How a server is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where Pods reach the API: the endpoint of the Service `kubernetes`.
+    pub advertise: SocketAddrV4,
+    /// Addresses of Services.
+    pub service_cidr: Ipv4Net,
+    /// The address of the DNS Service, from the static part of `service_cidr`.
+    pub cluster_dns: Ipv4Addr,
+    /// Ends what runs in the background.
+    pub shutdown: CancellationToken,
+    /// How the server shows itself to the kubelet API of nodes (for logs). Absent: logs answer 503.
+    pub kubelet_tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            advertise: SocketAddrV4::new(Ipv4Addr::new(192, 168, 64, 1), 6443),
+            service_cidr: Ipv4Net::new(Ipv4Addr::new(10, 96, 0, 0), 16).expect("16 is a prefix length"),
+            cluster_dns: Ipv4Addr::new(10, 96, 0, 10),
+            shutdown: CancellationToken::new(),
+            kubelet_tls: None,
+        }
+    }
+}
+
+/// Why a server could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The objects that every cluster has could not be made.
+    #[error("make the objects of a new cluster")]
+    Bootstrap(#[source] karve_store::Error),
+    /// A certificate or key is none.
+    #[error("read the {what} of the server")]
+    Pem {
+        /// `certificate`, `key`, `client CA`.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        err: rustls_pki_types::pem::Error,
+    },
+    /// Certificates and key do not make a TLS server.
+    #[error("set up TLS")]
+    Tls(#[from] rustls::Error),
+    /// The client CA can't verify anybody.
+    #[error("set up the verification of clients")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// A server. Clones are the same server.
+#[derive(Clone)]
+pub struct ApiServer {
+    server: Arc<Server>,
+}
+
+impl ApiServer {
+    /// Makes what every cluster has (unless it is there) and a server that is ready to answer. Takes milliseconds.
+    pub fn new(store: Store, options: Options) -> Result<ApiServer, Error> {
+        bootstrap::run(&store, &options).map_err(Error::Bootstrap)?;
+        let server = Server { store, options, presence: Default::default() };
+        Ok(ApiServer { server: Arc::new(server) })
+    }
+
+    /// Serves a listening socket until `shutdown`.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        shutdown: CancellationToken,
+    ) {
+        listen::serve(self.server.clone(), listener, tls, shutdown).await;
+    }
+
+    /// A client inside the process: no socket, no TLS, and nobody asks who it is.
+    pub fn client(&self, user: &str, groups: &[&str]) -> kube::Client {
+        let groups = groups.iter().map(|g| (*g).to_owned());
+        let service = self.service(Identity::authenticated(user, groups));
+        kube::Client::new(service, "default")
+    }
+
+    /// The server as a `tower` service that answers as to `identity`.
+    pub fn service(&self, identity: Identity) -> Service {
+        Service { server: self.server.clone(), identity }
+    }
+}
+
+/// The server as one user sees it.
+#[derive(Clone)]
+pub struct Service {
+    server: Arc<Server>,
+    identity: Identity,
+}
+
+impl<B> tower::Service<Request<B>> for Service
+where
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Service { server, identity } = self.clone();
+        Box::pin(async move { Ok(server.handle(request, identity).await) })
+    }
+}
+
+/// TLS for [`ApiServer::serve`]: certificates of the client CA are asked for, and tell who the client is; a client
+/// without one is anonymous. All arguments are PEM.
+pub fn server_tls(certificate: &[u8], key: &[u8], client_ca: &[u8]) -> Result<rustls::ServerConfig, Error> {
+    let pem = |what| move |err| Error::Pem { what, err };
+    let chain = CertificateDer::pem_slice_iter(certificate)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(pem("certificate"))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(pem("key"))?;
+    let mut roots = rustls::RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(client_ca) {
+        roots.add(root.map_err(pem("client CA"))?)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .allow_unauthenticated()
+        .build()?;
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}

@@ -1,0 +1,154 @@
+//! What every cluster has before its first request.
+//!
+//! Idempotent, and one commit: a cluster has all of it or, after a crash, makes it again.
+
+use karve_api::resource::{Resource, Table};
+use karve_store::{Op, Store};
+use serde_json::{Value, json};
+
+use crate::object::{self, Meta};
+use crate::{Options, keys, write};
+
+/// Makes what is missing.
+pub fn run(store: &Store, options: &Options) -> Result<(), karve_store::Error> {
+    let ops: Vec<Op> = wanted(options)
+        .into_iter()
+        .filter_map(|object| missing(store, object))
+        .collect();
+    if !ops.is_empty() {
+        store.commit_blocking(ops)?;
+    }
+    // As with etcd after compaction: what was before this server is not there to be watched.
+    store.compact(store.revision());
+    Ok(())
+}
+
+fn missing(store: &Store, mut object: Value) -> Option<Op> {
+    let api_version = object["apiVersion"].as_str()?;
+    let (group, version) = karve_api::resource::split_api_version(api_version)?;
+    let resource = Table::builtin().by_kind(group, version, object["kind"].as_str()?)?;
+    let key = keys::key(resource, object.meta("namespace"), object.meta("name"));
+    if store.get(&key).is_some() {
+        return None;
+    }
+    complete(resource, &mut object);
+    Some(Op::create(key, object::encode(&object)))
+}
+
+fn complete(resource: &Resource, object: &mut Value) {
+    karve_api::defaults::apply(resource, object);
+    object.set_meta("uid", uuid::Uuid::new_v4().to_string());
+    object.set_meta("creationTimestamp", write::now());
+}
+
+fn wanted(options: &Options) -> Vec<Value> {
+    let mut objects: Vec<Value> =
+        ["default", "kube-system", "kube-public", "kube-node-lease"].map(namespace).into();
+    objects.extend([
+        priority_class("system-node-critical", 2_000_001_000),
+        priority_class("system-cluster-critical", 2_000_000_000),
+    ]);
+    objects.push(json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "ServiceCIDR",
+        "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": [options.service_cidr.to_string()]},
+    }));
+    let first = options.service_cidr.hosts().next().expect("a service CIDR has addresses").to_string();
+    objects.push(service("default", "kubernetes", &first, json!({
+        "metadata": {"labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {"ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": options.advertise.port()}]},
+    })));
+    objects.push(service("kube-system", "kube-dns", &options.cluster_dns.to_string(), json!({
+        "metadata": {"labels": {
+            "k8s-app": "kube-dns",
+            "kubernetes.io/cluster-service": "true",
+            "kubernetes.io/name": "CoreDNS",
+            // Each node answers at this address itself, so that proxies must leave it alone.
+            "service.kubernetes.io/service-proxy-name": "karve-dns",
+        }},
+        "spec": {"ports": [
+            {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+            {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+        ]},
+    })));
+    objects.extend(own_endpoints(options));
+    objects
+}
+
+fn namespace(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+        "spec": {"finalizers": ["kubernetes"]},
+        "status": {"phase": "Active"},
+    })
+}
+
+fn priority_class(name: &str, value: i64) -> Value {
+    let scope = if name == "system-node-critical" {
+        "Used for system critical pods that must not be moved from their current node."
+    } else {
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."
+    };
+    json!({
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": name, "generation": 1},
+        "value": value,
+        "description": scope,
+        "preemptionPolicy": "PreemptLowerPriority",
+    })
+}
+
+fn service(namespace: &str, name: &str, address: &str, rest: Value) -> Value {
+    let mut service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace, "labels": rest["metadata"]["labels"]},
+        "spec": {
+            "clusterIP": address,
+            "clusterIPs": [address],
+            "internalTrafficPolicy": "Cluster",
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "ports": rest["spec"]["ports"],
+            "sessionAffinity": "None",
+            "type": "ClusterIP",
+        },
+        "status": {"loadBalancer": {}},
+    });
+    if !rest["spec"]["selector"].is_null() {
+        service["spec"]["selector"] = rest["spec"]["selector"].clone();
+    }
+    service
+}
+
+/// The server's own address as Endpoints and as EndpointSlice.
+fn own_endpoints(options: &Options) -> [Value; 2] {
+    let (address, port) = (options.advertise.ip().to_string(), options.advertise.port());
+    let endpoints = json!({
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{"addresses": [{"ip": address}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
+    });
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    });
+    [endpoints, slice]
+}

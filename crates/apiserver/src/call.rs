@@ -1,0 +1,119 @@
+//! One request for a resource, understood: who wants what of which objects.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, header};
+use karve_api::resource::{GroupVersionKind, Resource, Verb};
+use karve_api::status::Status;
+
+use crate::answer::Refusal;
+use crate::identity::Identity;
+use crate::media::{self, Media};
+use crate::path::ResourcePath;
+use crate::query::Query;
+
+/// One request for a resource.
+pub struct Call {
+    /// The resource.
+    pub resource: Arc<Resource>,
+    /// What to do.
+    pub verb: Verb,
+    /// The names in the path.
+    pub path: ResourcePath,
+    /// The parameters.
+    pub query: Query,
+    /// Who asks.
+    pub identity: Identity,
+    /// What the answer looks like.
+    pub media: Media,
+    /// The content type of the body, without parameters.
+    pub content_type: String,
+    /// The client's program, which is the default field manager.
+    pub user_agent: String,
+    /// What the answer warns of.
+    pub warnings: Vec<String>,
+}
+
+impl Call {
+    /// Puts the parts of a request together.
+    pub fn new(
+        resource: Arc<Resource>,
+        verb: Verb,
+        path: ResourcePath,
+        query: Query,
+        identity: Identity,
+        headers: &HeaderMap,
+    ) -> Result<Call, Refusal> {
+        let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let many = matches!(verb, Verb::List | Verb::Watch | Verb::DeleteCollection);
+        let pretty = media::pretty(query.get("pretty"), headers);
+        let media = media::negotiate(headers, many, verb == Verb::Watch, pretty)?;
+        let content_type = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+        Ok(Call {
+            resource,
+            verb,
+            path,
+            query,
+            identity,
+            media,
+            content_type: content_type.to_owned(),
+            user_agent: text(header::USER_AGENT).to_owned(),
+            warnings: Vec::new(),
+        })
+    }
+
+    /// The namespace of the objects; empty at the cluster scope, or for all namespaces.
+    pub fn namespace(&self) -> &str {
+        match self.resource.namespaced {
+            true => &self.path.namespace,
+            false => "",
+        }
+    }
+
+    /// The name in the path.
+    pub fn name(&self) -> &str {
+        &self.path.name
+    }
+
+    /// The key of the object in the path.
+    pub fn key(&self) -> String {
+        crate::keys::key(&self.resource, self.namespace(), self.name())
+    }
+
+    /// Who owns the fields that are written: the parameter, or the name of the client's program.
+    pub fn manager(&self) -> &str {
+        let given = self.query.text("fieldManager");
+        match given.is_empty() {
+            false => given,
+            true => self.user_agent.split('/').next().unwrap_or_default(),
+        }
+    }
+
+    /// The kind that the body has.
+    pub fn body_kind(&self) -> GroupVersionKind {
+        match self.resource.subresource(&self.path.subresource) {
+            Some(subresource) => subresource.kind.clone(),
+            None => self.resource.gvk(),
+        }
+    }
+
+    /// 404 for the object in the path.
+    pub fn not_found(&self) -> Refusal {
+        self.not_found_name(self.name())
+    }
+
+    /// 404 for an object of this resource.
+    pub fn not_found_name(&self, name: &str) -> Refusal {
+        Status::not_found(&self.resource.group, &self.resource.plural, name).into()
+    }
+
+    /// 409 with upstream's text on concurrent changes.
+    pub fn modified(&self, name: &str) -> Refusal {
+        Status::modified(&self.resource.group, &self.resource.plural, name).into()
+    }
+
+    /// 403 by admission.
+    pub fn forbidden(&self, name: &str, why: &str) -> Refusal {
+        Status::forbidden(&self.resource.group, &self.resource.plural, name, why).into()
+    }
+}

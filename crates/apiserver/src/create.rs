@@ -1,0 +1,112 @@
+//! `create`.
+
+use karve_api::status::Status;
+use karve_store::Op;
+use rand::Rng as _;
+use serde_json::Value;
+
+use crate::answer::{HttpResponse, Refusal};
+use crate::call::Call;
+use crate::object::{self, Meta};
+use crate::server::Server;
+use crate::write::{self, Committed, FieldValidation};
+use crate::{admission, allocate, convert, respond, semantics};
+
+/// How often a generated name or address may turn out to be taken.
+const ATTEMPTS: usize = 16;
+
+/// Answers `create`.
+pub async fn create(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
+    let dry_run = call.query.dry_run("CreateOptions")?;
+    let validation = FieldValidation::parse(call, "CreateOptions")?;
+    let kind = call.body_kind();
+    let object = write::decode_body(call, body, &kind, validation)?;
+    write::check_names(call, &object)?;
+    let object = convert::written(&call.resource, object);
+    let stored = create_object(server, call, object, dry_run).await?;
+    Ok(respond::object(call, 201, &convert::read(&call.resource, &stored)))
+}
+
+/// Makes a decoded object a stored one, and answers its stored bytes.
+pub async fn create_object(
+    server: &Server,
+    call: &mut Call,
+    mut object: Value,
+    dry_run: bool,
+) -> Result<bytes::Bytes, Refusal> {
+    let version = object.meta("resourceVersion");
+    if !version.is_empty() && version != "0" {
+        return Err(Status::unclassified("resourceVersion should not be set on objects to be created").into());
+    }
+    semantics::set_defaults(call, &mut object);
+    for _ in 0..ATTEMPTS {
+        let mut attempt = object.clone();
+        prepare(server, call, &mut attempt)?;
+        let key = crate::keys::key(&call.resource, call.namespace(), attempt.meta("name"));
+        if let Some(existing) = server.store.get(&key) {
+            let existing = object::decode(existing.value(), &call.resource);
+            return Err(already_exists(call, &existing, attempt.meta("name")));
+        }
+        let mut ops = allocate::for_create(server, call, &mut attempt, dry_run)?;
+        if dry_run {
+            return Ok(write::shown(&attempt));
+        }
+        ops.insert(0, Op::create(key, object::encode(&attempt)));
+        match write::commit(server, ops).await? {
+            Committed::Done(events) => return Ok(write::written(&events).unwrap_or_default()),
+            // Somebody was faster; look again.
+            Committed::Conflict(_) => {}
+        }
+    }
+    Err(Status::internal("too many writers want the same names").into())
+}
+
+/// Everything between decoding and the store.
+fn prepare(server: &Server, call: &mut Call, object: &mut Value) -> Result<(), Refusal> {
+    generate_name(object);
+    if call.resource.namespaced {
+        let namespace = call.namespace().to_owned();
+        object.set_meta("namespace", namespace);
+    } else {
+        object.metadata_mut().remove("namespace");
+    }
+    admission::before_create(server, call, object)?;
+    fill_metadata(object);
+    semantics::prepare_create(call, object)?;
+    semantics::record_manager(call, None, object)?;
+    semantics::tidy(call, object);
+    Ok(())
+}
+
+fn fill_metadata(object: &mut Value) {
+    let metadata = object.metadata_mut();
+    for name in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
+        metadata.remove(name);
+    }
+    metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
+    metadata.insert("creationTimestamp".into(), write::now().into());
+}
+
+/// Upstream's suffix: five of these characters behind at most 58 of the base.
+fn generate_name(object: &mut Value) {
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    const SUFFIX: usize = 5;
+    const BASE_MAX: usize = 63 - SUFFIX;
+    let base = object.meta("generateName");
+    if !object.meta("name").is_empty() || base.is_empty() {
+        return;
+    }
+    let mut name: String = base.chars().take(BASE_MAX).collect();
+    let mut random = rand::rng();
+    name.extend((0..SUFFIX).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])));
+    object.set_meta("name", name);
+}
+
+fn already_exists(call: &Call, existing: &Value, name: &str) -> Refusal {
+    let resource = &call.resource;
+    match existing.is_deleting() {
+        true => Status::already_exists_deleting(&resource.group, &resource.plural, name),
+        false => Status::already_exists(&resource.group, &resource.plural, name),
+    }
+    .into()
+}

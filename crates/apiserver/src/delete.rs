@@ -1,0 +1,344 @@
+//! `delete` and `deletecollection`: finalizers, grace and propagation as upstream's registry has them.
+
+use bytes::Bytes;
+use karve_api::decode::{self, Format};
+use karve_api::field;
+use karve_api::resource::{GroupVersionKind, Resource};
+use karve_api::schema::Schema;
+use karve_api::status::Status;
+use karve_store::{Action, Expect, Op};
+use serde_json::{Value, json};
+
+use crate::answer::{HttpResponse, Refusal};
+use crate::call::Call;
+use crate::list::{self, Listed};
+use crate::object::{self, Meta};
+use crate::select::Selection;
+use crate::server::Server;
+use crate::write::{self, Committed};
+use crate::{allocate, convert, query, respond, rest};
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+/// How often a deletion may meet another writer.
+const ATTEMPTS: usize = 32;
+
+/// What the client asks for, from the query and the body.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    grace: Option<i64>,
+    propagation: Option<String>,
+    orphan: Option<bool>,
+    uid: Option<String>,
+    version: Option<String>,
+    dry_run: bool,
+}
+
+impl Options {
+    /// Reads and checks them.
+    pub fn parse(call: &Call, body: &[u8]) -> Result<Options, Refusal> {
+        let value = match body.is_empty() {
+            true => from_query(call)?,
+            false => from_body(call, body)?,
+        };
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let given: Vec<&str> =
+            value["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let options = Options {
+            grace: value["gracePeriodSeconds"].as_i64(),
+            propagation: text(&value["propagationPolicy"]).filter(|p| !p.is_empty()),
+            orphan: value["orphanDependents"].as_bool(),
+            uid: text(&value["preconditions"]["uid"]),
+            version: text(&value["preconditions"]["resourceVersion"]),
+            dry_run: query::dry_run(&given, "DeleteOptions")?,
+        };
+        options.check()?;
+        Ok(options)
+    }
+
+    fn check(&self) -> Result<(), Refusal> {
+        let Some(policy) = &self.propagation else { return Ok(()) };
+        let path = field::Path::root("propagationPolicy");
+        let error = if self.orphan.is_some() {
+            field::Error::invalid(
+                &path,
+                policy.as_str(),
+                "orphanDependents and deletionPropagation cannot be both set",
+            )
+        } else if !matches!(policy.as_str(), "Foreground" | "Background" | "Orphan") {
+            let known = ["Foreground", "Background", "Orphan", "nil"];
+            field::Error::not_supported(&path, policy.as_str(), &known)
+        } else {
+            return Ok(());
+        };
+        Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &[error]).into())
+    }
+
+    /// The finalizers that an object has once this deletion is asked for, when they differ.
+    fn finalizers(&self, resource: &Resource, object: &Value) -> Option<Vec<String>> {
+        let have = object.finalizers();
+        let has = |name: &str| have.contains(&name);
+        let (orphan, foreground) = match (self.orphan, self.propagation.as_deref()) {
+            (Some(orphan), _) => (orphan, false),
+            (None, Some(policy)) => (policy == "Orphan", policy == "Foreground"),
+            (None, None) if has(ORPHAN) => (true, false),
+            (None, None) if has(FOREGROUND) => (false, true),
+            (None, None) => (rest::orphans_by_default(resource), false),
+        };
+        if orphan == has(ORPHAN) && foreground == has(FOREGROUND) {
+            return None;
+        }
+        let mut next: Vec<String> = have
+            .iter()
+            .filter(|f| **f != ORPHAN && **f != FOREGROUND)
+            .map(|f| f.to_string())
+            .collect();
+        next.extend(orphan.then(|| ORPHAN.to_owned()));
+        next.extend(foreground.then(|| FOREGROUND.to_owned()));
+        Some(next)
+    }
+}
+
+fn from_query(call: &Call) -> Result<Value, Refusal> {
+    let query = &call.query;
+    let mut value = json!({"dryRun": query.all("dryRun").collect::<Vec<_>>()});
+    if let Some(seconds) = query.number("gracePeriodSeconds")? {
+        value["gracePeriodSeconds"] = seconds.into();
+    }
+    if let Some(policy) = query.get("propagationPolicy") {
+        value["propagationPolicy"] = policy.into();
+    }
+    if query.get("orphanDependents").is_some() {
+        value["orphanDependents"] = query.flag("orphanDependents").into();
+    }
+    Ok(value)
+}
+
+fn from_body(call: &Call, body: &[u8]) -> Result<Value, Refusal> {
+    let format = Format::of(&call.content_type).unwrap_or(Format::Json);
+    let kind = GroupVersionKind {
+        group: "".into(),
+        version: "v1".into(),
+        kind: "DeleteOptions".into(),
+    };
+    decode_options(body, format, &kind).map_err(|e| Status::bad_request(e).into())
+}
+
+/// Upstream decodes these without naming the endpoint's kind, so its texts are the bare causes.
+fn decode_options(body: &[u8], format: Format, kind: &GroupVersionKind) -> Result<Value, String> {
+    use decode::DecodeError;
+    match decode::decode(body, format, kind, Schema::builtin()) {
+        Ok(decoded) => Ok(decoded.object),
+        Err(DecodeError::Unrecognized { cause, .. } | DecodeError::Unhandled { cause, .. }) => Err(cause),
+        Err(err) => Err(err.to_string()),
+    }
+}
+
+/// Answers `delete`.
+pub async fn delete(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
+    let options = Options::parse(call, body)?;
+    let name = call.name().to_owned();
+    let outcome = delete_one(server, call, &name, &options).await?;
+    Ok(answer(call, &name, &outcome, &options))
+}
+
+/// What became of the object.
+pub struct Outcome {
+    stored: Bytes,
+    gone: bool,
+}
+
+fn answer(call: &Call, name: &str, outcome: &Outcome, options: &Options) -> HttpResponse {
+    let resource = &call.resource;
+    if outcome.gone && !rest::delete_returns_object(resource) {
+        let object = object::decode(&outcome.stored, resource);
+        let status = Status::deleted(&resource.group, &resource.plural, name, object.meta("uid"));
+        return respond::status(call.media.format, &status);
+    }
+    // Asked to wait for dependents by the old parameter, upstream says "accepted".
+    let code = if !outcome.gone && options.orphan == Some(false) { 202 } else { 200 };
+    respond::object(call, code, &convert::read(resource, &outcome.stored))
+}
+
+/// Deletes one object, or marks it as being deleted.
+pub async fn delete_one(
+    server: &Server,
+    call: &Call,
+    name: &str,
+    options: &Options,
+) -> Result<Outcome, Refusal> {
+    let resource = &call.resource;
+    let namespace = call.namespace();
+    let key = crate::keys::key(resource, namespace, name);
+    for _ in 0..ATTEMPTS {
+        let entry = server.store.get(&key).ok_or_else(|| call.not_found_name(name))?;
+        let object = object::decode(entry.value(), resource);
+        check_preconditions(call, &object, options)?;
+        let step = plan(call, object.clone(), options);
+        let mut ops = Vec::new();
+        if let Some(marked) = &step.marked {
+            ops.push(Op {
+                key: key.as_str().into(),
+                expect: Expect::Revision(entry.revision()),
+                action: Action::Put(object::encode(marked)),
+            });
+        }
+        if step.gone {
+            let expect = match ops.is_empty() {
+                true => Expect::Revision(entry.revision()),
+                false => Expect::Any,
+            };
+            ops.push(Op { key: key.as_str().into(), expect, action: Action::Delete });
+            ops.extend(allocate::for_delete(server, call, &object));
+        }
+        if ops.is_empty() || options.dry_run {
+            let stored = step.marked.as_ref().map_or(entry.value().clone(), write::shown);
+            return Ok(Outcome { stored, gone: step.gone });
+        }
+        match write::commit(server, ops).await? {
+            Committed::Done(events) => {
+                let stored = write::written(&events).unwrap_or_else(|| entry.value().clone());
+                return Ok(Outcome { stored, gone: step.gone });
+            }
+            Committed::Conflict(_) => {}
+        }
+    }
+    Err(call.modified(name))
+}
+
+fn check_preconditions(call: &Call, object: &Value, options: &Options) -> Result<(), Refusal> {
+    let (kind, name) = (&*call.resource.kind, object.meta("name"));
+    if let Some(uid) = options.uid.as_ref().filter(|uid| *uid != object.meta("uid")) {
+        return Err(Status::uid_precondition(kind, name, uid, object.meta("uid")).into());
+    }
+    let version = object.meta("resourceVersion");
+    if let Some(wanted) = options.version.as_ref().filter(|v| *v != version) {
+        return Err(Status::version_precondition(kind, name, wanted, version).into());
+    }
+    Ok(())
+}
+
+/// What a deletion does to an object.
+struct Step {
+    /// The version to store first.
+    marked: Option<Value>,
+    /// Whether it goes away now.
+    gone: bool,
+}
+
+fn plan(call: &Call, mut object: Value, options: &Options) -> Step {
+    let resource = &call.resource;
+    let core = resource.group.is_empty();
+    if core && resource.plural == "namespaces" {
+        return plan_namespace(resource, object, options);
+    }
+    let before = object.clone();
+    let graceful = match core && resource.plural == "pods" {
+        true => mark_gracefully(&mut object, options),
+        false => Grace::None,
+    };
+    if graceful == Grace::Pending {
+        return Step { marked: None, gone: false };
+    }
+    if let Some(finalizers) = options.finalizers(resource, &object) {
+        object.set_meta("finalizers", finalizers);
+    }
+    let pending = !object.finalizers().is_empty();
+    if graceful == Grace::None && pending {
+        mark_now(&mut object);
+    }
+    let seconds = object::number(&object["metadata"]["deletionGracePeriodSeconds"]);
+    let gone = !pending && (graceful == Grace::None || seconds == 0);
+    let marked = (object != before && (graceful == Grace::Marked || pending)).then_some(object);
+    Step { marked, gone }
+}
+
+fn mark_now(object: &mut Value) {
+    if !object.is_deleting() {
+        bump_generation(object);
+        object.set_meta("deletionTimestamp", write::now());
+    }
+    object.set_meta("deletionGracePeriodSeconds", 0);
+}
+
+fn bump_generation(object: &mut Value) {
+    let generation = object::number(&object["metadata"]["generation"]);
+    if generation > 0 {
+        object.set_meta("generation", generation + 1);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grace {
+    /// The kind knows none.
+    None,
+    /// The object is marked, or its time was shortened.
+    Marked,
+    /// It is marked already, and nothing changes.
+    Pending,
+}
+
+/// Only Pods are deleted gracefully.
+fn mark_gracefully(pod: &mut Value, options: &Options) -> Grace {
+    let wanted = options.grace.map(|g| if g < 0 { 1 } else { g });
+    if pod.is_deleting() {
+        let have = object::number(&pod["metadata"]["deletionGracePeriodSeconds"]);
+        let Some(wanted) = wanted.filter(|w| *w < have) else { return Grace::Pending };
+        let ends: Option<jiff::Timestamp> = pod.meta("deletionTimestamp").parse().ok();
+        let ends = ends.unwrap_or_else(jiff::Timestamp::now);
+        let shorter = jiff::SignedDuration::from_secs(have - wanted);
+        let ends = ends.checked_sub(shorter).unwrap_or(ends);
+        pod.set_meta("deletionTimestamp", write::timestamp(ends));
+        pod.set_meta("deletionGracePeriodSeconds", wanted);
+        return Grace::Marked;
+    }
+    let own = pod["spec"]["terminationGracePeriodSeconds"].as_i64();
+    let mut seconds = wanted.or(own).unwrap_or(30);
+    let unscheduled = pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty();
+    let finished = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    if unscheduled || finished {
+        seconds = 0;
+    }
+    let ends = jiff::Timestamp::now();
+    let ends = ends.checked_add(jiff::SignedDuration::from_secs(seconds.max(0))).unwrap_or(ends);
+    bump_generation(pod);
+    pod.set_meta("deletionTimestamp", write::timestamp(ends));
+    pod.set_meta("deletionGracePeriodSeconds", seconds);
+    Grace::Marked
+}
+
+/// A namespace is marked as terminating; the controller that empties it takes the finalizer away.
+fn plan_namespace(resource: &Resource, mut namespace: Value, options: &Options) -> Step {
+    if !namespace.is_deleting() {
+        namespace.set_meta("deletionTimestamp", write::now());
+        object::member_mut(&mut namespace, "status").insert("phase".into(), "Terminating".into());
+        if let Some(finalizers) = options.finalizers(resource, &namespace) {
+            namespace.set_meta("finalizers", finalizers);
+        }
+        return Step { marked: Some(namespace), gone: false };
+    }
+    let held = namespace["spec"]["finalizers"].as_array().is_some_and(|f| !f.is_empty());
+    Step { marked: None, gone: !held && namespace.finalizers().is_empty() }
+}
+
+/// Answers `deletecollection` with the list of what was deleted.
+pub async fn delete_collection(
+    server: &Server,
+    call: &mut Call,
+    body: &[u8],
+) -> Result<HttpResponse, Refusal> {
+    let selection = Selection::parse(call)?;
+    let options = Options::parse(call, body)?;
+    let listed = list::read(&server.store, call, &selection)?;
+    let mut deleted = Vec::with_capacity(listed.entries.len());
+    for entry in listed.entries {
+        let name = entry.key().rsplit('/').next().unwrap_or_default().to_owned();
+        match delete_one(server, call, &name, &options).await {
+            Ok(_) => deleted.push(entry),
+            // Somebody else deleted it: that is what was wanted.
+            Err(refusal) if refusal.status().code == 404 => {}
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Ok(list::respond_list(call, Listed { entries: deleted, metadata: listed.metadata }))
+}

@@ -1,0 +1,101 @@
+//! Sockets: TLS, HTTP/1 and HTTP/2, who the client is.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::identity::Identity;
+use crate::presence;
+use crate::server::Server;
+
+/// A client has this long for its handshake and for the head of a request.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+const HEAD_MAX: Duration = Duration::from_secs(30);
+/// Requests that run may take this long when the server ends; watches end at once.
+const DRAIN_MAX: Duration = Duration::from_millis(500);
+const CONNECTIONS_MAX: usize = 8192;
+/// Streams at once in one HTTP/2 connection: a controller watches many kinds over one.
+const STREAMS_MAX: u32 = 1000;
+
+/// Serves until `shutdown`.
+pub async fn serve(
+    server: Arc<Server>,
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    shutdown: CancellationToken,
+) {
+    let acceptor = TlsAcceptor::from(tls);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let tasks = TaskTracker::new();
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { break };
+        let stream = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(err) => {
+                    accept_failed(&err).await;
+                    continue;
+                }
+            },
+        };
+        let (server, acceptor, shutdown) = (server.clone(), acceptor.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            if let Err(err) = connection(server, stream, acceptor, shutdown).await {
+                tracing::debug!(err = &*err as &dyn std::error::Error, "connection ended");
+            }
+            drop(place);
+        });
+    }
+    tasks.close();
+    // What is left after the drain is dropped with the runtime.
+    let _ = timeout(DRAIN_MAX, tasks.wait()).await;
+}
+
+/// Without descriptors accepting fails at once, again and again: let others finish first.
+async fn accept_failed(err: &io::Error) {
+    tracing::warn!(err = err as &dyn std::error::Error, "accept failed");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+async fn connection(
+    server: Arc<Server>,
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    shutdown: CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    // Events are small and must not wait for more of them.
+    stream.set_nodelay(true)?;
+    let stream = timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await??;
+    let certificates = stream.get_ref().1.peer_certificates();
+    let identity = certificates
+        .and_then(|chain| chain.first())
+        .and_then(Identity::from_certificate)
+        .unwrap_or_else(Identity::anonymous);
+    let _present = identity.node().map(|node| presence::arrive(&server, node));
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let (server, identity) = (server.clone(), identity.clone());
+        async move { Ok::<_, std::convert::Infallible>(server.handle(request, identity).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_MAX);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    timeout(DRAIN_MAX, connection).await.unwrap_or(Ok(()))
+}

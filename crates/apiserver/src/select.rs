@@ -1,0 +1,186 @@
+//! Which objects a list, a watch or a deletion of a collection is about.
+//!
+//! Selectors look at labels and a few scalars, so a stored object is read only as far as these: arrays, annotations and
+//! deep objects are skipped without being built.
+
+use std::fmt;
+
+use karve_api::resource::{Resource, Verb};
+use karve_api::selector::{CompiledFieldSelector, FieldSelector, LabelSelector};
+use karve_api::status::Status;
+use karve_store::Entry;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use crate::answer::Refusal;
+use crate::call::Call;
+
+/// A parsed pair of selectors.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    labels: LabelSelector,
+    fields: CompiledFieldSelector,
+    /// The one name that can match, when the selector says so.
+    name: Option<String>,
+    /// Whether the name is all that the fields say.
+    only_name: bool,
+}
+
+impl Selection {
+    /// Everything.
+    pub fn everything() -> Selection {
+        Selection {
+            labels: LabelSelector::everything(),
+            fields: CompiledFieldSelector::default(),
+            name: None,
+            only_name: true,
+        }
+    }
+
+    /// From `labelSelector` and `fieldSelector`; the old form of a watch has a name in its path.
+    pub fn parse(call: &Call) -> Result<Selection, Refusal> {
+        let bad = |why: String| Refusal::from(Status::bad_request(why));
+        let labels = LabelSelector::parse(call.query.text("labelSelector"))
+            .map_err(|e| bad(e.to_string()))?;
+        let mut fields = FieldSelector::parse(call.query.text("fieldSelector"))
+            .map_err(|e| bad(e.to_string()))?;
+        if call.verb == Verb::Watch && !call.name().is_empty() {
+            fields = FieldSelector::name(call.name());
+        }
+        let name = fields.exact_name().map(str::to_owned);
+        let only_name = fields.terms.len() == usize::from(name.is_some());
+        let fields = compile(&fields, &call.resource)?;
+        Ok(Selection { labels, fields, name, only_name })
+    }
+
+    /// Whether nothing is left out.
+    pub fn is_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// The one name that can match, when the selector says so.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Whether a stored object is selected.
+    pub fn matches(&self, entry: &Entry) -> bool {
+        self.matches_with(entry, || skeleton(entry.value()))
+    }
+
+    /// The same, for a caller that may have the skeleton already.
+    pub fn matches_with<S: std::borrow::Borrow<Value>>(
+        &self,
+        entry: &Entry,
+        skeleton: impl FnOnce() -> S,
+    ) -> bool {
+        let last = || entry.key().rsplit('/').next().unwrap_or_default();
+        if self.name.as_ref().is_some_and(|name| name != last()) {
+            return false;
+        }
+        if self.labels.is_everything() && self.only_name {
+            return true;
+        }
+        let skeleton = skeleton();
+        self.labels.matches_object(skeleton.borrow()) && self.fields.matches(skeleton.borrow())
+    }
+}
+
+fn compile(fields: &FieldSelector, resource: &Resource) -> Result<CompiledFieldSelector, Refusal> {
+    fields.compile(resource, &[]).map_err(|e| Status::bad_request(e.to_string()).into())
+}
+
+/// What selectors can see of an object: scalars at most two levels deep, and labels.
+pub fn skeleton(bytes: &[u8]) -> Value {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    Bones { levels: 2 }.deserialize(&mut reader).ok().flatten().unwrap_or_default()
+}
+
+struct Bones {
+    /// How many levels of objects are wanted from here.
+    levels: u8,
+}
+
+impl<'de> DeserializeSeed<'de> for Bones {
+    type Value = Option<Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Bones {
+    type Value = Option<Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        if self.levels == 0 {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(None);
+        }
+        let mut members = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            // metadata.labels is one level deeper than everything else.
+            let levels = if self.levels == 1 && name == "labels" { 1 } else { self.levels - 1 };
+            if let Some(value) = map.next_value_seed(Bones { levels })? {
+                members.insert(name, value);
+            }
+        }
+        Ok(Some(Value::Object(members)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Some(value.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn skeleton_has_labels_and_scalars() {
+        let pod = json!({
+            "type": "t",
+            "metadata": {"name": "a", "labels": {"app": "x"}, "annotations": {"big": "text"}, "finalizers": ["f"]},
+            "spec": {"nodeName": "n1", "containers": [{"name": "c"}], "securityContext": {"deep": {"deeper": 1}}},
+            "status": {"phase": "Running"},
+        });
+        let bones = skeleton(pod.to_string().as_bytes());
+        assert_eq!(bones["metadata"]["labels"]["app"], "x");
+        assert_eq!(bones["spec"]["nodeName"], "n1");
+        assert_eq!(bones["status"]["phase"], "Running");
+        assert_eq!(bones["type"], "t");
+        assert!(bones["spec"]["containers"].is_null());
+        assert!(bones["spec"]["securityContext"]["deep"].is_null());
+    }
+}

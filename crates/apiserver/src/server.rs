@@ -1,0 +1,188 @@
+//! From an HTTP request to the handler that answers it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Method, Request};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Limited};
+use karve_api::resource::{Resource, Table, Verb};
+use karve_api::status::Status;
+use karve_store::Store;
+
+use crate::answer::{self, HttpResponse, Refusal};
+use crate::call::Call;
+use crate::identity::Identity;
+use crate::path::{self, ResourcePath, Target};
+use crate::presence::Presence;
+use crate::query::Query;
+use crate::{Options, authorize, create, delete, list, media, nonresource, patch, respond, update, watch};
+
+/// Upstream's limit for bodies.
+const BODY_MAX: usize = 3 << 20;
+
+/// What all requests share.
+pub struct Server {
+    pub(crate) store: Store,
+    pub(crate) options: Options,
+    pub(crate) presence: Presence,
+}
+
+impl Server {
+    /// The resources that the server has.
+    pub fn table(&self) -> &'static Table {
+        Table::builtin()
+    }
+
+    /// Answers a request. Never fails: whatever goes wrong is an answer.
+    pub async fn handle<B>(self: &Arc<Self>, request: Request<B>, identity: Identity) -> HttpResponse
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let headers = parts.headers.clone();
+        match self.dispatch(parts, body, identity).await {
+            Ok(response) => response,
+            Err(refusal) => respond::status(media::for_status(&headers), refusal.status()),
+        }
+    }
+
+    async fn dispatch<B>(
+        self: &Arc<Self>,
+        parts: Parts,
+        body: B,
+        identity: Identity,
+    ) -> Result<HttpResponse, Refusal>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if parts.headers.contains_key(http::header::AUTHORIZATION) {
+            // Nobody has a token, so whoever shows one is not who they think.
+            return Err(Status::unauthorized().into());
+        }
+        let query = Query::parse(parts.uri.query());
+        match path::parse(parts.uri.path()) {
+            Target::Other(path) => {
+                authorize::path(&identity, &parts.method.as_str().to_lowercase(), &path)?;
+                Ok(nonresource::answer(self, &parts, &path, &query))
+            }
+            Target::Resource(path) => {
+                let verb = requested_verb(&parts.method, &path, &query);
+                if let Some(verb) = verb {
+                    authorize::resource(&identity, authorize::Request { verb, path: &path })?;
+                }
+                self.resource(parts, body, identity, path, query, verb).await
+            }
+        }
+    }
+
+    async fn resource<B>(
+        self: &Arc<Self>,
+        parts: Parts,
+        body: B,
+        identity: Identity,
+        path: ResourcePath,
+        query: Query,
+        verb: Option<Verb>,
+    ) -> Result<HttpResponse, Refusal>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let table = self.table();
+        if table.group(&path.group).is_none() {
+            return Ok(answer::page_not_found());
+        }
+        let resource = table
+            .lookup(&path.group, &path.version, &path.resource)
+            .filter(|r| fits_scope(r, &path))
+            .ok_or_else(Status::unknown_resource)?;
+        let verb = verb.ok_or_else(Status::method_not_allowed)?;
+        check_verb(resource, &path, verb)?;
+        let mut call = Call::new(resource.clone(), verb, path, query, identity, &parts.headers)?;
+        let body = read_body(body, &parts.headers).await?;
+        self.serve(&mut call, &body).await
+    }
+
+    async fn serve(self: &Arc<Self>, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
+        match (call.verb, &*call.path.subresource) {
+            (Verb::Get, "" | "status" | "finalize") => list::get(&self.store, call),
+            (Verb::List, "") => list::list(&self.store, call),
+            (Verb::Watch, "") => watch::watch(&self.store, call),
+            (Verb::Create, "") => create::create(self, call, body).await,
+            (Verb::Update, "" | "status" | "finalize") => update::update(self, call, body).await,
+            (Verb::Patch, "" | "status" | "finalize") => patch::patch(self, call, body).await,
+            (Verb::Delete, "") => delete::delete(self, call, body).await,
+            (Verb::DeleteCollection, "") => delete::delete_collection(self, call, body).await,
+            _ => Err(Status::method_not_allowed().into()),
+        }
+    }
+}
+
+/// What the method means for the path; `None` for methods that no resource has.
+fn requested_verb(method: &Method, path: &ResourcePath, query: &Query) -> Option<Verb> {
+    let single = !path.name.is_empty();
+    let watches = path.watch || query.flag("watch");
+    Some(match method.as_str() {
+        "GET" if path.watch => Verb::Watch,
+        "GET" if single => Verb::Get,
+        "GET" if watches => Verb::Watch,
+        "GET" => Verb::List,
+        "POST" => Verb::Create,
+        "PUT" => Verb::Update,
+        "PATCH" => Verb::Patch,
+        "DELETE" if single => Verb::Delete,
+        "DELETE" => Verb::DeleteCollection,
+        _ => return None,
+    })
+}
+
+/// Whether the path has a namespace where the resource needs one and none where it has none.
+fn fits_scope(resource: &Resource, path: &ResourcePath) -> bool {
+    let in_namespace = !path.namespace.is_empty();
+    let known = path.subresource.is_empty() || resource.subresource(&path.subresource).is_some();
+    let scope = match resource.namespaced {
+        true => in_namespace || path.name.is_empty(),
+        false => !in_namespace || resource.plural == "namespaces",
+    };
+    known && scope
+}
+
+fn check_verb(resource: &Resource, path: &ResourcePath, verb: Verb) -> Result<(), Refusal> {
+    let verbs = match resource.subresource(&path.subresource) {
+        Some(subresource) => subresource.verbs,
+        None => resource.verbs,
+    };
+    let many = path.name.is_empty();
+    let placed = match verb {
+        Verb::Create => path.subresource.is_empty() == many && (!resource.namespaced || !path.namespace.is_empty()),
+        Verb::DeleteCollection => !resource.namespaced || !path.namespace.is_empty(),
+        Verb::Update | Verb::Patch => !many,
+        _ => true,
+    };
+    match verbs.contains(verb) && placed {
+        true => Ok(()),
+        false => Err(Status::method_not_allowed().into()),
+    }
+}
+
+async fn read_body<B>(body: B, _headers: &HeaderMap) -> Result<Bytes, Refusal>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let collected = std::pin::pin!(Limited::new(body, BODY_MAX)).collect().await;
+    match collected {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(err) if err.is::<http_body_util::LengthLimitError>() => {
+            Err(Status::too_large(BODY_MAX).into())
+        }
+        Err(err) => Err(Status::bad_request(format!("read the body: {err}")).into()),
+    }
+}

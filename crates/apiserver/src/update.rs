@@ -1,0 +1,161 @@
+//! `update` and the commit that it shares with `patch`: read, change, compare and swap.
+
+use bytes::Bytes;
+use karve_api::field;
+use karve_api::status::Status;
+use karve_store::{Action, Expect, Op};
+use serde_json::Value;
+
+use crate::answer::{HttpResponse, Refusal};
+use crate::call::Call;
+use crate::object::{self, Meta};
+use crate::server::Server;
+use crate::write::{self, Committed, FieldValidation};
+use crate::{admission, allocate, convert, create, respond, rest, semantics, subresource};
+
+/// How often an update that names no version may meet another writer.
+const ATTEMPTS: usize = 32;
+
+/// Answers `update`.
+pub async fn update(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
+    let dry_run = call.query.dry_run("UpdateOptions")?;
+    let validation = FieldValidation::parse(call, "UpdateOptions")?;
+    let kind = call.body_kind();
+    let object = write::decode_body(call, body, &kind, validation)?;
+    write::check_names(call, &object)?;
+    let mut object = convert::written(&call.resource, object);
+    semantics::set_defaults(call, &mut object);
+    let creates = call.path.subresource.is_empty() && rest::creates_on_update(&call.resource);
+    if creates && server.store.get(&call.key()).is_none() {
+        let name = call.name().to_owned();
+        object.set_meta("name", name);
+        let stored = create::create_object(server, call, object, dry_run).await?;
+        return Ok(respond::object(call, 201, &convert::read(&call.resource, &stored)));
+    }
+    let stored = apply(server, call, dry_run, |_, _| Ok(object.clone())).await?;
+    Ok(respond::object(call, 200, &convert::read(&call.resource, &stored)))
+}
+
+/// Changes the object in the path, again when somebody else was faster and the change names no version.
+///
+/// `change` is given the stored object and answers what the client wants it to be.
+pub async fn apply(
+    server: &Server,
+    call: &mut Call,
+    dry_run: bool,
+    mut change: impl FnMut(&mut Call, &Value) -> Result<Value, Refusal>,
+) -> Result<Bytes, Refusal> {
+    let key = call.key();
+    for _ in 0..ATTEMPTS {
+        let entry = server.store.get(&key).ok_or_else(|| call.not_found())?;
+        let old = object::decode(entry.value(), &call.resource);
+        let wanted = change(call, &old)?;
+        let named = check_version(call, &wanted, entry.revision())?;
+        let Some(mut next) = next_version(server, call, &old, wanted)? else {
+            return Ok(entry.value().clone());
+        };
+        let gone = is_gone(call, &old, &next);
+        let mut ops = match gone {
+            true => allocate::for_delete(server, call, &old),
+            false => allocate::for_update(server, call, &old, &mut next, dry_run)?,
+        };
+        if dry_run {
+            return Ok(write::shown(&next));
+        }
+        ops.insert(0, Op {
+            key: key.as_str().into(),
+            expect: Expect::Revision(entry.revision()),
+            action: if gone { Action::Delete } else { Action::Put(object::encode(&next)) },
+        });
+        match write::commit(server, ops).await? {
+            Committed::Done(_) if gone => return Ok(write::shown(&next)),
+            Committed::Done(events) => return Ok(write::written(&events).unwrap_or_default()),
+            Committed::Conflict(0) if named => return Err(call.modified(call.name())),
+            Committed::Conflict(_) => {}
+        }
+    }
+    Err(call.modified(call.name()))
+}
+
+/// Whether the client named the version that it replaces; refuses another one than the stored one.
+fn check_version(call: &Call, wanted: &Value, stored: u64) -> Result<bool, Refusal> {
+    let text = wanted.meta("resourceVersion");
+    if text.is_empty() || text == "0" {
+        if rest::needs_version(&call.resource) && call.verb == karve_api::resource::Verb::Update {
+            let metadata = field::Path::root("metadata");
+            let error = field::Error::invalid(
+                &metadata.field("resourceVersion"),
+                0,
+                "must be specified for an update",
+            );
+            return Err(semantics::invalid(call, wanted.meta("name"), &[error]));
+        }
+        return Ok(false);
+    }
+    let quoted = field::quote(text);
+    let version: u64 = text.parse().map_err(|_| {
+        Status::unclassified(format!(
+            "resourceVersion: Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: invalid syntax"
+        ))
+    })?;
+    match version == stored {
+        true => Ok(true),
+        false => Err(call.modified(call.name())),
+    }
+}
+
+/// What will be stored; `None` when nothing changes.
+fn next_version(
+    server: &Server,
+    call: &mut Call,
+    old: &Value,
+    wanted: Value,
+) -> Result<Option<Value>, Refusal> {
+    let uid = wanted.meta("uid");
+    if !uid.is_empty() && uid != old.meta("uid") {
+        let (wanted, stored) = (uid.to_owned(), old.meta("uid"));
+        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {stored}");
+        let resource = &call.resource;
+        return Err(Status::conflict(&resource.group, &resource.plural, call.name(), &why).into());
+    }
+    let mut next = subresource::merge(call, old, wanted);
+    keep_metadata(call, old, &mut next);
+    admission::before_update(server, call, old, &mut next)?;
+    semantics::prepare_update(call, old, &mut next)?;
+    semantics::record_manager(call, Some(old), &mut next)?;
+    semantics::tidy(call, &mut next);
+    let mut same = next.clone();
+    same.set_meta("resourceVersion", old.meta("resourceVersion"));
+    Ok((same != *old).then_some(next))
+}
+
+/// Metadata that no update changes.
+fn keep_metadata(call: &Call, old: &Value, next: &mut Value) {
+    let name = call.name().to_owned();
+    next.set_meta("name", name);
+    for member in [
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generateName",
+    ] {
+        match &old["metadata"][member] {
+            Value::Null => next.metadata_mut().remove(member),
+            value => next.metadata_mut().insert(member.to_owned(), value.clone()),
+        };
+    }
+    next.metadata_mut().remove("selfLink");
+}
+
+/// Whether the update takes away the last thing that kept a deleted object.
+pub fn is_gone(call: &Call, old: &Value, next: &Value) -> bool {
+    if !old.is_deleting() || !next.finalizers().is_empty() {
+        return false;
+    }
+    if call.resource.group.is_empty() && call.resource.plural == "namespaces" {
+        return next["spec"]["finalizers"].as_array().is_none_or(|f| f.is_empty());
+    }
+    object::number(&old["metadata"]["deletionGracePeriodSeconds"]) == 0
+}

@@ -1,0 +1,139 @@
+//! What all writes share: the body made an object, and an object made a version in the store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use karve_api::decode::{self, Format};
+use karve_api::field;
+use karve_api::resource::GroupVersionKind;
+use karve_api::schema::Schema;
+use karve_api::status::Status;
+use karve_store::{Error, Event, Op};
+use serde_json::Value;
+
+use crate::answer::Refusal;
+use crate::call::Call;
+use crate::object::{self, Meta};
+use crate::server::Server;
+
+/// What to do with unknown and duplicate fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// Drop them.
+    Ignore,
+    /// Drop them and say so.
+    Warn,
+    /// Refuse them.
+    Strict,
+}
+
+impl FieldValidation {
+    /// From the parameter. `options` is the kind that the error names.
+    pub fn parse(call: &Call, options: &str) -> Result<FieldValidation, Refusal> {
+        match call.query.text("fieldValidation") {
+            "" | "Warn" => Ok(FieldValidation::Warn),
+            "Ignore" => Ok(FieldValidation::Ignore),
+            "Strict" => Ok(FieldValidation::Strict),
+            other => {
+                let path = field::Path::root("fieldValidation");
+                let error = field::Error::not_supported(&path, other, &["Ignore", "Strict", "Warn"]);
+                Err(Status::invalid("meta.k8s.io", options, "", &[error]).into())
+            }
+        }
+    }
+}
+
+const CONTENT_TYPES: [&str; 3] =
+    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+
+/// Reads the body as an object of `kind`.
+pub fn decode_body(
+    call: &mut Call,
+    body: &[u8],
+    kind: &GroupVersionKind,
+    validation: FieldValidation,
+) -> Result<Value, Refusal> {
+    let Some(format) = Format::of(&call.content_type) else {
+        return Err(Status::unsupported_media_type(&CONTENT_TYPES).into());
+    };
+    let decoded = decode::decode(body, format, kind, Schema::builtin())
+        .map_err(|e| Status::bad_request(e.to_string()))?;
+    match validation {
+        FieldValidation::Strict if !decoded.strict.is_empty() => {
+            let error = decode::strict_error(kind, &decoded.strict);
+            return Err(Status::bad_request(error.to_string()).into());
+        }
+        FieldValidation::Warn => call.warnings.extend(decoded.strict),
+        _ => {}
+    }
+    Ok(decoded.object)
+}
+
+/// Upstream's check that body and path are about the same object.
+pub fn check_names(call: &Call, object: &Value) -> Result<(), Refusal> {
+    let name = object.meta("name");
+    if !call.name().is_empty() && !name.is_empty() && name != call.name() {
+        let why = format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            call.name()
+        );
+        return Err(Status::bad_request(why).into());
+    }
+    let namespace = object.meta("namespace");
+    if call.resource.namespaced && !namespace.is_empty() && namespace != call.namespace() {
+        let why = match call.name().is_empty() {
+            true => "the namespace of the provided object does not match the namespace sent on the request".to_owned(),
+            false => format!(
+                "the namespace of the object ({namespace}) does not match the namespace on the request ({})",
+                call.namespace()
+            ),
+        };
+        return Err(Status::bad_request(why).into());
+    }
+    Ok(())
+}
+
+/// A time as objects show it.
+pub fn now() -> String {
+    timestamp(jiff::Timestamp::now())
+}
+
+/// A time as objects show it.
+pub fn timestamp(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// What came of an attempt to commit.
+pub enum Committed {
+    /// It happened.
+    Done(Vec<Arc<Event>>),
+    /// The operation of this number met another version than expected.
+    Conflict(usize),
+}
+
+/// Commits, telling conflicts from failures.
+pub async fn commit(server: &Server, ops: Vec<Op>) -> Result<Committed, Refusal> {
+    match server.store.commit(ops).await {
+        Ok(events) => Ok(Committed::Done(events)),
+        Err(Error::Conflict { op, .. }) => Ok(Committed::Conflict(op)),
+        Err(err) => {
+            let mut text = err.to_string();
+            let mut source = std::error::Error::source(&err);
+            while let Some(cause) = source {
+                text = format!("{text}: {cause}");
+                source = cause.source();
+            }
+            Err(Status::internal(text).into())
+        }
+    }
+}
+
+/// The bytes of the version that the last operation on a key made.
+pub fn written(events: &[Arc<Event>]) -> Option<Bytes> {
+    events.iter().find_map(|e| e.current()).map(|entry| entry.value().clone())
+}
+
+/// The bytes of an object that a dry run shows.
+pub fn shown(object: &Value) -> Bytes {
+    object::encode_unstored(object)
+}
