@@ -1,1 +1,63 @@
-fn main() {}
+//! Tasks around the code: `cargo xtask TASK`.
+
+mod bench;
+mod demo;
+mod images;
+mod interrupt;
+mod layers;
+mod machine;
+mod schema;
+mod test;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Tasks around the code of karve")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Play the tutorial with the real kubectl on a two-node cluster, in a network with no way out.
+    Demo(demo::Options),
+    /// Build all and run every test: unit, kernel (in namespaces of its own), end to end.
+    Test(test::Options),
+    /// Make the tutorial's images as archives. The last line names their folder.
+    Images,
+    /// Measure.
+    Bench(bench::Options),
+    /// Check that crates depend on lower layers only.
+    Layers,
+    /// Make the schema table of `crates/api` from the Go modules of Kubernetes.
+    Schema {
+        /// The directory with the unpacked modules.
+        modules: PathBuf,
+        /// The table to write.
+        #[arg(default_value = "crates/api/src/data/schema.tsv")]
+        output: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Demo(options) => demo::run(&options),
+        Task::Test(options) => test::run(&options),
+        Task::Images => images::run(),
+        Task::Bench(options) => bench::run(&options),
+        Task::Layers => layers::run(),
+        Task::Schema { modules, output } => schema::run(&modules, &output),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,10 @@
-//! karve-testkit
+//! For tests only: a network with no way out, images without a registry, and a look for what was left.
+//!
+//! Nothing here is linked into the product. Absent on purpose: clocks and sleeps; a test waits by
+//! watching.
+
+pub mod busybox;
+pub mod elf;
+pub mod outer;
+pub mod traces;
+pub mod tutorial;
