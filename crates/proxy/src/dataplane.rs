@@ -80,7 +80,10 @@ pub enum Key {
     NodePortTarget(Protocol, u16),
     /// `endpoints`: the endpoint of a service port with a number, to its address.
     Endpoint(Frontend, List, u16),
-    /// `affinity-endpoints`: an endpoint that sticky clients of a service port may stay with.
+    /// `affinity-picks`: the same for service ports with session affinity.
+    AffinityPick(Frontend, List, u16),
+    /// `affinity-endpoints` and `affinity-local-endpoints`: an endpoint that clients of a service port
+    /// with session affinity may stay with.
     AffinityEndpoint(Frontend, List, SocketAddrV4),
     /// `cluster-ips`: a cluster IP, whose other ports are refused.
     ClusterIp(Ipv4Addr),

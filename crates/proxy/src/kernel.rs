@@ -5,7 +5,6 @@
 use std::collections::{HashMap, HashSet};
 
 use karve_sys::conntrack::{self, Conntrack};
-use karve_sys::netns::NetNs;
 use karve_sys::nft::{self, Batch, Data, Element, Nft, Value as Bits};
 
 use crate::dataplane::{Chain, Key, Value};
@@ -52,7 +51,7 @@ impl Kernel {
 
     /// Opens the kernel's interfaces in `netns`.
     #[cfg(test)]
-    pub fn open_in(netns: &NetNs, layout: Layout) -> Result<Self, Error> {
+    pub fn open_in(netns: &karve_sys::netns::NetNs, layout: Layout) -> Result<Self, Error> {
         let (nft, conntrack) = (Nft::open_in(netns)?, Conntrack::open_in(netns)?);
         Ok(Self {
             nft,
@@ -66,8 +65,12 @@ impl Kernel {
         if !self.has_our_table()? {
             return Ok(Vec::new());
         }
-        let elements = self.nft.elements(FAMILY, TABLE, Map::Endpoints.name())?;
-        Ok(elements.iter().filter_map(table::parse_endpoint).collect())
+        let mut endpoints = Vec::new();
+        for map in [Map::Endpoints, Map::AffinityPicks] {
+            let elements = self.nft.elements(FAMILY, TABLE, map.name())?;
+            endpoints.extend(elements.iter().filter_map(table::parse_endpoint));
+        }
+        Ok(endpoints)
     }
 
     /// Applies a difference.

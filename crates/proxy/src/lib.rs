@@ -1,6 +1,6 @@
 //! The kube-proxy role: Services and EndpointSlices to the kernel tables of one node.
 //!
-//! Objects come in by watches ([`watch`](crate)), are parsed to facts, planned per Service by a pure
+//! Objects come in by watches, are parsed to facts, planned per Service by a pure
 //! function, merged into the desired state of one nf_tables table, and applied as the smallest
 //! difference in one transaction. A change costs what it changes, never the number of Services.
 //!
@@ -87,8 +87,8 @@ pub async fn run(
     })
     .map_err(Error::Kernel)?;
     let mut sync = Sync::new(kernel);
-    let mut intake = Intake::new(node_name);
-    let mut changes = pin!(watch::changes(&client));
+    let mut intake = Intake::default();
+    let mut changes = pin!(watch::changes(&client, node_name));
     let mut retry = Retry::default();
     let mut wait = None;
     loop {

@@ -233,20 +233,24 @@ impl PortPlan<'_> {
     }
 
     fn add_list(&self, plan: &mut Plan, list: List, endpoints: &[SocketAddrV4]) {
-        let slots = [0, u16::MAX].map(|slot| Key::Endpoint(self.name(), list, slot));
+        let sticky = self.service.affinity.is_some();
+        let key = |slot| match sticky {
+            true => Key::AffinityPick(self.name(), list, slot),
+            false => Key::Endpoint(self.name(), list, slot),
+        };
         let before = self
             .before
-            .range(slots[0]..=slots[1])
+            .range(key(0)..=key(u16::MAX))
             .filter_map(|pair| match pair {
-                (Key::Endpoint(_, _, slot), Value::Endpoint(address)) => Some((*slot, *address)),
+                (
+                    Key::Endpoint(_, _, slot) | Key::AffinityPick(_, _, slot),
+                    Value::Endpoint(address),
+                ) => Some((*slot, *address)),
                 _ => None,
             });
         for (slot, address) in slots::assign(before, endpoints) {
-            plan.elements.insert(
-                Key::Endpoint(self.name(), list, slot),
-                Value::Endpoint(address),
-            );
-            if self.service.affinity.is_some() {
+            plan.elements.insert(key(slot), Value::Endpoint(address));
+            if sticky {
                 let key = Key::AffinityEndpoint(self.name(), list, address);
                 plan.elements.insert(key, Value::Present);
             }

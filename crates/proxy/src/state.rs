@@ -72,13 +72,13 @@ impl State {
     }
 
     /// The names of all Services that were taken in.
-    pub fn service_names(&self) -> impl Iterator<Item = &ObjectName> {
-        self.services.keys()
+    pub fn service_names(&self) -> Vec<ObjectName> {
+        self.services.keys().cloned().collect()
     }
 
     /// The names of all slices that were taken in.
-    pub fn slice_names(&self) -> impl Iterator<Item = &ObjectName> {
-        self.owners.keys()
+    pub fn slice_names(&self) -> Vec<ObjectName> {
+        self.owners.keys().cloned().collect()
     }
 
     /// Lets the first plans keep the numbers of endpoints that are in force.

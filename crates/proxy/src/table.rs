@@ -19,13 +19,14 @@
 mod rules;
 
 use std::borrow::Cow;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use ipnet::Ipv4Net;
 use karve_sys::nft::{
-    Batch, Element, Family, Hook, Set, SetFlags, Table, Value as Bits, Verdict, types,
+    Batch, Data, Element, Family, Hook, Set, SetFlags, Table, Value as Bits, Verdict, types,
 };
 
-use crate::dataplane::{Chain, From, Frontend, Key, List, Pick, Value};
+use crate::dataplane::{Chain, From, Frontend, Key, List, Pick, Protocol, Value};
 
 /// The table's name.
 pub(crate) const TABLE: &str = "karve-proxy";
@@ -49,19 +50,23 @@ pub(crate) enum Map {
     ExternalIps,
     NodePorts,
     Endpoints,
+    AffinityPicks,
     AffinityEndpoints,
+    AffinityLocalEndpoints,
     ClusterIps,
     Hairpin,
 }
 
 impl Map {
-    pub(crate) const ALL: [Map; 8] = [
+    pub(crate) const ALL: [Map; 10] = [
         Map::ServiceIps,
         Map::ServiceNodePorts,
         Map::ExternalIps,
         Map::NodePorts,
         Map::Endpoints,
+        Map::AffinityPicks,
         Map::AffinityEndpoints,
+        Map::AffinityLocalEndpoints,
         Map::ClusterIps,
         Map::Hairpin,
     ];
@@ -74,9 +79,18 @@ impl Map {
             Key::ExternalIp(_) => Map::ExternalIps,
             Key::NodePortTarget(..) => Map::NodePorts,
             Key::Endpoint(..) => Map::Endpoints,
-            Key::AffinityEndpoint(..) => Map::AffinityEndpoints,
+            Key::AffinityPick(..) => Map::AffinityPicks,
+            Key::AffinityEndpoint(_, list, _) => Map::affinity_endpoints(*list),
             Key::ClusterIp(_) => Map::ClusterIps,
             Key::Hairpin(_) => Map::Hairpin,
+        }
+    }
+
+    /// The set of endpoints of a list that clients may stay with.
+    pub(crate) fn affinity_endpoints(list: List) -> Self {
+        match list {
+            List::Cluster => Map::AffinityEndpoints,
+            List::Local => Map::AffinityLocalEndpoints,
         }
     }
 
@@ -88,7 +102,9 @@ impl Map {
             Map::ExternalIps => "external-ips",
             Map::NodePorts => "nodeports",
             Map::Endpoints => "endpoints",
+            Map::AffinityPicks => "affinity-picks",
             Map::AffinityEndpoints => "affinity-endpoints",
+            Map::AffinityLocalEndpoints => "affinity-local-endpoints",
             Map::ClusterIps => "cluster-ips",
             Map::Hairpin => "hairpin",
         }
@@ -99,10 +115,13 @@ impl Map {
         match self {
             Map::ServiceIps => (&[IP, PROTOCOL, PORT], &[]),
             Map::ServiceNodePorts => (&[PROTOCOL, PORT], &[]),
-            Map::ExternalIps => (&[IP, PROTOCOL, PORT], &[IP, PROTOCOL, PORT]),
-            Map::NodePorts => (&[PROTOCOL, PORT], &[IP, PROTOCOL, PORT]),
+            Map::ExternalIps => (&[IP, PROTOCOL, PORT], &[PAD, IP, PROTOCOL, PORT]),
+            Map::NodePorts => (&[PROTOCOL, PORT], &[PAD, IP, PROTOCOL, PORT]),
             Map::Endpoints => (&[IP, PROTOCOL, PORT, NUMBER], &[IP, PORT]),
-            Map::AffinityEndpoints => (&[IP, PROTOCOL, PORT, IP, PORT, NUMBER], &[]),
+            Map::AffinityPicks => (&[IP, PROTOCOL, PORT, NUMBER], &[PAD, PAD, IP, PORT]),
+            Map::AffinityEndpoints | Map::AffinityLocalEndpoints => {
+                (&[IP, PORT, IP, PROTOCOL, PORT], &[])
+            }
             Map::ClusterIps => (&[IP], &[]),
             Map::Hairpin => (&[IP, IP], &[]),
         }
@@ -113,7 +132,7 @@ impl Map {
     }
 }
 
-/// Which endpoint a client stays with, filled by the packet path: client and service port to endpoint.
+/// Which endpoint a client stays with, filled by the packet path: service port and client to endpoint.
 pub(crate) const AFFINITY: &str = "affinity";
 
 type Field = (u32, usize);
@@ -121,6 +140,10 @@ const IP: Field = types::IPV4_ADDR;
 const PROTOCOL: Field = types::INET_PROTO;
 const PORT: Field = types::INET_SERVICE;
 const NUMBER: Field = types::MARK;
+/// A zero before the result of a map that goes on into a key. The kernel does not need it, but `nft`
+/// does: it takes a map's result to be zero bytes long, and aborts (seen in 1.0.6, and still in its
+/// source) when the first register of one is in a key. With a pad that register is not.
+const PAD: Field = types::MARK;
 
 /// The element in the kernel for an element of the desired state.
 pub(crate) fn element(key: &Key, value: &Value) -> Element {
@@ -128,9 +151,13 @@ pub(crate) fn element(key: &Key, value: &Value) -> Element {
     match value {
         Value::Drop => Element::verdict(bits, Verdict::Drop),
         Value::Goto(chain) => Element::verdict(bits, Verdict::Goto(Cow::Owned(chain.to_string()))),
-        Value::Service(name) => Element::value(bits, frontend_bits(Bits::EMPTY, name)),
+        Value::Service(name) => Element::value(bits, frontend_bits(Bits::EMPTY.mark(0), name)),
         Value::Endpoint(address) => {
-            Element::value(bits, Bits::EMPTY.ip(*address.ip()).port(address.port()))
+            let pads = match key {
+                Key::AffinityPick(..) => Bits::EMPTY.mark(0).mark(0),
+                _ => Bits::EMPTY,
+            };
+            Element::value(bits, pads.ip(*address.ip()).port(address.port()))
         }
         Value::Present => Element::key(bits),
     }
@@ -144,14 +171,11 @@ fn key_bits(key: &Key) -> Bits {
         Key::NodePort(protocol, port) | Key::NodePortTarget(protocol, port) => {
             bits.protocol(protocol.number()).port(*port)
         }
-        Key::Endpoint(name, list, slot) => {
+        Key::Endpoint(name, list, slot) | Key::AffinityPick(name, list, slot) => {
             frontend_bits(bits, name).mark(list.offset() + u32::from(*slot))
         }
-        Key::AffinityEndpoint(name, list, address) => {
-            let bits = frontend_bits(bits, name)
-                .ip(*address.ip())
-                .port(address.port());
-            bits.mark(list.offset())
+        Key::AffinityEndpoint(name, _, address) => {
+            frontend_bits(bits.ip(*address.ip()).port(address.port()), name)
         }
         Key::ClusterIp(ip) => bits.ip(*ip),
         Key::Hairpin(ip) => bits.ip(*ip).ip(*ip),
@@ -164,19 +188,21 @@ fn frontend_bits(bits: Bits, frontend: &Frontend) -> Bits {
         .port(frontend.port)
 }
 
-/// Reads an element of `endpoints` back; `None` when it is not one that we wrote.
+/// Reads an element of `endpoints` or `affinity-picks` back; `None` when it is not one of ours.
 pub(crate) fn parse_endpoint(element: &Element) -> Option<(Key, Value)> {
-    use std::net::{Ipv4Addr, SocketAddrV4};
-    let ip = |bits: &[u8], at: usize| Some(Ipv4Addr::from(*bits.get(at..)?.first_chunk::<4>()?));
-    let port = |bits: &[u8], at: usize| Some(u16::from_be_bytes(*bits.get(at..)?.first_chunk()?));
-    let Some(karve_sys::nft::Data::Value(data)) = &element.data else {
+    let ip = |bits: &[u8]| Some(Ipv4Addr::from(*bits.first_chunk::<4>()?));
+    let port = |bits: &[u8]| Some(u16::from_be_bytes(*bits.first_chunk()?));
+    let Some(Data::Value(data)) = &element.data else {
         return None;
     };
-    let protocol = crate::dataplane::Protocol::from_number(*element.key.get(4)?)?;
+    /// Bytes of an endpoint without pads.
+    const ENDPOINT_BYTES: usize = 8;
+    let (pads, endpoint) = data.split_at_checked(data.len().checked_sub(ENDPOINT_BYTES)?)?;
+    let protocol = Protocol::from_number(*element.key.get(4)?)?;
     let name = Frontend {
-        ip: ip(&element.key, 0)?,
+        ip: ip(&element.key)?,
         protocol,
-        port: port(&element.key, 8)?,
+        port: port(element.key.get(8..)?)?,
     };
     let number = u32::from_ne_bytes(*element.key.get(12..)?.first_chunk()?);
     let list = if number < List::Local.offset() {
@@ -185,8 +211,14 @@ pub(crate) fn parse_endpoint(element: &Element) -> Option<(Key, Value)> {
         List::Local
     };
     let slot = u16::try_from(number - list.offset()).ok()?;
-    let address = SocketAddrV4::new(ip(data, 0)?, port(data, 4)?);
-    Some((Key::Endpoint(name, list, slot), Value::Endpoint(address)))
+    let key = match pads {
+        [] => Key::Endpoint(name, list, slot),
+        _ => Key::AffinityPick(name, list, slot),
+    };
+    Some((
+        key,
+        Value::Endpoint(SocketAddrV4::new(ip(endpoint)?, port(endpoint.get(4..)?)?)),
+    ))
 }
 
 /// Appends the making of the table with its fixed frame: sets, base chains and `services`.
@@ -224,8 +256,8 @@ fn add_frame_in(batch: &mut Batch, layout: &Layout) {
                 dynamic: true,
                 interval: false,
             },
-            key: &[IP, IP, PROTOCOL, PORT],
-            data: &[IP, PORT],
+            key: &[IP, PROTOCOL, PORT, IP],
+            data: &[PAD, IP, PORT],
             verdicts: false,
             timeout: None,
         },

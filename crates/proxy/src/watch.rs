@@ -6,15 +6,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, stream};
-use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use futures::{Stream, TryStreamExt, stream};
+use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Api, Client};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, ResourceExt};
 
-use crate::objects::{self, ObjectName};
+use crate::objects::{ObjectName, Service, Slice};
 use crate::state::State;
 
 /// First and longest wait before a broken watch is resumed.
@@ -49,26 +47,57 @@ impl Backoff for Retry {
     }
 }
 
+/// What the API server said about the objects of one kind, as facts.
+#[derive(Debug, Clone)]
+pub(crate) enum Notice<T> {
+    /// A whole list begins.
+    ListBegins,
+    /// An object of that list.
+    Listed(ObjectName, Option<T>),
+    /// The list is complete.
+    ListEnds,
+    /// An object was made or changed; `None` when it is not proxied.
+    Changed(ObjectName, Option<T>),
+    /// An object was deleted.
+    Deleted(ObjectName),
+}
+
+impl<T> Notice<T> {
+    fn parse<K: ResourceExt>(event: Event<K>, parse: impl Fn(&K) -> Option<T>) -> Self {
+        let name = |object: &K| ObjectName::of(object.meta());
+        match event {
+            Event::Init => Notice::ListBegins,
+            Event::InitApply(object) => Notice::Listed(name(&object), parse(&object)),
+            Event::InitDone => Notice::ListEnds,
+            Event::Apply(object) => Notice::Changed(name(&object), parse(&object)),
+            Event::Delete(object) => Notice::Deleted(name(&object)),
+        }
+    }
+}
+
 /// Something that the API server said.
 #[derive(Debug)]
 pub(crate) enum Change {
-    Service(Event<Service>),
-    Slice(Event<EndpointSlice>),
+    Service(Notice<Service>),
+    Slice(Notice<(ObjectName, Slice)>),
 }
 
-/// All changes, from now on and without end.
+/// All changes, from now on and without end, as seen from the node `node_name`.
 pub(crate) fn changes(
     client: &Client,
+    node_name: String,
 ) -> impl Stream<Item = Result<Change, watcher::Error>> + use<> {
-    let services = watch(Api::all(client.clone()), watcher::Config::default());
-    let slices = watch(Api::all(client.clone()), watcher::Config::default());
+    let services = watcher(Api::all(client.clone()), watcher::Config::default());
+    let slices = watcher(Api::all(client.clone()), watcher::Config::default());
     stream::select(
         services
             .backoff(Retry::default())
-            .map(|event| event.map(Change::Service)),
-        slices
-            .backoff(Retry::default())
-            .map(|event| event.map(Change::Slice)),
+            .map_ok(|event| Change::Service(Notice::parse(event, Service::parse))),
+        slices.backoff(Retry::default()).map_ok(move |event| {
+            Change::Slice(Notice::parse(event, |slice| {
+                Slice::parse(slice, &node_name)
+            }))
+        }),
     )
 }
 
@@ -81,24 +110,41 @@ struct Listing {
     seen: HashSet<ObjectName>,
 }
 
+impl Listing {
+    /// Takes one notice in by `set`; `known` tells what was taken in before.
+    fn take<T>(
+        &mut self,
+        state: &mut State,
+        notice: Notice<T>,
+        known: impl Fn(&State) -> Vec<ObjectName>,
+        set: impl Fn(&mut State, ObjectName, Option<T>),
+    ) {
+        match notice {
+            Notice::ListBegins => self.seen.clear(),
+            Notice::Listed(name, facts) => {
+                self.seen.insert(name.clone());
+                set(state, name, facts);
+            }
+            Notice::ListEnds => {
+                self.complete = true;
+                let seen = std::mem::take(&mut self.seen);
+                let gone = known(state).into_iter().filter(|name| !seen.contains(name));
+                gone.for_each(|name| set(state, name, None));
+            }
+            Notice::Changed(name, facts) => set(state, name, facts),
+            Notice::Deleted(name) => set(state, name, None),
+        }
+    }
+}
+
 /// Takes changes into the state.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Intake {
-    node_name: String,
     services: Listing,
     slices: Listing,
 }
 
 impl Intake {
-    /// Nothing taken in yet; `node_name` is this node's name.
-    pub(crate) fn new(node_name: String) -> Self {
-        Self {
-            node_name,
-            services: Listing::default(),
-            slices: Listing::default(),
-        }
-    }
-
     /// Whether both kinds have been listed: before that, what is missing may merely not have come.
     pub(crate) fn complete(&self) -> bool {
         self.services.complete && self.slices.complete
@@ -107,57 +153,15 @@ impl Intake {
     /// Takes one change in.
     pub(crate) fn take(&mut self, state: &mut State, change: Change) {
         match change {
-            Change::Service(event) => match event {
-                Event::Init => self.services.seen.clear(),
-                Event::Apply(service) => {
-                    let parsed = objects::Service::parse(&service);
-                    state.set_service(ObjectName::of(&service.metadata), parsed);
-                }
-                Event::InitApply(service) => {
-                    let name = ObjectName::of(&service.metadata);
-                    self.services.seen.insert(name.clone());
-                    state.set_service(name, objects::Service::parse(&service));
-                }
-                Event::Delete(service) => {
-                    state.set_service(ObjectName::of(&service.metadata), None)
-                }
-                Event::InitDone => {
-                    for gone in self.services.finish(state.service_names()) {
-                        state.set_service(gone, None);
-                    }
-                }
-            },
-            Change::Slice(event) => match event {
-                Event::Init => self.slices.seen.clear(),
-                Event::Apply(slice) => {
-                    let parsed = objects::Slice::parse(&slice, &self.node_name);
-                    state.set_slice(ObjectName::of(&slice.metadata), parsed);
-                }
-                Event::InitApply(slice) => {
-                    let name = ObjectName::of(&slice.metadata);
-                    self.slices.seen.insert(name.clone());
-                    state.set_slice(name, objects::Slice::parse(&slice, &self.node_name));
-                }
-                Event::Delete(slice) => state.set_slice(ObjectName::of(&slice.metadata), None),
-                Event::InitDone => {
-                    for gone in self.slices.finish(state.slice_names()) {
-                        state.set_slice(gone, None);
-                    }
-                }
-            },
+            Change::Service(notice) => {
+                self.services
+                    .take(state, notice, State::service_names, State::set_service);
+            }
+            Change::Slice(notice) => {
+                self.slices
+                    .take(state, notice, State::slice_names, State::set_slice);
+            }
         }
-    }
-}
-
-impl Listing {
-    /// Ends a list; returns which of the `known` objects it lacked.
-    fn finish<'a>(&mut self, known: impl Iterator<Item = &'a ObjectName>) -> Vec<ObjectName> {
-        self.complete = true;
-        let seen = std::mem::take(&mut self.seen);
-        known
-            .filter(|name| !seen.contains(*name))
-            .cloned()
-            .collect()
     }
 }
 

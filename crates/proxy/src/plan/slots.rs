@@ -35,7 +35,8 @@ mod tests {
 
     #[test]
     fn endpoints_keep_their_numbers() {
-        let rows: &[(&str, &[u8], &[u8], &[u8])] = &[
+        type Row = (&'static str, &'static [u8], &'static [u8], &'static [u8]);
+        let rows: &[Row] = &[
             ("first plan is sorted", &[], &[3, 1, 2], &[1, 2, 3]),
             ("nothing changes", &[2, 1], &[1, 2], &[2, 1]),
             ("a new one goes last", &[2, 3], &[1, 2, 3], &[2, 3, 1]),

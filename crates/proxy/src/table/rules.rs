@@ -1,8 +1,9 @@
 //! The rules, as nf_tables expressions.
 //!
-//! Registers: 0 the client (session affinity only), 1-3 the service port (cluster IP, protocol,
-//! port), 4-5 the endpoint or in 4 its number, 6 the list. Each rule loads all that it uses: kernels
-//! since 6.11 forget registers between rules.
+//! Registers: 2-3 the endpoint, 4-6 the service port (cluster IP, protocol, port), 7 the number of
+//! the endpoint or the client. A map's result starts one register earlier when it goes on into a key
+//! (see [`super::PAD`]). Each rule loads all that it uses: kernels since 6.11 forget registers between
+//! rules.
 
 use std::time::Duration;
 
@@ -18,15 +19,23 @@ use super::{AFFINITY, Chain, From, Layout, Map, Pick, TABLE};
 const MASQUERADE_MARK: u32 = 0x4000;
 const SERVICES: &str = "services";
 
-const CLIENT: Register = Register::new(0);
-const SERVICE: Register = Register::new(1);
-const SERVICE_PROTOCOL: Register = Register::new(2);
-const SERVICE_PORT: Register = Register::new(3);
-const ENDPOINT: Register = Register::new(4);
-const ENDPOINT_PORT: Register = Register::new(5);
-const LIST: Register = Register::new(6);
+const ENDPOINT: Register = Register::new(2);
+const ENDPOINT_PORT: Register = Register::new(3);
+const SERVICE: Register = Register::new(4);
+const SERVICE_PROTOCOL: Register = Register::new(5);
+const SERVICE_PORT: Register = Register::new(6);
+const NUMBER: Register = Register::new(7);
+/// Behind the service port too, so that both make up the key of [`AFFINITY`].
+const CLIENT: Register = NUMBER;
+/// The pads before the service port and before the endpoint, and a second one before that.
+const PADDED_SERVICE: Register = Register::new(3);
+const PADDED_ENDPOINT: Register = Register::new(1);
+const TWICE_PADDED_ENDPOINT: Register = Register::new(0);
+const FOUND: [Register; 3] = [PADDED_ENDPOINT, ENDPOINT, ENDPOINT_PORT];
+const BLANK: [Register; 3] = [Register::new(8), Register::new(9), Register::new(10)];
 /// For comparisons that keep nothing.
 const SCRATCH: Register = Register::new(8);
+const SCRATCH_NEXT: Register = Register::new(9);
 
 /// `RTN_LOCAL` of `linux/rtnetlink.h`.
 const RTN_LOCAL: u32 = 2;
@@ -182,13 +191,8 @@ pub(super) fn add_base(batch: &mut Batch) {
     ];
     batch.add_rule(TABLE, "nat-postrouting", "", &marked);
     let own_client = [
-        // Source and destination lie side by side in the header.
-        Expr::Payload {
-            base: PayloadBase::Network,
-            offset: SADDR_OFFSET,
-            len: 8,
-            dreg: SCRATCH,
-        },
+        load_ip(SADDR_OFFSET, SCRATCH),
+        load_ip(DADDR_OFFSET, SCRATCH_NEXT),
         Expr::Lookup {
             set: Map::Hairpin.name().into(),
             sreg: SCRATCH,
@@ -206,77 +210,98 @@ pub(super) fn add_base(batch: &mut Batch) {
 
 /// Appends the choice of an endpoint.
 fn add_pick(batch: &mut Batch, chain: &str, pick: Pick) {
-    let key = service_port(pick.from);
-    let number = match pick.count {
-        1 => {
-            let value = pick.list.offset().to_ne_bytes().to_vec();
-            Expr::Immediate {
-                dreg: ENDPOINT,
-                value,
-            }
-        }
-        count => Expr::NumgenRandom {
-            dreg: ENDPOINT,
-            modulus: u32::from(count),
-            offset: pick.list.offset(),
-        },
+    let Some(seconds) = pick.affinity else {
+        let choose = [
+            service_port(pick.from),
+            choose(pick, Map::Endpoints, ENDPOINT),
+            vec![dnat()],
+        ];
+        batch.add_rule(TABLE, chain, comment(pick.from), &choose.concat());
+        return;
     };
-    let choose = vec![number, map(Map::Endpoints, SERVICE, ENDPOINT)];
-    let dnat = Expr::Nat {
+    let timeout = Some(Duration::from_secs(u64::from(seconds)));
+    let affinity = |op, data, timeout| Expr::Dynset {
+        set: AFFINITY.into(),
+        op,
+        key: SERVICE,
+        data: Some(data),
+        timeout,
+    };
+    let endpoints = Map::affinity_endpoints(pick.list).name();
+    let mut stay = blank_endpoint(BLANK);
+    stay.extend([
+        load_ip(SADDR_OFFSET, CLIENT),
+        Expr::MapLookup {
+            set: AFFINITY.into(),
+            sreg: SERVICE,
+            dreg: PADDED_ENDPOINT,
+        },
+        Expr::Lookup {
+            set: endpoints.into(),
+            sreg: ENDPOINT,
+            invert: false,
+        },
+        // An element that is there keeps its data. One that went this instant is made with zeroes,
+        // which are no endpoint, so that the client is then a new one.
+        affinity(DynsetOp::Update, BLANK[0], timeout),
+        dnat(),
+    ]);
+    let known = [service_port(pick.from), blank_endpoint(FOUND), stay];
+    batch.add_rule(
+        TABLE,
+        chain,
+        "known clients: endpoint by @affinity",
+        &known.concat(),
+    );
+    // An element keeps its data when it is added again, so one with a former endpoint goes first.
+    let remember = vec![
+        load_ip(SADDR_OFFSET, CLIENT),
+        affinity(DynsetOp::Delete, PADDED_ENDPOINT, None),
+        affinity(DynsetOp::Add, PADDED_ENDPOINT, timeout),
+        dnat(),
+    ];
+    let choose = choose(pick, Map::AffinityPicks, TWICE_PADDED_ENDPOINT);
+    let new = [
+        service_port(pick.from),
+        blank_endpoint(FOUND),
+        choose,
+        remember,
+    ];
+    batch.add_rule(
+        TABLE,
+        chain,
+        "new clients: endpoint by @affinity-picks",
+        &new.concat(),
+    );
+}
+
+/// Loads a random endpoint of the service port.
+fn choose(pick: Pick, endpoints: Map, dreg: Register) -> Vec<Expr> {
+    let (modulus, offset) = (u32::from(pick.count), pick.list.offset());
+    let number = Expr::NumgenRandom {
+        dreg: NUMBER,
+        modulus,
+        offset,
+    };
+    vec![number, map(endpoints, SERVICE, dreg)]
+}
+
+/// Zeroes a padded endpoint, so that `nft` knows how long its parts are.
+fn blank_endpoint(registers: [Register; 3]) -> Vec<Expr> {
+    let blank = |(dreg, len): (Register, usize)| Expr::Immediate {
+        dreg,
+        value: vec![0; len],
+    };
+    registers.into_iter().zip([4, 4, 2]).map(blank).collect()
+}
+
+fn dnat() -> Expr {
+    Expr::Nat {
         kind: Nat::Destination,
         family: Family::Ip,
         addr: ENDPOINT,
         port: Some(ENDPOINT_PORT),
-    };
-    let Some(seconds) = pick.affinity else {
-        batch.add_rule(TABLE, chain, "", &[key, choose, vec![dnat]].concat());
-        return;
-    };
-    let client = vec![load_ip(SADDR_OFFSET, CLIENT)];
-    let affinity = |op, timeout| Expr::Dynset {
-        set: AFFINITY.into(),
-        op,
-        key: CLIENT,
-        data: Some(ENDPOINT),
-        timeout,
-    };
-    let timeout = Some(Duration::from_secs(u64::from(seconds)));
-    let stay = vec![
-        Expr::MapLookup {
-            set: AFFINITY.into(),
-            sreg: CLIENT,
-            dreg: ENDPOINT,
-        },
-        Expr::Immediate {
-            dreg: LIST,
-            value: pick.list.offset().to_ne_bytes().to_vec(),
-        },
-        Expr::Lookup {
-            set: Map::AffinityEndpoints.name().into(),
-            sreg: SERVICE,
-            invert: false,
-        },
-        affinity(DynsetOp::Update, timeout),
-        dnat.clone(),
-    ];
-    batch.add_rule(
-        TABLE,
-        chain,
-        "known clients",
-        &[key.clone(), client.clone(), stay].concat(),
-    );
-    // An element keeps its data when it is added again, so one with a former endpoint goes first.
-    let remember = vec![
-        affinity(DynsetOp::Delete, None),
-        affinity(DynsetOp::Add, timeout),
-        dnat,
-    ];
-    batch.add_rule(
-        TABLE,
-        chain,
-        "new clients",
-        &[key, client, choose, remember].concat(),
-    );
+    }
 }
 
 /// Loads the service port that the packet means.
@@ -284,10 +309,19 @@ fn service_port(from: From) -> Vec<Expr> {
     let mut exprs = destination();
     match from {
         From::ClusterIp => {}
-        From::ExternalIp => exprs.push(map(Map::ExternalIps, SERVICE, SERVICE)),
-        From::NodePort => exprs.push(map(Map::NodePorts, SERVICE_PROTOCOL, SERVICE)),
+        From::ExternalIp => exprs.push(map(Map::ExternalIps, SERVICE, PADDED_SERVICE)),
+        From::NodePort => exprs.push(map(Map::NodePorts, SERVICE_PROTOCOL, PADDED_SERVICE)),
     }
     exprs
+}
+
+/// What `nft` cannot print of [`service_port`].
+fn comment(from: From) -> &'static str {
+    match from {
+        From::ClusterIp => "",
+        From::ExternalIp => "service by @external-ips",
+        From::NodePort => "service by @nodeports",
+    }
 }
 
 /// Loads destination address, protocol and port.
