@@ -18,6 +18,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|role| role == "shim") {
+        // Before anything else: a shim is small and single-threaded.
+        return karve_runtime::shim::main(arguments);
+    }
     start_log();
     match cli::Cli::parse().run() {
         Ok(code) => code,

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::file::write_private;
@@ -16,7 +17,9 @@ pub const API_PORT: u16 = 6443;
 /// The port of the DNS forwarder on the bridge.
 pub const FORWARDER_PORT: u16 = 10053;
 /// Where pods get their addresses from.
-pub const CLUSTER_CIDR: &str = "10.244.0.0/16";
+pub const CLUSTER_CIDR: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16);
+/// Where Services get their addresses from.
+pub const SERVICE_CIDR: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16);
 /// The cluster's resolver.
 pub const CLUSTER_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 /// The `kubernetes` Service.

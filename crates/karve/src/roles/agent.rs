@@ -1,9 +1,29 @@
 //! `karve agent`: one node, in its own network namespace from the first instruction.
+//!
+//! The kubelet role, the kube-proxy role, the cluster's DNS, and the announcing of LoadBalancer
+//! addresses: four clients of the API that know nothing of each other. Killed and started again, they
+//! find pods and kernel tables as they are, and disturb none.
 
-use anyhow::Result;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use clap::Args;
+use ipnet::IpNet;
+use karve_runtime::images;
+use karve_sys::link::Netlink;
 
+use super::parts::Parts;
+use super::process;
 use crate::cli::ClusterArg;
+use crate::cluster::config::{CLUSTER_CIDR, CLUSTER_DNS, CLUSTER_DOMAIN, FORWARDER_PORT, LocalNode, SERVICE_CIDR};
+use crate::cluster::file::write_private;
+use crate::cluster::network::NODE_INTERFACE;
+use crate::cluster::{Cluster, client};
+
+/// As upstream.
+const PODS_MAX: u32 = 110;
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -14,14 +34,80 @@ pub struct Options {
     node: String,
 }
 
+/// Runs until SIGTERM; the node's pods go on after that.
 pub fn run(options: &Options) -> Result<()> {
-    super::process::detach();
-    let cluster = crate::cluster::Cluster::load(&options.cluster.name)?;
-    let _ = (&cluster, &options.node);
-    super::process::block_on(async move {
-        let shutdown = super::process::stop_on_signal()?;
-        super::process::say_ready()?;
-        shutdown.cancelled().await;
-        Ok(())
+    process::detach();
+    let cluster = Cluster::load(&options.cluster.name)?;
+    let nodes = cluster.config.local_nodes();
+    let node = nodes
+        .into_iter()
+        .find(|node| node.name == options.node)
+        .with_context(|| format!("cluster {} has no node {}", cluster.name, options.node))?;
+    process::block_on(serve(cluster, node))
+}
+
+async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
+    let mut parts = Parts::new(process::stop_on_signal()?);
+    hold_dns_address().context("give the node the DNS address")?;
+    let pki = cluster.pki();
+    let client = client::connect(&cluster.config.api_url(), &pki.ca(), &pki.node_client(&node.name))?;
+
+    let dns = karve_dns::Options {
+        listen: vec![SocketAddr::from((CLUSTER_DNS, 53))],
+        cluster_domain: CLUSTER_DOMAIN.to_owned(),
+        upstreams: vec![SocketAddr::from((cluster.config.subnet.host(), FORWARDER_PORT))],
+    };
+    parts.start("DNS", karve_dns::run(client.clone(), dns, parts.shutdown()));
+    let proxy = karve_proxy::Options {
+        node_name: node.name.clone(),
+        cluster_cidr: CLUSTER_CIDR,
+        service_cidrs: vec![SERVICE_CIDR],
+    };
+    parts.start("the Service proxy", karve_proxy::run(client.clone(), proxy, parts.shutdown()));
+    let options = node_options(&cluster, &node)?;
+    parts.start("the node", karve_node::run(client, options, parts.shutdown()));
+    process::say_ready()?;
+    tracing::info!(cluster = %cluster.name, node = node.name, ip = %node.ip, "agent is ready");
+    parts.join().await
+}
+
+/// The node answers at the cluster's DNS address itself: no packet to it ever leaves the node.
+fn hold_dns_address() -> Result<()> {
+    let mut netlink = Netlink::open()?;
+    let loopback = netlink.link_index("lo")?;
+    netlink.add_address(loopback, IpNet::from(IpAddr::V4(CLUSTER_DNS)))?;
+    Ok(())
+}
+
+fn node_options(cluster: &Cluster, node: &LocalNode) -> Result<karve_node::Options> {
+    let layout = &cluster.layout;
+    let pki = cluster.pki();
+    let serving = pki.node_serving(&node.name);
+    let read = |path: &Path| fs::read(path).with_context(|| format!("read {}", path.display()));
+    // Pods with `dnsPolicy: Default` get the node's resolver, and the node's is the cluster's: nothing
+    // else can be reached from here.
+    let resolv_conf = layout.node_run(&node.name).join("resolv.conf");
+    let text = format!("nameserver {CLUSTER_DNS}\n");
+    write_private(&resolv_conf, text.as_bytes()).with_context(|| format!("write {}", resolv_conf.display()))?;
+    Ok(karve_node::Options {
+        node_name: node.name.clone(),
+        node_ip: node.ip,
+        uplink: NODE_INTERFACE.to_owned(),
+        run_dir: layout.node_run(&node.name),
+        data_dir: layout.node_data(&node.name),
+        images: images::Store::open(&layout.images).context("open the machine's images")?,
+        pulls: images::Client::remote(layout.images_socket()),
+        cluster_dns: vec![IpAddr::V4(CLUSTER_DNS)],
+        cluster_domain: CLUSTER_DOMAIN.to_owned(),
+        cluster_cidr: CLUSTER_CIDR,
+        resolv_conf,
+        kubelet_tls: karve_node::Pem {
+            certificate: read(&serving.certificate)?,
+            key: read(&serving.key)?,
+            client_ca: read(&pki.ca())?,
+        },
+        shim: (std::env::current_exe().context("find our own executable")?, vec!["shim".to_owned()]),
+        cgroup_parent: cluster.name.cgroup().join(&node.name).display().to_string(),
+        max_pods: PODS_MAX,
     })
 }

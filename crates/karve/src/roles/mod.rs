@@ -1,5 +1,6 @@
 //! The long-lived processes: what each is made of, and in which order its parts start and stop.
 
 pub mod agent;
+mod parts;
 mod process;
 pub mod server;
