@@ -8,10 +8,12 @@
 //! Invariant: everything is a pure function of its arguments. Deliberately absent: I/O, async, clocks and random
 //! numbers (times and UIDs are passed in), and the typed structs of client libraries.
 
+pub mod apply;
 pub mod decode;
 pub mod field;
 pub mod intstr;
 pub mod names;
+pub mod print;
 pub mod quantity;
 pub mod resource;
 pub mod schema;

@@ -123,9 +123,9 @@ impl GroupVersionKind {
 }
 
 impl fmt::Display for GroupVersionKind {
-    /// As Go prints the struct: `apps/v1, Kind=Deployment`.
+    /// As Go prints the struct: `apps/v1, Kind=Deployment`, `/v1, Kind=Pod`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, Kind={}", self.api_version(), self.kind)
+        write!(f, "{}/{}, Kind={}", self.group, self.version, self.kind)
     }
 }
 

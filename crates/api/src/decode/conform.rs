@@ -196,6 +196,11 @@ impl<'n> Walk<'n> {
             list.push(self.value(node, ty)?);
             self.path.pop();
         }
+        // Storage can't tell an empty list from none, but an update with an empty list of managers forgets them, as
+        // one with a single empty entry does.
+        if list.is_empty() && ty.fields().is_some_and(|s| s.name() == "ManagedFieldsEntry") {
+            list.push(Value::Object(Map::new()));
+        }
         Ok(Value::Array(list))
     }
 

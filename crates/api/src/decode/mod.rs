@@ -8,16 +8,18 @@
 pub mod conform;
 pub mod json;
 pub mod node;
+pub mod protobuf;
 mod scalar;
 pub mod yaml;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::conform::conform;
 use self::node::Node;
+use self::protobuf::Envelope;
 use crate::resource::{GroupVersionKind, split_api_version};
 use crate::schema::{Schema, Type};
 
@@ -111,9 +113,12 @@ pub fn decode(
         }
         Format::Yaml => {
             let yaml = yaml::parse(body).map_err(|e| unrecognized(e.to_string()))?;
-            decode_node(&yaml.node, &yaml.strict, expected, schema, &unrecognized)
+            decode_node(&yaml.node, &Vec::from_iter(yaml.strict()), expected, schema, &unrecognized)
         }
-        Format::Protobuf => Err(unrecognized("protobuf".to_owned())),
+        Format::Protobuf => {
+            let envelope = protobuf::open(body).map_err(|e| unrecognized(e.to_string()))?;
+            decode_message(&envelope, expected, schema, &unrecognized)
+        }
     }
 }
 
@@ -148,6 +153,23 @@ fn decode_node(
         object,
         strict: all,
     })
+}
+
+/// A protobuf message says its kind in the envelope only.
+fn decode_message(
+    envelope: &Envelope<'_>,
+    expected: &GroupVersionKind,
+    schema: &Schema,
+    unrecognized: &dyn Fn(String) -> DecodeError,
+) -> Result<Decoded, DecodeError> {
+    let meta = json!({"apiVersion": envelope.api_version, "kind": envelope.kind});
+    let found = find_kind(&Node::from(&meta), expected).map_err(unrecognized)?;
+    let ty = type_of(&found, schema).map_err(|cause| unhandled(&found, expected, cause))?;
+    let mut object =
+        protobuf::message(envelope.raw, ty).map_err(|e| unhandled(&found, expected, e.to_string()))?;
+    object["apiVersion"] = Value::from(found.api_version());
+    object["kind"] = Value::from(&*found.kind);
+    decode_node(&Node::from(&object), &[], expected, schema, unrecognized)
 }
 
 /// The error of strict decoding, for requests with `fieldValidation=Strict`.

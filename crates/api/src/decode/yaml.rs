@@ -57,8 +57,16 @@ pub enum YamlError {
 pub struct Yaml {
     /// With sorted members and without duplicates.
     pub node: Node<'static>,
+    /// `line 8: key "a" already set in map`
+    pub duplicates: Vec<String>,
+}
+
+impl Yaml {
     /// What strict decoding complains of, if anything: one text for all duplicates.
-    pub strict: Vec<String>,
+    pub fn strict(&self) -> Option<String> {
+        let lines = self.duplicates.join("\n  ");
+        (!lines.is_empty()).then(|| format!("yaml: unmarshal errors:\n  {lines}"))
+    }
 }
 
 /// Reads the first document of a text.
@@ -75,14 +83,7 @@ pub fn parse(bytes: &[u8]) -> Result<Yaml, YamlError> {
         duplicates: Vec::new(),
     };
     let node = reader.document()?;
-    let strict = match reader.duplicates.is_empty() {
-        true => Vec::new(),
-        false => vec![format!(
-            "yaml: unmarshal errors:\n  {}",
-            reader.duplicates.join("\n  ")
-        )],
-    };
-    Ok(Yaml { node, strict })
+    Ok(Yaml { node, duplicates: reader.duplicates })
 }
 
 /// A node with its depth and the number of its values.
@@ -207,8 +208,8 @@ impl<'a> Reader<'a> {
             }
             let name = name(&key.node)?;
             if members.contains_key(&name) {
-                self.duplicates
-                    .push(format!("line {line}: key {name:?} already set in map"));
+                let shown = if matches!(key.node, Node::String(_)) { format!("{name:?}") } else { name.clone() };
+                self.duplicates.push(format!("line {line}: key {shown} already set in map"));
             }
             members.insert(name, value.node);
         }
@@ -428,12 +429,8 @@ mod tests {
     #[test]
     fn duplicates_are_named_by_line() {
         let yaml = parse(b"a: 1\nb:\n  c: 1\n  c: 2\na: 3\n").expect("well formed");
-        assert_eq!(
-            yaml.strict,
-            [
-                "yaml: unmarshal errors:\n  line 4: key \"c\" already set in map\n  line 5: key \"a\" already set in map"
-            ]
-        );
+        assert_eq!(yaml.duplicates, ["line 4: key \"c\" already set in map", "line 5: key \"a\" already set in map"]);
+        assert_eq!(parse(b"{y: 1, y: 2}").expect("well formed").duplicates, ["line 1: key true already set in map"]);
         assert_eq!(yaml.node.to_value(), json!({"a": 3, "b": {"c": 2}}));
     }
 

@@ -402,6 +402,11 @@ impl<'a> Type<'a> {
             .map(move |(number, id)| (*number, self.at(*id)))
     }
 
+    /// Whether it is that scalar.
+    pub fn is_scalar(self, scalar: Scalar) -> bool {
+        matches!(self.shape(), Shape::Scalar(found) if found == scalar)
+    }
+
     /// Another type of the same schema by its OpenAPI name.
     pub fn model(self, name: &str) -> Option<Type<'a>> {
         self.schema.model(name)
