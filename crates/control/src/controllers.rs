@@ -6,10 +6,16 @@
 mod deployment;
 mod endpoints;
 mod endpointslice;
+mod gc;
+mod inventory;
+mod namespace;
 mod node_ipam;
+mod node_lifecycle;
+mod pod_gc;
 mod replicaset;
 mod root_ca;
 mod service_account;
+mod taint_eviction;
 
 use std::sync::Arc;
 
@@ -18,6 +24,7 @@ use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::inventory::Inventory;
 use crate::{event::Recorder, watch::Kinds};
 
 /// The namespace of the leases by which nodes say that they live.
@@ -44,12 +51,35 @@ pub(crate) fn start(
     shutdown: &CancellationToken,
 ) {
     let context = || context.clone();
-    let shutdown = || shutdown.clone();
-    tasks.spawn(deployment::run(context(), shutdown()));
-    tasks.spawn(replicaset::run(context(), shutdown()));
-    tasks.spawn(endpointslice::run(context(), shutdown()));
-    tasks.spawn(endpoints::run(context(), shutdown()));
-    tasks.spawn(service_account::run(context(), shutdown()));
-    tasks.spawn(root_ca::run(context(), root_ca_pem, shutdown()));
-    tasks.spawn(node_ipam::run(context(), cluster_cidr, shutdown()));
+    let token = || shutdown.clone();
+    tasks.spawn(node_ipam::run(context(), cluster_cidr, token()));
+    tasks.spawn(service_account::run(context(), token()));
+    tasks.spawn(root_ca::run(context(), root_ca_pem, token()));
+    tasks.spawn(deployment::run(context(), token()));
+    tasks.spawn(replicaset::run(context(), token()));
+    tasks.spawn(endpointslice::run(context(), token()));
+    tasks.spawn(endpoints::run(context(), token()));
+    tasks.spawn(node_lifecycle::run(context(), token()));
+    tasks.spawn(taint_eviction::run(context(), token()));
+    tasks.spawn(pod_gc::run(context(), token()));
+    tasks.spawn(cleaning(context(), token()));
+}
+
+/// Starts what removes things; it needs to know all kinds first.
+async fn cleaning(context: Context, shutdown: CancellationToken) {
+    let discovery = Inventory::discover(&context.client);
+    let Some(inventory) = shutdown.run_until_cancelled(discovery).await else {
+        return;
+    };
+    let mut tasks = JoinSet::new();
+    inventory.start(&context.client, &context.kinds, &mut tasks, &shutdown);
+    let client = context.client.clone();
+    tasks.spawn(gc::run(client, Arc::clone(&inventory), shutdown.clone()));
+    tasks.spawn(namespace::run(context, inventory, shutdown));
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(err) = ended {
+            // A bug: end the whole, as for every other part.
+            std::panic::resume_unwind(err.into_panic());
+        }
+    }
 }

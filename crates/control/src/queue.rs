@@ -81,12 +81,6 @@ impl<T: Clone + Debug + Eq + Hash + Ord + Send + 'static> Queue<T> {
         self.inner.wake.notify_one();
     }
 
-    pub(crate) fn add_after(&self, key: T, delay: Duration) {
-        let at = Instant::now() + delay;
-        self.inner.state.lock().set_timer(key, at);
-        self.inner.wake.notify_one();
-    }
-
     /// Works on up to `parallel` keys at once, until shutdown.
     ///
     /// Keys that are being worked on at shutdown are abandoned: whatever they

@@ -82,10 +82,6 @@ where
         self.contents.read().objects.get(key).cloned()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.contents.read().objects.len()
-    }
-
     pub(crate) fn all(&self) -> Vec<Arc<K>> {
         self.contents.read().objects.values().cloned().collect()
     }
@@ -322,7 +318,7 @@ mod tests {
         store.replace(vec![object("b", "u2", 3)], 8);
         assert_eq!(revision(&store, "a"), Some(9));
         store.replace(vec![], 10);
-        assert_eq!((store.len(), revision(&store, "a")), (0, None));
+        assert_eq!((store.all().len(), revision(&store, "a")), (0, None));
     }
 
     #[test]

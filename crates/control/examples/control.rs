@@ -1,0 +1,32 @@
+//! Runs the controllers and the scheduler against the cluster of a kubeconfig.
+//!
+//! `KUBECONFIG=… cargo run -p karve-control --example control`
+
+use anyhow::Context as _;
+use karve_control::Options;
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(std::io::stderr)
+        .init();
+    let client = Client::try_default().await.context("read the kubeconfig")?;
+    let options = Options {
+        cluster_cidr: "10.244.0.0/16"
+            .parse()
+            .context("parse the cluster's range")?,
+        root_ca_pem: "an example of a certificate".into(),
+    };
+    let shutdown = CancellationToken::new();
+    let ended = shutdown.clone();
+    tokio::spawn(async move {
+        // An error means that no signal will come; the terminal's end ends all.
+        let _ = tokio::signal::ctrl_c().await;
+        ended.cancel();
+    });
+    karve_control::run(client.clone(), client, options, shutdown).await?;
+    Ok(())
+}

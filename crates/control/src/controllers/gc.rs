@@ -1,0 +1,375 @@
+//! The garbage collector: what nobody owns any more goes.
+//!
+//! An object whose owners are all gone is deleted. An object that is deleted in
+//! the foreground waits for its dependents; one that is deleted with orphaning
+//! first releases them. [`plan`] decides over the inventory's graph; an owner
+//! that the graph does not have is looked up at the server before it counts as
+//! gone, for watches of different kinds run at different speeds.
+
+mod plan;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{
+    Client,
+    api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy, Request},
+    core::{DynamicObject, PartialObjectMeta},
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use self::plan::{Action, Owner};
+use super::inventory::{Graph, Inventory, Object, Observed, Resource};
+use crate::{
+    queue::{Outcome, Queue},
+    watch::Key,
+};
+
+/// Objects that are worked on at once.
+const PARALLEL: usize = 32;
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Owners that are remembered as gone; forgetting one costs a look-up.
+const REMEMBERED: usize = 4096;
+
+/// Why an object could not be dealt with.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{action} {path}/{name}")]
+    Refused {
+        action: &'static str,
+        path: String,
+        name: Arc<str>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("{action} {path}/{name}: no answer within {DEADLINE:?}")]
+    Deadline {
+        action: &'static str,
+        path: String,
+        name: Arc<str>,
+    },
+    #[error("no kind {kind} in {api_version}, which {object} names as its owner")]
+    UnknownKind {
+        api_version: String,
+        kind: String,
+        object: Key,
+    },
+}
+
+impl Error {
+    fn code(&self) -> u16 {
+        match self {
+            Self::Refused {
+                source: kube::Error::Api(status),
+                ..
+            } => status.code,
+            _ => 0,
+        }
+    }
+}
+
+struct Collector {
+    client: Client,
+    inventory: Arc<Inventory>,
+    queue: Queue<String>,
+    /// UIDs that no object has any more.
+    gone: Mutex<HashSet<String>>,
+}
+
+/// Runs the collector until shutdown. Keys are UIDs.
+pub(super) async fn run(client: Client, inventory: Arc<Inventory>, shutdown: CancellationToken) {
+    let queue: Queue<String> = Queue::new();
+    let collector = Arc::new(Collector {
+        client,
+        inventory: Arc::clone(&inventory),
+        queue: queue.clone(),
+        gone: Mutex::default(),
+    });
+    let observer = Arc::clone(&collector);
+    inventory.subscribe(move |graph, observed| observer.observe(graph, &observed));
+    if shutdown
+        .run_until_cancelled(inventory.synced())
+        .await
+        .is_none()
+    {
+        return;
+    }
+    for object in inventory
+        .graph
+        .lock()
+        .iter()
+        .filter(|object| plan::concerns(object))
+    {
+        queue.add(object.uid.clone());
+    }
+    let reconcile = move |uid: String| {
+        let collector = Arc::clone(&collector);
+        async move { collector.reconcile(&uid).await }
+    };
+    queue
+        .run("garbage-collector", PARALLEL, shutdown, reconcile)
+        .await;
+}
+
+impl Collector {
+    fn observe(&self, graph: &Graph, observed: &Observed<'_>) {
+        let object = observed.object;
+        if !observed.gone {
+            if plan::concerns(object) {
+                self.queue.add(object.uid.clone());
+            }
+            // An owner may have lost what it waited for.
+            self.look_at_waiting_owners(graph, object);
+            return;
+        }
+        self.remember_gone(&object.uid);
+        for dependent in graph.dependents(&object.uid) {
+            self.queue.add(dependent.uid.clone());
+        }
+        self.look_at_waiting_owners(graph, object);
+    }
+
+    fn look_at_waiting_owners(&self, graph: &Graph, object: &Object) {
+        for owner in object
+            .owners
+            .iter()
+            .filter_map(|owner| graph.get(&owner.uid))
+        {
+            if owner.waits_for_dependents() {
+                self.queue.add(owner.uid.clone());
+            }
+        }
+    }
+
+    fn remember_gone(&self, uid: &str) {
+        let mut gone = self.gone.lock();
+        if gone.len() >= REMEMBERED {
+            gone.clear();
+        }
+        gone.insert(uid.to_owned());
+    }
+
+    async fn reconcile(&self, uid: &str) -> Result<Outcome, Error> {
+        let object = self.inventory.graph.lock().get(uid).cloned();
+        let Some(object) = object.filter(plan::concerns) else {
+            return Ok(Outcome::Settled);
+        };
+        let found = match object.deleting {
+            true => BTreeMap::new(),
+            false => self.find_owners(&object).await?,
+        };
+        let action = plan::plan(&object, &self.inventory.graph.lock(), &found);
+        self.carry_out(&object, action).await?;
+        Ok(Outcome::Settled)
+    }
+
+    /// Looks up owners that the graph does not have.
+    async fn find_owners(&self, object: &Object) -> Result<BTreeMap<String, Owner>, Error> {
+        let mut found = BTreeMap::new();
+        for owner in &object.owners {
+            if self.inventory.graph.lock().get(&owner.uid).is_some() {
+                continue;
+            }
+            let state = match self.gone.lock().contains(&owner.uid) {
+                true => Some(Owner::Gone),
+                false => None,
+            };
+            let state = match state {
+                Some(state) => state,
+                None => self.look_up(object, owner).await?,
+            };
+            if state == Owner::Gone {
+                self.remember_gone(&owner.uid);
+            }
+            found.insert(owner.uid.clone(), state);
+        }
+        Ok(found)
+    }
+
+    async fn look_up(&self, object: &Object, owner: &OwnerReference) -> Result<Owner, Error> {
+        let resource = self.inventory.resource_of(&owner.api_version, &owner.kind);
+        let resource = resource.ok_or_else(|| Error::UnknownKind {
+            api_version: owner.api_version.clone(),
+            kind: owner.kind.clone(),
+            object: object.key.clone(),
+        })?;
+        if resource.namespaced && object.key.scope().is_none() {
+            // A namespaced owner of a cluster-scoped object can't be found.
+            return Ok(Owner::Gone);
+        }
+        let key = Key::new(&object.key.namespace, &owner.name);
+        let meta = self.read(resource, &key).await?;
+        Ok(
+            match meta.filter(|meta| meta.uid.as_ref() == Some(&owner.uid)) {
+                None => Owner::Gone,
+                Some(_) => Owner::Lives,
+            },
+        )
+    }
+
+    async fn carry_out(&self, object: &Object, action: Action) -> Result<(), Error> {
+        let resource = &self.inventory.resources[object.resource];
+        match action {
+            Action::Nothing => Ok(()),
+            Action::Delete(policy) => self.delete(resource, object, policy).await,
+            Action::DropOwners(uids) => self.drop_owners(resource, object, &uids).await,
+            Action::Look(dependents) => {
+                dependents.into_iter().for_each(|uid| self.queue.add(uid));
+                Ok(())
+            }
+            Action::Orphan { dependents } => {
+                for dependent in &dependents {
+                    let resource = &self.inventory.resources[dependent.resource];
+                    let owner = std::slice::from_ref(&object.uid);
+                    self.drop_owners(resource, dependent, owner).await?;
+                }
+                self.drop_finalizer(resource, object, super::inventory::ORPHAN)
+                    .await
+            }
+            Action::DropForeground => {
+                self.drop_finalizer(resource, object, super::inventory::FOREGROUND)
+                    .await
+            }
+        }
+    }
+
+    async fn call<T: serde::de::DeserializeOwned>(
+        &self,
+        action: &'static str,
+        resource: &Resource,
+        key: &Key,
+        request: impl FnOnce(Request) -> Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<Option<T>, Error> {
+        let path = resource.path(key.scope());
+        let answer = async {
+            let request = request(Request::new(path.clone())).map_err(kube::Error::BuildRequest)?;
+            self.client.request::<T>(request).await
+        };
+        let name = Arc::clone(&key.name);
+        match timeout(DEADLINE, answer).await {
+            Ok(Ok(value)) => Ok(Some(value)),
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
+            Ok(Err(source)) => Err(Error::Refused {
+                action,
+                path,
+                name,
+                source,
+            }),
+            Err(_) => Err(Error::Deadline { action, path, name }),
+        }
+    }
+
+    async fn read(&self, resource: &Resource, key: &Key) -> Result<Option<ObjectMeta>, Error> {
+        let read = self.call("get", resource, key, |request| {
+            request.get_metadata(&key.name, &Default::default())
+        });
+        let object: Option<PartialObjectMeta<DynamicObject>> = read.await?;
+        Ok(object.map(|object| object.metadata))
+    }
+
+    async fn delete(
+        &self,
+        resource: &Resource,
+        object: &Object,
+        policy: PropagationPolicy,
+    ) -> Result<(), Error> {
+        let params = DeleteParams {
+            propagation_policy: Some(policy),
+            preconditions: Some(Preconditions {
+                uid: Some(object.uid.clone()),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        let deleted = self.call::<Value>("delete", resource, &object.key, |request| {
+            request.delete(&object.key.name, &params)
+        });
+        match deleted.await {
+            // A namesake has taken its place: the object itself is gone.
+            Err(err) if err.code() == 409 => Ok(()),
+            deleted => deleted.map(drop),
+        }
+    }
+
+    /// Removes owners from an object; one that is gone needs no change.
+    async fn drop_owners(
+        &self,
+        resource: &Resource,
+        object: &Object,
+        uids: &[String],
+    ) -> Result<(), Error> {
+        let removals: Vec<Value> = uids
+            .iter()
+            .map(|uid| json!({"$patch": "delete", "uid": uid}))
+            .collect();
+        let patch = json!({"metadata": {"uid": object.uid, "ownerReferences": removals}});
+        let patch = Patch::Strategic(patch);
+        match self.patch(resource, &object.key, &patch).await {
+            // Custom resources know no strategic merge.
+            Err(err) if err.code() == 415 => self.replace_owners(resource, object, uids).await,
+            Err(err) if err.code() == 409 => Ok(()),
+            patched => patched,
+        }
+    }
+
+    async fn replace_owners(
+        &self,
+        resource: &Resource,
+        object: &Object,
+        uids: &[String],
+    ) -> Result<(), Error> {
+        let meta = self.read(resource, &object.key).await?;
+        let Some(meta) = meta.filter(|meta| meta.uid.as_ref() == Some(&object.uid)) else {
+            return Ok(());
+        };
+        let mut owners = meta.owner_references.unwrap_or_default();
+        owners.retain(|owner| !uids.contains(&owner.uid));
+        let owners = (!owners.is_empty()).then_some(owners);
+        let patch = json!({"metadata": {
+            "resourceVersion": meta.resource_version,
+            "ownerReferences": owners,
+        }});
+        self.patch(resource, &object.key, &Patch::Merge(patch))
+            .await
+    }
+
+    async fn drop_finalizer(
+        &self,
+        resource: &Resource,
+        object: &Object,
+        name: &str,
+    ) -> Result<(), Error> {
+        let meta = self.read(resource, &object.key).await?;
+        let Some(meta) = meta.filter(|meta| meta.uid.as_ref() == Some(&object.uid)) else {
+            return Ok(());
+        };
+        let mut finalizers = meta.finalizers.unwrap_or_default();
+        finalizers.retain(|one| one != name);
+        let finalizers = (!finalizers.is_empty()).then_some(finalizers);
+        let patch = json!({"metadata": {
+            "resourceVersion": meta.resource_version,
+            "finalizers": finalizers,
+        }});
+        self.patch(resource, &object.key, &Patch::Merge(patch))
+            .await
+    }
+
+    async fn patch(
+        &self,
+        resource: &Resource,
+        key: &Key,
+        patch: &Patch<Value>,
+    ) -> Result<(), Error> {
+        let patched = self.call::<Value>("patch", resource, key, |request| {
+            request.patch(&key.name, &PatchParams::default(), patch)
+        });
+        patched.await.map(drop)
+    }
+}
