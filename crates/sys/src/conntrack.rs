@@ -178,3 +178,80 @@ fn parse_tuple(attributes: &Attributes<'_>) -> Option<Tuple> {
         destination: SocketAddr::new(ip(2)?, port(CTA_PROTO_DST_PORT)?),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+    use crate::link::Netlink;
+    use crate::nft::{Batch, Chain, CtKey, Expr, Family, Hook, Nft, Register, Table};
+
+    #[test]
+    fn a_flow_is_listed_and_deleted() {
+        let netns = NetNs::anonymous().expect("namespace");
+        Netlink::open_in(&netns)
+            .expect("open")
+            .set_up("lo")
+            .expect("up");
+        // Connections are tracked only where a rule asks for it.
+        let mut batch = Batch::new(Family::Ip);
+        batch.add_table(&Table {
+            name: "track",
+            userdata: &[],
+        });
+        let hook = Some(Hook {
+            kind: "filter",
+            number: 3,
+            priority: 0,
+        });
+        batch.add_chain(
+            "track",
+            &Chain {
+                name: "output",
+                hook,
+            },
+        );
+        let state = Expr::Ct {
+            key: CtKey::State,
+            dreg: Register::new(0),
+        };
+        batch.add_rule("track", "output", "", &[state]);
+        Nft::open_in(&netns)
+            .expect("open")
+            .commit(batch)
+            .expect("commit");
+
+        let [server, client] = [(); 2].map(|()| {
+            netns
+                .run_in(|| UdpSocket::bind("127.0.0.1:0").expect("bind"))
+                .expect("enter")
+        });
+        let [to, from] = [&server, &client].map(|socket| socket.local_addr().expect("address"));
+        client.send_to(b"hello", to).expect("send");
+
+        let mut conntrack = Conntrack::open_in(&netns).expect("open");
+        let flows = conntrack.flows(17).expect("list");
+        let [flow] = flows.as_slice() else {
+            panic!("{flows:?}")
+        };
+        assert_eq!(
+            flow.original,
+            Tuple {
+                source: from,
+                destination: to
+            }
+        );
+        assert_eq!(
+            flow.reply,
+            Tuple {
+                source: to,
+                destination: from
+            }
+        );
+        assert_eq!(conntrack.flows(6).expect("list"), [], "no TCP flow");
+        assert!(conntrack.delete(flow).expect("delete"));
+        assert!(!conntrack.delete(flow).expect("delete again"));
+        assert_eq!(conntrack.flows(17).expect("list"), []);
+    }
+}

@@ -12,4 +12,6 @@ pub mod link;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
+pub mod packet;
 pub mod process;
+pub mod readiness;
