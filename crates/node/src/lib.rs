@@ -12,6 +12,7 @@
 //! Deliberately absent so far: probes, exec, port-forward, volumes other than emptyDir and hostPath, hooks, eviction,
 //! static pods. A pod that needs a volume of another kind is held, not run without it.
 
+mod admission;
 mod events;
 mod logs;
 mod network;
@@ -180,6 +181,8 @@ async fn begin(
         resolver: resolver(&options),
         data_dir: options.data_dir.clone(),
         pod_cidr: pod_cidr_seen,
+        own: own_seen.clone(),
+        allocatable: registration.identity.allocatable(),
         services: Arc::new(pod::Services::default()),
         statuses,
     });

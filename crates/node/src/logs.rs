@@ -9,7 +9,7 @@ mod reader;
 
 use k8s_openapi::jiff::Timestamp;
 
-pub use follow::{Error, Source, stream};
+pub use follow::{Source, stream};
 
 /// What is asked for (`PodLogOptions`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

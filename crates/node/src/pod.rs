@@ -30,7 +30,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::events::Recorder;
-use crate::registration::Machine;
+use crate::registration::{Allocatable, Machine};
 use crate::server::Statuses;
 
 pub use images::Images;
@@ -58,6 +58,10 @@ pub struct Node {
     pub data_dir: PathBuf,
     /// The addresses for pods, once a controller gave the node some.
     pub pod_cidr: watch::Receiver<Option<Ipv4Net>>,
+    /// This node's object.
+    pub own: watch::Receiver<Option<Arc<k8s_openapi::api::core::v1::Node>>>,
+    /// What the node has for pods.
+    pub allocatable: Allocatable,
     /// The Services of the cluster, for their variables.
     pub services: Arc<Services>,
     /// What was computed for each pod, for the kubelet API.

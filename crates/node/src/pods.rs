@@ -13,8 +13,10 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission;
 use crate::pod::worker::{self, Assignment};
 use crate::pod::{Node, Services, logs_path, services};
+use crate::status::Verdict;
 use crate::watch::events;
 
 /// Pods that are running on the node now, by UID; shared with the kubelet API.
@@ -105,13 +107,15 @@ impl Assigned {
             pod: Arc::new(pod),
             gone: false,
         };
-        self.pods
-            .write()
-            .insert(uid.clone(), assignment.pod.clone());
         if let Some(handle) = self.handles.get(&uid) {
+            self.pods.write().insert(uid, assignment.pod.clone());
             handle.assignment.send_replace(assignment);
             return;
         }
+        let refusal = self.refusal(&assignment.pod);
+        self.pods
+            .write()
+            .insert(uid.clone(), assignment.pod.clone());
         tracing::info!(
             pod = uid,
             name = assignment.pod.metadata.name,
@@ -128,9 +132,28 @@ impl Assigned {
         );
         let node = self.node.clone();
         self.workers.spawn(async move {
-            worker::run(node, receiver, exits).await;
+            worker::run(node, receiver, exits, refusal).await;
             uid
         });
+    }
+
+    /// Why a pod that is new here must not run. One that was started before an agent's restart was admitted then.
+    fn refusal(&self, pod: &Pod) -> Option<Verdict> {
+        let started = pod.status.as_ref().is_some_and(|s| s.start_time.is_some());
+        if started || pod.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let own = self.node.own.borrow().clone();
+        let labels = own
+            .and_then(|own| own.metadata.labels.clone())
+            .unwrap_or_default();
+        let node = admission::Node {
+            name: &self.node.name,
+            labels: &labels,
+            allocatable: self.node.allocatable,
+        };
+        let others = self.pods.read();
+        admission::refusal(pod, others.values().map(Arc::as_ref), node)
     }
 
     fn forget(&mut self, uid: &str) {

@@ -25,8 +25,8 @@ use crate::watch::Reconnect;
 
 pub use lease::run as keep_lease;
 pub use machine::{Error as MachineError, Machine};
-pub use object::Identity;
 pub(crate) use object::KUBELET_PORT;
+pub use object::{Allocatable, Identity};
 
 /// How often the Node is written when nothing changes (upstream's `nodeStatusReportFrequency`).
 const REPORT: Duration = Duration::from_secs(300);

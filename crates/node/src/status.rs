@@ -22,6 +22,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::observed::Observed;
 
 pub(crate) use containers::{is_sidecar, restarts};
+pub(crate) use resources::total;
 
 #[cfg(test)]
 mod tests;

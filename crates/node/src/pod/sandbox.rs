@@ -1,10 +1,18 @@
 //! Makes a pod's sandbox: its directory and volumes, then namespaces, network and name files by the runtime.
 
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodSpec};
 use karve_runtime::{HostAlias, PodNetwork, RuntimeError, SandboxConfig};
+use kube::Api;
 
 use super::{Node, container, logs_path, names, volumes};
 use crate::events::About;
+
+/// The ConfigMap with the cluster's CA that a controller keeps in every namespace.
+const ROOT_CA: &str = "kube-root-ca.crt";
+/// The longest that fetching it may take.
+const FETCH_MAX: Duration = Duration::from_secs(5);
 
 /// Why a pod has no sandbox. Each is told by an event where it happens.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +95,7 @@ async fn try_create(
     }
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     let dir = logs_path::pod_dir(&node.data_dir, &uid);
-    volumes::set_up(spec, &dir)?;
+    volumes::set_up(spec, &dir, &api_access(node, pod, spec).await)?;
     let all = spec
         .containers
         .iter()
@@ -130,6 +138,28 @@ async fn try_create(
     };
     node.runtime.run_sandbox(config).await?;
     Ok(())
+}
+
+/// What the API's own volume is to hold.
+async fn api_access(node: &Node, pod: &Pod, spec: &PodSpec) -> volumes::ApiAccess {
+    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+    if !volumes::wants_api_access(spec) {
+        return volumes::ApiAccess::default();
+    }
+    let api: Api<ConfigMap> = Api::namespaced(node.client.clone(), &namespace);
+    let found = tokio::time::timeout(FETCH_MAX, api.get_opt(ROOT_CA)).await;
+    let root_ca = match found {
+        Ok(Ok(map)) => map.and_then(|map| map.data?.remove("ca.crt")),
+        Ok(Err(err)) => {
+            tracing::debug!(
+                err = &err as &dyn std::error::Error,
+                "root certificate not fetched"
+            );
+            None
+        }
+        Err(_) => None,
+    };
+    volumes::ApiAccess { namespace, root_ca }
 }
 
 /// The node's addresses for pods; a pod may come before a controller gave some to a new node.

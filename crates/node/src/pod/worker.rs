@@ -34,7 +34,14 @@ pub struct Assignment {
 const RUNTIME_RETRY: Duration = Duration::from_secs(1);
 
 /// Runs the pod until nothing of it is left.
-pub async fn run(node: Arc<Node>, assignment: watch::Receiver<Assignment>, exits: Arc<Notify>) {
+///
+/// A pod with a `refusal` is only told of it.
+pub async fn run(
+    node: Arc<Node>,
+    assignment: watch::Receiver<Assignment>,
+    exits: Arc<Notify>,
+    refusal: Option<Verdict>,
+) {
     let pod = assignment.borrow().pod.clone();
     let (recorded, receiver) = watch::channel(pod.clone());
     let wanted = watch::Sender::new(Wanted::default());
@@ -54,6 +61,8 @@ pub async fn run(node: Arc<Node>, assignment: watch::Receiver<Assignment>, exits
         memory: Memory::default(),
         pull_failures: BTreeMap::new(),
         verdict: None,
+        refusal,
+        refused: false,
         recorded,
         wanted,
         stops: JoinSet::new(),
@@ -70,6 +79,8 @@ struct Worker {
     memory: Memory,
     pull_failures: BTreeMap<String, (Timestamp, String)>,
     verdict: Option<Verdict>,
+    refusal: Option<Verdict>,
+    refused: bool,
     recorded: watch::Sender<Arc<Pod>>,
     wanted: watch::Sender<Wanted>,
     stops: JoinSet<(String, Result<(), karve_runtime::RuntimeError>)>,
@@ -111,6 +122,15 @@ impl Worker {
                 return Next::Again;
             }
         };
+        if let Some(refusal) = self.refusal.take() {
+            let about = About::pod(&pod);
+            self.node
+                .events
+                .warning(about, &refusal.reason, refusal.message.clone());
+            let status = status::rejected(&pod, &self.previous, &refusal, Timestamp::now());
+            self.hand_over(status);
+            self.refused = true;
+        }
         let end = self.end(&pod, gone);
         if end.is_some() && self.memory.grace.is_none() {
             self.memory.grace = pod
@@ -119,7 +139,15 @@ impl Worker {
                 .or(spec.termination_grace_period_seconds);
         }
         let now = Timestamp::now();
-        self.publish(&pod, &observed, end, now);
+        // Of a refused pod, or one that was over before this agent began, there is nothing more to tell.
+        let over = self
+            .previous
+            .phase
+            .as_deref()
+            .is_some_and(status::is_terminal);
+        if !self.refused && !(over && observed == Observed::default()) {
+            self.publish(&pod, &observed, end, now);
+        }
         let Plan { steps, wake_at } = plan::plan(&plan::Inputs {
             pod: &pod,
             end,
@@ -176,6 +204,10 @@ impl Worker {
             host_ips: &self.node.host_ips,
             now,
         });
+        self.hand_over(status);
+    }
+
+    fn hand_over(&mut self, status: PodStatus) {
         self.previous = status.clone();
         self.node
             .statuses

@@ -38,6 +38,28 @@ pub struct Identity {
     pub max_pods: u32,
 }
 
+/// What the node has for pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allocatable {
+    /// CPUs, in thousandths.
+    pub cpu_millis: i64,
+    /// Memory in bytes.
+    pub memory_bytes: i64,
+    /// Pods.
+    pub pods: i64,
+}
+
+impl Identity {
+    /// What the node has for pods.
+    pub fn allocatable(&self) -> Allocatable {
+        Allocatable {
+            cpu_millis: self.machine.cpu_millis,
+            memory_bytes: (self.machine.memory_bytes - MEMORY_RESERVED).max(0),
+            pods: i64::from(self.max_pods),
+        }
+    }
+}
+
 /// The whole object, as it is created.
 pub(super) fn node(
     identity: &Identity,
@@ -116,7 +138,7 @@ pub(super) fn status(
         )),
         allocatable: Some(resources(
             identity,
-            (machine.memory_bytes - MEMORY_RESERVED).max(0),
+            identity.allocatable().memory_bytes,
             machine.disk_bytes / 100 * (100 - DISK_RESERVED_PERCENT),
         )),
         conditions: Some(conditions(old, now)),
