@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+/// The media type that is sent and asked for.
 pub const JSON: &str = "application/json";
 
 /// Where the API server is and who we are.

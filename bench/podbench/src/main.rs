@@ -1,6 +1,7 @@
 //! Benchmarks a whole cluster through its API: cold start to a served request, Pods, Deployments.
 
 mod deployment;
+mod inside;
 mod objects;
 mod pods;
 mod up;
@@ -21,6 +22,9 @@ struct Cli {
     /// Image of a server that answers HTTP on port 8080
     #[arg(long, default_value = "bench.local/web:1", global = true)]
     image: String,
+    /// Shell command that makes such a server of the image, instead of the image's own
+    #[arg(long, global = true)]
+    shell: Option<String>,
     /// Namespace for all that is made
     #[arg(long, default_value = "podbench", global = true)]
     namespace: String,
@@ -53,6 +57,7 @@ async fn main() -> Result<()> {
     let place = objects::Place {
         namespace: cli.namespace,
         image: cli.image,
+        shell: cli.shell,
         timeout: std::time::Duration::from_secs(cli.timeout),
     };
     let value = match &cli.command {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 pub struct Place {
     pub namespace: String,
     pub image: String,
+    pub shell: Option<String>,
     pub timeout: Duration,
 }
 
@@ -40,9 +41,20 @@ impl Place {
     }
 
     fn spec(&self) -> Value {
-        json!({"terminationGracePeriodSeconds": 5,
-               "containers": [{"name": "web", "image": self.image, "imagePullPolicy": "IfNotPresent",
-                               "ports": [{"name": "http", "containerPort": 8080}]}]})
+        let mut container = json!({"name": "web", "image": self.image, "imagePullPolicy": "IfNotPresent",
+                                   "ports": [{"name": "http", "containerPort": 8080}]});
+        if let Some(shell) = &self.shell {
+            container["command"] = json!(["sh", "-c", shell]);
+        }
+        json!({"terminationGracePeriodSeconds": 5, "containers": [container]})
+    }
+
+    /// A Pod that succeeds as soon as the cluster's DNS has answered it.
+    pub fn asker(&self, name: &str) -> Value {
+        let ask = "until nslookup kubernetes.default.svc.cluster.local; do :; done";
+        let container = json!({"name": "ask", "image": self.image, "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", ask]});
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": "first"}},
+               "spec": {"restartPolicy": "Never", "containers": [container]}})
     }
 
     pub fn pod(&self, name: &str) -> Value {

@@ -19,6 +19,7 @@ pub struct Event {
     pub name: String,
     pub deleted: bool,
     pub running: bool,
+    pub succeeded: bool,
     pub ready: bool,
 }
 
@@ -62,6 +63,7 @@ impl Pods {
                 .to_owned(),
             deleted: event["type"] == "DELETED",
             running: object["status"]["phase"] == "Running",
+            succeeded: object["status"]["phase"] == "Succeeded",
             ready,
         })
     }
