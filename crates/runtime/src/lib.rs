@@ -9,19 +9,29 @@
 //! changes directory and takes limits for a single-threaded caller). Absent on purpose: restart
 //! policy, probes, volumes (the kubelet role decides those) and anything that knows the Kubernetes API.
 
+mod cgroup;
+mod cleanup;
 mod config;
-mod files;
-mod rooted;
 mod error;
+mod files;
 pub mod images;
+mod layout;
+mod mounts;
+mod process;
+mod record;
+mod rooted;
+mod rootfs;
 mod runtime;
+mod sandbox;
+pub mod shim;
+mod spec;
 mod status;
+mod users;
 
+pub use cleanup::cleanup;
 pub use config::{
     ContainerConfig, DnsConfig, HostAlias, Mount, POD_GATEWAY, PodNetwork, Resources, SandboxConfig, Security,
 };
 pub use error::RuntimeError;
 pub use runtime::{Options, Runtime};
-pub use status::{
-    ContainerState, ContainerStatus, ContainerUser, Event, PodStatus, SandboxStatus,
-};
+pub use status::{ContainerState, ContainerStatus, ContainerUser, Event, PodStatus, SandboxStatus};

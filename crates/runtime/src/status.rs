@@ -25,7 +25,7 @@ pub struct SandboxStatus {
     pub config: SandboxConfig,
     /// Its address; `None` for `hostNetwork` pods.
     pub ip: Option<Ipv4Addr>,
-    /// The node's end of the veth pair; `None` for `hostNetwork` pods.
+    /// The node's end of the veth pair; `None` for `hostNetwork` pods and stopped sandboxes.
     pub interface: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,

@@ -202,6 +202,8 @@ fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
 fn append(tar: &mut tar::Builder<impl Write>, path: &str, content: &[u8]) -> io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
     header.set_mtime(0);
     header.set_size(content.len() as u64);
     tar.append_data(&mut header, path, content)

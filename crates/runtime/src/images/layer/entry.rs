@@ -3,7 +3,7 @@
 //! The `tar` crate gives raw headers only: its own joining reads extension records of any size.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use tar::EntryType;
@@ -135,9 +135,9 @@ fn assemble(
     Ok(Entry {
         kind: header.entry_type(),
         link,
-        mode: header.mode()? & 0o7777,
-        uid: id(number(&pax, b"uid").map_or_else(|| header.uid(), Ok)?).ok_or_else(|| refuse("uid"))?,
-        gid: id(number(&pax, b"gid").map_or_else(|| header.gid(), Ok)?).ok_or_else(|| refuse("gid"))?,
+        mode: or_blank(&header.as_old().mode, header.mode())? & 0o7777,
+        uid: owner(&pax, b"uid", or_blank(&header.as_old().uid, header.uid())).ok_or_else(|| refuse("uid"))?,
+        gid: owner(&pax, b"gid", or_blank(&header.as_old().gid, header.gid())).ok_or_else(|| refuse("gid"))?,
         mtime: mtime.unwrap_or_else(|| (header.mtime().unwrap_or(0).try_into().unwrap_or(0), 0)),
         device: (header.device_major().ok().flatten().unwrap_or(0), header.device_minor().ok().flatten().unwrap_or(0)),
         size,
@@ -150,8 +150,17 @@ fn number(pax: &BTreeMap<Vec<u8>, Vec<u8>>, key: &[u8]) -> Option<u64> {
     std::str::from_utf8(pax.get(key)?).ok()?.parse().ok()
 }
 
-/// A user or group; the last value means "none" to the kernel.
-fn id(value: u64) -> Option<u32> {
+/// Many writers leave fields blank that don't matter to them: that means 0.
+fn or_blank<T: Default>(field: &[u8], value: io::Result<T>) -> io::Result<T> {
+    match value {
+        Err(_) if field.iter().all(|byte| matches!(byte, 0 | b' ')) => Ok(T::default()),
+        other => other,
+    }
+}
+
+/// A user or group; the last number means "none" to the kernel.
+fn owner(pax: &BTreeMap<Vec<u8>, Vec<u8>>, key: &[u8], header: io::Result<u64>) -> Option<u32> {
+    let value = number(pax, key).or_else(|| header.ok())?;
     u32::try_from(value).ok().filter(|id| *id != u32::MAX)
 }
 
