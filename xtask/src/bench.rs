@@ -1,15 +1,148 @@
 //! `cargo xtask bench NAME`: the figures of docs/performance.md.
+//!
+//! Each bench makes a cluster of the release build in a network with no way out, lets a load
+//! generator from `bench/` work on it, and prints that one's figures.
 
-use anyhow::{Result, bail};
-use clap::Args;
+mod endpoint_change;
+mod idle;
+mod pod_start;
+mod time_to_k8s;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use crate::interrupt::Interrupt;
+use crate::stage::Stage;
+use crate::workspace::{self, Profile};
+use crate::{images, machine};
+
+/// The cluster, and where it answers in a network of its own.
+const CLUSTER: &str = "bench";
+const SERVER: &str = "https://192.168.64.1:6443";
+/// The program in the busybox image that stands for an app.
+const APP: &str = "echo ok > /index.html && exec httpd -f -p 8080 -h /";
 
 #[derive(Debug, Args)]
 pub struct Options {
     /// Which figure.
-    name: String,
+    name: Bench,
+    /// How often, where one run gives one sample.
+    #[arg(long, default_value_t = 5)]
+    runs: u32,
+    /// Services that exist, where they matter.
+    #[arg(long, default_value_t = 1000)]
+    services: u32,
 }
 
-/// Runs one.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Bench {
+    /// From the command to an answer through a Service and to DNS in a Pod.
+    TimeToK8s,
+    /// Memory, CPU time and disk writes of a cluster of one node and one Pod.
+    Idle,
+    /// A Pod from its creation to Running; a Deployment of 50.
+    PodStart,
+    /// From a changed EndpointSlice to the first answer of the new endpoint.
+    EndpointChange,
+}
+
+/// Runs one and removes what it made.
 pub fn run(options: &Options) -> Result<()> {
-    bail!("there is no bench \"{}\" yet", options.name)
+    machine::prepare_for_demo()?;
+    let mut interrupt = Interrupt::hold()?;
+    let bench = Ground::prepare()?;
+    let result = match options.name {
+        Bench::TimeToK8s => time_to_k8s::run(&bench, options.runs, &mut interrupt),
+        Bench::Idle => idle::run(&bench),
+        Bench::PodStart => pod_start::run(&bench),
+        Bench::EndpointChange => endpoint_change::run(&bench, options.services),
+    };
+    let cleared = bench.stage.clear();
+    result.and(cleared)
+}
+
+/// What all benches stand on.
+struct Ground {
+    stage: Stage,
+    images: PathBuf,
+}
+
+impl Ground {
+    /// An empty network, with the tutorial's images in the content store.
+    fn prepare() -> Result<Self> {
+        let karve = workspace::build("karve", "karve", Profile::Release)?;
+        let images = images::make(Profile::Release)?;
+        let stage = Stage::new(&karve, CLUSTER)?;
+        stage.clear()?;
+        stage.set()?;
+        let ground = Self { stage, images };
+        ground.sh(&format!(
+            "karve image load {}/*.tar",
+            ground.images.display()
+        ))?;
+        Ok(ground)
+    }
+
+    /// A shell command in the bench's network, silent unless it fails.
+    fn sh(&self, line: &str) -> Result<String> {
+        self.stage.ask(line)
+    }
+
+    fn up(&self, more: &str) -> Result<()> {
+        self.sh(&format!("karve up --name {CLUSTER} {more}"))
+            .map(drop)
+    }
+
+    fn down(&self) -> Result<()> {
+        self.sh(&format!("karve down --name {CLUSTER}")).map(drop)
+    }
+
+    /// The first node's network namespace.
+    fn node_netns(&self) -> String {
+        format!("/run/netns/karve-{CLUSTER}-node1")
+    }
+
+    /// A load generator, as the cluster's admin; its figures.
+    fn measure(&self, tool: &Path, arguments: &[&str]) -> Result<Value> {
+        let pki = self.stage.data().join("pki");
+        let mut command = self.stage.inside(&tool.display().to_string());
+        command.args(["--json", "--server", SERVER]);
+        for (flag, file) in [
+            ("--ca", "ca.crt"),
+            ("--cert", "admin.crt"),
+            ("--key", "admin.key"),
+        ] {
+            command.arg(flag).arg(pki.join(file));
+        }
+        output(command.args(arguments))
+    }
+}
+
+/// The JSON that a tool prints.
+fn output(command: &mut Command) -> Result<Value> {
+    let output = command
+        .output()
+        .with_context(|| format!("run {command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {said}");
+    serde_json::from_slice(&output.stdout).context("decode figures")
+}
+
+/// Prints a row: what was measured, its figure, what was aimed at.
+fn row(what: &str, figure: &str, goal: &str) {
+    println!("{what:<48} {figure:>22}   goal {goal}");
+}
+
+/// Median of samples, with the extremes.
+fn spread(mut samples: Vec<f64>) -> String {
+    samples.sort_by(f64::total_cmp);
+    match samples.as_slice() {
+        [] => "no sample".to_owned(),
+        [first, .., last] => format!("{:.3} ({first:.3}–{last:.3})", samples[samples.len() / 2]),
+        [one] => format!("{one:.3}"),
+    }
 }

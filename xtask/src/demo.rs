@@ -1,15 +1,17 @@
 //! `cargo xtask demo`: the tutorial as a person would type it, on a cluster in a network of its own.
 
-mod stage;
 mod steps;
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::interrupt::Interrupt;
+use crate::stage::Stage;
 use crate::workspace::{self, Profile};
 use crate::{images, machine};
-use stage::Stage;
+
+/// The cluster.
+const CLUSTER: &str = "demo";
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -26,13 +28,15 @@ pub fn run(options: &Options) -> Result<()> {
     machine::prepare_for_demo()?;
     let mut interrupt = Interrupt::hold()?;
     let karve = workspace::build("karve", "karve", Profile::Release)?;
-    let stage = Stage::new(&karve)?;
+    let stage = Stage::new(&karve, CLUSTER)?;
     stage.clear()?;
     if options.down {
         return Ok(());
     }
     let archives = images::make(Profile::Release)?;
-    let played = stage.set().and_then(|()| steps::play(&stage, &archives, options.keep, &mut interrupt));
+    let played = stage
+        .set()
+        .and_then(|()| steps::play(&stage, &archives, options.keep, &mut interrupt));
     match played {
         Ok(()) if options.keep => stage.hand_over(),
         played => {

@@ -18,7 +18,9 @@ impl Interrupt {
         }
         set.thread_block().context("hold signals")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Ok(Self { signals: SignalFd::with_flags(&set, flags).context("watch for signals")? })
+        Ok(Self {
+            signals: SignalFd::with_flags(&set, flags).context("watch for signals")?,
+        })
     }
 
     /// Fails when one came in.

@@ -11,7 +11,14 @@ use crate::workspace;
 const LAYERS: [&[&str]; 4] = [
     &["karve-api", "karve-sys"],
     &["karve-store", "karve-runtime"],
-    &["karve-apiserver", "karve-control", "karve-node", "karve-proxy", "karve-dns", "karve-edge"],
+    &[
+        "karve-apiserver",
+        "karve-control",
+        "karve-node",
+        "karve-proxy",
+        "karve-dns",
+        "karve-edge",
+    ],
     &["karve"],
 ];
 
@@ -22,17 +29,31 @@ const STORE: (&str, &[&str]) = ("karve-store", &["karve-apiserver", "karve"]);
 /// Checks this checkout.
 pub fn run() -> Result<()> {
     let wrong = violations(&workspace::metadata()?)?;
-    ensure!(wrong.is_empty(), "dependencies point the wrong way:\n{}", wrong.join("\n"));
-    println!("{} crates lie in {} layers", LAYERS.iter().map(|layer| layer.len()).sum::<usize>(), LAYERS.len());
+    ensure!(
+        wrong.is_empty(),
+        "dependencies point the wrong way:\n{}",
+        wrong.join("\n")
+    );
+    println!(
+        "{} crates lie in {} layers",
+        LAYERS.iter().map(|layer| layer.len()).sum::<usize>(),
+        LAYERS.len()
+    );
     Ok(())
 }
 
 /// Every dependency that points the wrong way, in words.
 fn violations(metadata: &Value) -> Result<Vec<String>> {
-    let layer: BTreeMap<&str, usize> =
-        LAYERS.iter().enumerate().flat_map(|(level, names)| names.iter().map(move |name| (*name, level))).collect();
+    let layer: BTreeMap<&str, usize> = LAYERS
+        .iter()
+        .enumerate()
+        .flat_map(|(level, names)| names.iter().map(move |name| (*name, level)))
+        .collect();
     let mut wrong = Vec::new();
-    for package in metadata["packages"].as_array().context("metadata lists packages")? {
+    for package in metadata["packages"]
+        .as_array()
+        .context("metadata lists packages")?
+    {
         let name = package["name"].as_str().context("a package has a name")?;
         let path = package["manifest_path"].as_str().unwrap_or_default();
         let product = path.contains("/crates/") && name != "karve-testkit";
@@ -90,7 +111,11 @@ mod tests {
         ];
         for (name, to, kind, allowed) in cases {
             let metadata = json!({ "packages": [package(name, to, kind)] });
-            assert_eq!(violations(&metadata).expect("reads").is_empty(), allowed, "{name} to {to}");
+            assert_eq!(
+                violations(&metadata).expect("reads").is_empty(),
+                allowed,
+                "{name} to {to}"
+            );
         }
         let unknown = json!({ "packages": [package("karve-new", "karve-sys", Value::Null)] });
         violations(&unknown).expect_err("a crate of no layer");

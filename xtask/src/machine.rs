@@ -46,10 +46,17 @@ pub fn prepare_for_test() -> Result<()> {
 }
 
 fn prepare(needed: &[&Needed]) -> Result<()> {
-    let missing: Vec<&Needed> = needed.iter().copied().filter(|needed| !has(needed.program)).collect();
+    let missing: Vec<&Needed> = needed
+        .iter()
+        .copied()
+        .filter(|needed| !has(needed.program))
+        .collect();
     let packages: Vec<&str> = missing.iter().map(|needed| needed.package).collect();
     let root = geteuid().is_root();
-    let install = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
+    let install = format!(
+        "apt-get install -y --no-install-recommends {}",
+        packages.join(" ")
+    );
     if !root && !packages.is_empty() {
         bail!("root is needed, and some packages: sudo {install}");
     }
@@ -72,7 +79,11 @@ fn prepare(needed: &[&Needed]) -> Result<()> {
         workspace::run(&mut apt)?;
     }
     match missing.iter().find(|needed| !has(needed.program)) {
-        Some(needed) => bail!("{} is still not there after installing {}", needed.program, needed.package),
+        Some(needed) => bail!(
+            "{} is still not there after installing {}",
+            needed.program,
+            needed.package
+        ),
         None => Ok(()),
     }
 }

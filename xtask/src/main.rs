@@ -7,6 +7,7 @@ mod interrupt;
 mod layers;
 mod machine;
 mod schema;
+mod stage;
 mod test;
 mod workspace;
 

@@ -45,22 +45,43 @@ const SERVED: &[&str] = &[
 ];
 
 /// Packages that are only referred to: of these, the table has the types that served kinds reach.
-const REFERRED: &[&str] = &["k8s.io/api/scheduling/v1alpha3", "k8s.io/apimachinery/pkg/types"];
+const REFERRED: &[&str] = &[
+    "k8s.io/api/scheduling/v1alpha3",
+    "k8s.io/apimachinery/pkg/types",
+];
 
 /// Types that marshal themselves, and the name that the table gives them.
 const CUSTOM: &[(&str, &str)] = &[
     ("k8s.io/apimachinery/pkg/api/resource.Quantity", "quantity"),
-    ("k8s.io/apimachinery/pkg/util/intstr.IntOrString", "intorstring"),
+    (
+        "k8s.io/apimachinery/pkg/util/intstr.IntOrString",
+        "intorstring",
+    ),
     ("k8s.io/apimachinery/pkg/apis/meta/v1.Time", "time"),
-    ("k8s.io/apimachinery/pkg/apis/meta/v1.MicroTime", "microtime"),
+    (
+        "k8s.io/apimachinery/pkg/apis/meta/v1.MicroTime",
+        "microtime",
+    ),
     ("k8s.io/apimachinery/pkg/apis/meta/v1.Duration", "duration"),
     ("k8s.io/apimachinery/pkg/apis/meta/v1.FieldsV1", "fieldsv1"),
     ("k8s.io/apimachinery/pkg/runtime.RawExtension", "raw"),
     ("k8s.io/apimachinery/pkg/runtime.Object", "raw"),
-    ("k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1.JSON", "json"),
-    ("k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1.JSONSchemaPropsOrArray", "schemaorarray"),
-    ("k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1.JSONSchemaPropsOrBool", "schemaorbool"),
-    ("k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1.JSONSchemaPropsOrStringArray", "schemaorstrings"),
+    (
+        "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1.JSON",
+        "json",
+    ),
+    (
+        "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1.JSONSchemaPropsOrArray",
+        "schemaorarray",
+    ),
+    (
+        "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1.JSONSchemaPropsOrBool",
+        "schemaorbool",
+    ),
+    (
+        "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1.JSONSchemaPropsOrStringArray",
+        "schemaorstrings",
+    ),
 ];
 
 type Packages = BTreeMap<&'static str, Package>;
@@ -69,14 +90,26 @@ type Packages = BTreeMap<&'static str, Package>;
 pub fn run(modules: &Path, output: &Path) -> Result<()> {
     let mut packages = Packages::new();
     for path in SERVED.iter().chain(REFERRED) {
-        packages.insert(path, Package::read(modules, path).with_context(|| format!("read package {path}"))?);
+        packages.insert(
+            path,
+            Package::read(modules, path).with_context(|| format!("read package {path}"))?,
+        );
     }
     let entries = reachable(&packages)?;
-    let mut text = String::from("# Made by `cargo xtask schema` from the Go types of Kubernetes. Do not edit.\n");
+    let mut text = String::from(
+        "# Made by `cargo xtask schema` from the Go types of Kubernetes. Do not edit.\n",
+    );
     for (path, package) in &packages {
         let short = short_path(path);
-        writeln!(text, "@{short}\t{}\t{}\t{}", package.model_prefix, package.group, package.version)?;
-        entries.iter().filter(|((package, _), _)| package == short).for_each(|(_, lines)| text.push_str(lines));
+        writeln!(
+            text,
+            "@{short}\t{}\t{}\t{}",
+            package.model_prefix, package.group, package.version
+        )?;
+        entries
+            .iter()
+            .filter(|((package, _), _)| package == short)
+            .for_each(|(_, lines)| text.push_str(lines));
     }
     fs::write(output, text).with_context(|| format!("write {}", output.display()))
 }
@@ -93,10 +126,19 @@ fn reachable(packages: &Packages) -> Result<BTreeMap<(String, String), String>> 
         if entries.contains_key(&key) {
             continue;
         }
-        let (path, package) = packages.iter().find(|(p, _)| short_path(p) == key.0).context("a known package")?;
-        let lines = package.lines(path, &key.1, packages).with_context(|| format!("write {}.{}", key.0, key.1))?;
+        let (path, package) = packages
+            .iter()
+            .find(|(p, _)| short_path(p) == key.0)
+            .context("a known package")?;
+        let lines = package
+            .lines(path, &key.1, packages)
+            .with_context(|| format!("write {}.{}", key.0, key.1))?;
         for line in lines.lines() {
-            let expr = line.split('\t').nth(1).unwrap_or_default().trim_start_matches(['=', '*', '[', '{']);
+            let expr = line
+                .split('\t')
+                .nth(1)
+                .unwrap_or_default()
+                .trim_start_matches(['=', '*', '[', '{']);
             if let Some((package, name)) = expr.rsplit_once('.') {
                 let package = if package.is_empty() { &key.0 } else { package };
                 todo.push((package.to_owned(), name.to_owned()));
@@ -146,8 +188,13 @@ impl Package {
         };
         for entry in fs::read_dir(&dir)? {
             let file = entry?.path();
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let generated = name.starts_with("zz_") || name.contains("generated") || name.ends_with("_test.go");
+            let name = file
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let generated =
+                name.starts_with("zz_") || name.contains("generated") || name.ends_with("_test.go");
             if name.ends_with(".go") && !generated {
                 parse(&fs::read_to_string(&file)?, &mut package.types);
             }
@@ -162,14 +209,29 @@ impl Package {
         match &ty.body {
             Body::Named(target) => {
                 let expr = expression(target, path, &ty.imports, packages)?;
-                let message = if has(&ty.comments, "protobuf.nullable") { "\tmessage" } else { "" };
+                let message = if has(&ty.comments, "protobuf.nullable") {
+                    "\tmessage"
+                } else {
+                    ""
+                };
                 writeln!(out, "{name}\t={expr}{message}")?;
             }
             Body::Struct(fields) => {
                 let atomic = marker(&ty.comments, "structType").or(marker(&ty.comments, "mapType"));
-                writeln!(out, "{name}\t{}", if atomic == Some("atomic") { "atomic" } else { "struct" })?;
+                writeln!(
+                    out,
+                    "{name}\t{}",
+                    if atomic == Some("atomic") {
+                        "atomic"
+                    } else {
+                        "struct"
+                    }
+                )?;
                 for field in fields {
-                    if let Some(line) = field.line(path, ty, packages).with_context(|| field.name.clone())? {
+                    if let Some(line) = field
+                        .line(path, ty, packages)
+                        .with_context(|| field.name.clone())?
+                    {
                         writeln!(out, " {line}")?;
                     }
                 }
@@ -183,7 +245,9 @@ impl Type {
     /// Whether objects of this type say their apiVersion and kind.
     fn is_kind(&self) -> bool {
         match &self.body {
-            Body::Struct(fields) => fields.iter().any(|f| f.name.is_empty() && f.go_type.ends_with("TypeMeta")),
+            Body::Struct(fields) => fields
+                .iter()
+                .any(|f| f.name.is_empty() && f.go_type.ends_with("TypeMeta")),
             Body::Named(_) => false,
         }
     }
@@ -214,22 +278,29 @@ impl Field {
             name.to_owned(),
             expression(&self.go_type, path, &ty.imports, packages)?,
             flags,
-            tag(&self.tag, "protobuf").and_then(|p| p.split(',').nth(1)).unwrap_or_default().to_owned(),
+            tag(&self.tag, "protobuf")
+                .and_then(|p| p.split(',').nth(1))
+                .unwrap_or_default()
+                .to_owned(),
             self.list(),
             self.patch(),
-            marker(&self.comments, "default").filter(|d| !d.starts_with("ref(")).unwrap_or_default().to_owned(),
+            marker(&self.comments, "default")
+                .filter(|d| !d.starts_with("ref("))
+                .unwrap_or_default()
+                .to_owned(),
         ];
         Ok(Some(columns.join("\t").trim_end_matches('\t').to_owned()))
     }
 
     fn list(&self) -> String {
         let keys: Vec<_> = markers(&self.comments, "listMapKey").collect();
-        let atomic_map = ["mapType", "structType"].iter().any(|m| marker(&self.comments, m) == Some("atomic"));
+        let object = ["mapType", "structType"]
+            .iter()
+            .find_map(|m| marker(&self.comments, m));
         match marker(&self.comments, "listType") {
             Some("map") => format!("map:{}", keys.join(",")),
             Some(other) => other.to_owned(),
-            None if atomic_map => "atomic".to_owned(),
-            None => String::new(),
+            None => object.unwrap_or_default().to_owned(),
         }
     }
 
@@ -257,16 +328,30 @@ fn directory(modules: &Path, path: &str) -> Result<PathBuf> {
 }
 
 fn group_name(dir: &Path) -> Result<String> {
-    let Ok(text) = fs::read_to_string(dir.join("register.go")) else { return Ok(String::new()) };
-    let line = text.lines().find(|l| l.contains("GroupName = \"")).unwrap_or_default();
+    let Ok(text) = fs::read_to_string(dir.join("register.go")) else {
+        return Ok(String::new());
+    };
+    let line = text
+        .lines()
+        .find(|l| l.contains("GroupName = \""))
+        .unwrap_or_default();
     Ok(line.split('"').nth(1).unwrap_or_default().to_owned())
 }
 
 fn model_prefix(dir: &Path) -> Result<String> {
-    let Ok(text) = fs::read_to_string(dir.join("zz_generated.model_name.go")) else { return Ok(String::new()) };
-    let line = text.lines().find_map(|l| l.trim().strip_prefix("return \"")).context("a model name")?;
+    let Ok(text) = fs::read_to_string(dir.join("zz_generated.model_name.go")) else {
+        return Ok(String::new());
+    };
+    let line = text
+        .lines()
+        .find_map(|l| l.trim().strip_prefix("return \""))
+        .context("a model name")?;
     let name = line.trim_end_matches('"');
-    Ok(name.rsplit_once('.').context("a dotted model name")?.0.to_owned())
+    Ok(name
+        .rsplit_once('.')
+        .context("a dotted model name")?
+        .0
+        .to_owned())
 }
 
 /// Collects the type declarations of one gofmt-ed file.
@@ -278,18 +363,32 @@ fn parse(source: &str, types: &mut BTreeMap<String, Type>) {
         let trimmed = line.trim();
         if let Some(comment) = trimmed.strip_prefix("//") {
             comments.push(comment.trim().to_owned());
-        } else if trimmed.starts_with("import") || (trimmed.ends_with('"') && trimmed.contains("k8s.io/")) {
+        } else if trimmed.starts_with("import")
+            || (trimmed.ends_with('"') && trimmed.contains("k8s.io/"))
+        {
             import(trimmed, &mut imports);
         } else if let Some(rest) = line.strip_prefix("type ") {
             let (name, target) = rest.split_once(' ').unwrap_or((rest, ""));
             let body = match target.trim() {
                 "struct {" => Some(Body::Struct(fields(&mut lines))),
                 "struct{}" => Some(Body::Struct(Vec::new())),
-                other if other.starts_with("interface") || other.starts_with("func") || other.starts_with('=') => None,
-                other => Some(Body::Named(other.split(" //").next().unwrap_or(other).trim().to_owned())),
+                other
+                    if other.starts_with("interface")
+                        || other.starts_with("func")
+                        || other.starts_with('=') =>
+                {
+                    None
+                }
+                other => Some(Body::Named(
+                    other.split(" //").next().unwrap_or(other).trim().to_owned(),
+                )),
             };
             if let Some(body) = body {
-                let ty = Type { body, comments: std::mem::take(&mut comments), imports: imports.clone() };
+                let ty = Type {
+                    body,
+                    comments: std::mem::take(&mut comments),
+                    imports: imports.clone(),
+                };
                 types.insert(name.to_owned(), ty);
             }
             comments.clear();
@@ -300,9 +399,20 @@ fn parse(source: &str, types: &mut BTreeMap<String, Type>) {
 }
 
 fn import(line: &str, imports: &mut BTreeMap<String, String>) {
-    let Some(path) = line.split('"').nth(1) else { return };
-    let before = line.split('"').next().unwrap_or_default().trim_start_matches("import").trim();
-    let alias = if before.is_empty() { path.rsplit('/').next().unwrap_or(path) } else { before };
+    let Some(path) = line.split('"').nth(1) else {
+        return;
+    };
+    let before = line
+        .split('"')
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("import")
+        .trim();
+    let alias = if before.is_empty() {
+        path.rsplit('/').next().unwrap_or(path)
+    } else {
+        before
+    };
     imports.insert(alias.to_owned(), path.to_owned());
 }
 
@@ -329,7 +439,12 @@ fn fields<'a>(lines: &mut impl Iterator<Item = &'a str>) -> Vec<Field> {
             Some(go_type) => (first, go_type.to_owned()),
             None => (String::new(), first),
         };
-        fields.push(Field { name, go_type, tag, comments: std::mem::take(&mut comments) });
+        fields.push(Field {
+            name,
+            go_type,
+            tag,
+            comments: std::mem::take(&mut comments),
+        });
     }
     fields
 }
@@ -355,22 +470,37 @@ fn expression(
         return Ok(format!("{{{}", inner(rest)?));
     }
     match go_type {
-        "string" | "bool" | "int32" | "int64" | "float64" | "uint32" | "uint64" => return Ok(go_type.to_owned()),
+        "string" | "bool" | "int32" | "int64" | "float64" | "uint32" | "uint64" => {
+            return Ok(go_type.to_owned());
+        }
         "int" => return Ok("int64".to_owned()),
         "interface{}" | "any" => return Ok("json".to_owned()),
         _ => {}
     }
     let (package, name) = match go_type.split_once('.') {
         None => (path.to_owned(), go_type),
-        Some((alias, name)) => (imports.get(alias).with_context(|| format!("import {alias}"))?.clone(), name),
+        Some((alias, name)) => (
+            imports
+                .get(alias)
+                .with_context(|| format!("import {alias}"))?
+                .clone(),
+            name,
+        ),
     };
     let full = format!("{package}.{name}");
     if let Some((_, word)) = CUSTOM.iter().find(|(custom, _)| *custom == full) {
         return Ok((*word).to_owned());
     }
-    if packages.get(&*package).is_some_and(|p| p.types.contains_key(name)) {
+    if packages
+        .get(&*package)
+        .is_some_and(|p| p.types.contains_key(name))
+    {
         let local = package == path;
-        return Ok(if local { format!(".{name}") } else { format!("{}.{name}", short_path(&package)) });
+        return Ok(if local {
+            format!(".{name}")
+        } else {
+            format!("{}.{name}", short_path(&package))
+        });
     }
     bail!("type {full} is not in a known package")
 }
@@ -387,7 +517,10 @@ fn tag<'a>(tags: &'a str, key: &str) -> Option<&'a str> {
 }
 
 fn has(comments: &[String], name: &str) -> bool {
-    comments.iter().any(|c| c.strip_prefix('+').is_some_and(|c| c == name || c.starts_with(&format!("{name}="))))
+    comments.iter().any(|c| {
+        c.strip_prefix('+')
+            .is_some_and(|c| c == name || c.starts_with(&format!("{name}=")))
+    })
 }
 
 fn marker<'a>(comments: &'a [String], name: &'a str) -> Option<&'a str> {
@@ -395,5 +528,7 @@ fn marker<'a>(comments: &'a [String], name: &'a str) -> Option<&'a str> {
 }
 
 fn markers<'a>(comments: &'a [String], name: &'a str) -> impl Iterator<Item = &'a str> {
-    comments.iter().filter_map(move |c| c.strip_prefix('+')?.strip_prefix(name)?.strip_prefix('='))
+    comments
+        .iter()
+        .filter_map(move |c| c.strip_prefix('+')?.strip_prefix(name)?.strip_prefix('='))
 }

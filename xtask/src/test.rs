@@ -34,8 +34,16 @@ pub fn run(options: &Options) -> Result<()> {
 fn test(options: &Options, karve: &Path, images: &Path, clusters: &Path) -> Result<()> {
     let test = |packages: &[&str], arguments: &[&str]| {
         let mut cargo = workspace::cargo();
-        cargo.arg("test").args(packages).arg("--").args(&options.filter).args(arguments);
-        cargo.env("KARVE_E2E_BINARY", karve).env("KARVE_E2E_IMAGES", images).env("KARVE_E2E_ROOT", clusters);
+        cargo
+            .arg("test")
+            .args(packages)
+            .arg("--")
+            .args(&options.filter)
+            .args(arguments);
+        cargo
+            .env("KARVE_E2E_BINARY", karve)
+            .env("KARVE_E2E_IMAGES", images)
+            .env("KARVE_E2E_ROOT", clusters);
         workspace::run(&mut cargo)
     };
     test(&["--workspace", "--exclude", "karve-e2e"], &[])?;
@@ -48,10 +56,13 @@ fn sweep(karve: &Path, clusters: &Path) -> Result<()> {
     for host in folders(clusters)? {
         let data = host.join("data");
         for cluster in folders(&data)? {
-            let Some(name) = cluster.file_name().filter(|name| *name != "images") else { continue };
+            let Some(name) = cluster.file_name().filter(|name| *name != "images") else {
+                continue;
+            };
             let mut down = Command::new(karve);
             down.args(["down", "--name"]).arg(name);
-            down.env("KARVE_DATA_ROOT", &data).env("KARVE_RUN_ROOT", host.join("run"));
+            down.env("KARVE_DATA_ROOT", &data)
+                .env("KARVE_RUN_ROOT", host.join("run"));
             workspace::run(&mut down)?;
         }
     }
@@ -59,10 +70,14 @@ fn sweep(karve: &Path, clusters: &Path) -> Result<()> {
 }
 
 fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
-    let Ok(entries) = fs::read_dir(dir) else { return Ok(Vec::new()) };
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Ok(Vec::new());
+    };
     let mut found = Vec::new();
     for entry in entries {
-        let path = entry.with_context(|| format!("list {}", dir.display()))?.path();
+        let path = entry
+            .with_context(|| format!("list {}", dir.display()))?
+            .path();
         if path.is_dir() {
             found.push(path);
         }

@@ -28,7 +28,10 @@ impl Profile {
 
 /// The root of the checkout.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the checkout").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask is a folder of the checkout")
+        .to_path_buf()
 }
 
 /// Cargo itself, in the checkout.
@@ -44,14 +47,20 @@ pub fn metadata() -> Result<Value> {
         .args(["metadata", "--format-version=1", "--no-deps", "--locked"])
         .output()
         .context("run cargo metadata")?;
-    ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "cargo metadata: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).context("decode cargo metadata")
 }
 
 /// The target directory.
 pub fn target() -> Result<PathBuf> {
     let metadata = metadata()?;
-    let path = metadata["target_directory"].as_str().context("cargo metadata names the target directory")?;
+    let path = metadata["target_directory"]
+        .as_str()
+        .context("cargo metadata names the target directory")?;
     Ok(PathBuf::from(path))
 }
 

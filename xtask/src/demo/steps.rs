@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::stage::{CLUSTER, Stage};
+use super::CLUSTER;
 use crate::interrupt::Interrupt;
+use crate::stage::Stage;
 
 /// A part of the tutorial, with what a person types in it.
 struct Step {
@@ -36,14 +37,22 @@ pub fn play(stage: &Stage, archives: &Path, keep: bool, interrupt: &mut Interrup
     let second = stage.ask(&format!("karve ip --name {CLUSTER} --node node2"))?;
     perform(node_port(&ip, &second))?;
     perform(pending())?;
-    println!("\n# A LoadBalancer for a cluster at home: the node's own address, as in the tutorial");
+    println!(
+        "\n# A LoadBalancer for a cluster at home: the node's own address, as in the tutorial"
+    );
     let enable = stage.play(&format!("karve addons enable metallb --name {CLUSTER}"))?;
-    let configure = stage.play_dialogue(&format!("karve addons configure metallb --name {CLUSTER}"), &[&ip, &ip])?;
+    let configure = stage.play_dialogue(
+        &format!("karve addons configure metallb --name {CLUSTER}"),
+        &[&ip, &ip],
+    )?;
     println!("# took {:.2} s", (enable + configure).as_secs_f64());
     perform(load_balancer(&ip))?;
     perform(self_healing(&ip))?;
     if !keep {
-        perform(vec![step("All is taken down again", &[&format!("karve down --name {CLUSTER}")])])?;
+        perform(vec![step(
+            "All is taken down again",
+            &[&format!("karve down --name {CLUSTER}")],
+        )])?;
     }
     println!("\n# {:<60} {:>8}", "STEP", "SECONDS");
     for (title, time) in &took {
@@ -54,7 +63,10 @@ pub fn play(stage: &Stage, archives: &Path, keep: bool, interrupt: &mut Interrup
 }
 
 fn step(title: &'static str, lines: &[&str]) -> Step {
-    Step { title, lines: lines.iter().map(|&line| line.to_owned()).collect() }
+    Step {
+        title,
+        lines: lines.iter().map(|&line| line.to_owned()).collect(),
+    }
 }
 
 fn opening(archives: &Path) -> Vec<Step> {
@@ -62,7 +74,10 @@ fn opening(archives: &Path) -> Vec<Step> {
     let up = format!("karve up --name {CLUSTER} --nodes 2 --no-load-balancer");
     vec![
         step("The tutorial's images, from archives", &[&load]),
-        step("A cluster of two nodes", &[&up, "kubectl get nodes -o wide"]),
+        step(
+            "A cluster of two nodes",
+            &[&up, "kubectl get nodes -o wide"],
+        ),
         step(
             "redis behind a Service of type ClusterIP, and the counter that finds it by name",
             &[
@@ -104,8 +119,14 @@ fn node_port(ip: &str, second: &str) -> Vec<Step> {
 }
 
 fn pending() -> Vec<Step> {
-    let lines = ["kubectl apply -f counter-lb.yml", "kubectl get svc counter-lb"];
-    vec![step("A LoadBalancer without addresses to give: <pending>", &lines)]
+    let lines = [
+        "kubectl apply -f counter-lb.yml",
+        "kubectl get svc counter-lb",
+    ];
+    vec![step(
+        "A LoadBalancer without addresses to give: <pending>",
+        &lines,
+    )]
 }
 
 fn load_balancer(ip: &str) -> Vec<Step> {
