@@ -120,7 +120,7 @@ pub fn negotiate(headers: &HeaderMap, list: bool, watch: bool, pretty: bool) -> 
         return Ok(Media { format, form: Form::Object });
     }
     for clause in &clauses {
-        let (Some(format), Some(form)) = (clause.format(), clause.form(list)) else { continue };
+        let (Some(format), Some(form)) = (clause.format(), clause.form(list && !watch)) else { continue };
         if watch && format == Format::Yaml {
             continue;
         }
