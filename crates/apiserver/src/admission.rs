@@ -1,6 +1,7 @@
 //! Admission: what the rest of the cluster says about a write before it is validated.
 
 use karve_api::defaults::admission as defaults;
+use karve_api::names;
 use karve_api::resource::Table;
 use rand::Rng as _;
 use serde_json::Value;
@@ -9,7 +10,7 @@ use crate::answer::Refusal;
 use crate::call::Call;
 use crate::object::{self, Meta};
 use crate::server::Server;
-use crate::{identity, keys};
+use crate::keys;
 
 /// Mutates and refuses new objects.
 pub fn before_create(server: &Server, call: &mut Call, object: &mut Value) -> Result<(), Refusal> {
@@ -87,12 +88,9 @@ fn service_account(server: &Server, call: &Call, pod: &mut Value) -> Result<(), 
         );
         return Err(call.forbidden(pod.meta("name"), &why));
     };
-    let suffix: String = {
-        const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-        let mut random = rand::rng();
-        (0..5).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect()
-    };
-    defaults::service_account(pod, &account, &format!("kube-api-access-{suffix}"));
+    let mut random = rand::rng();
+    let volume = names::generate("kube-api-access-", |n| random.random_range(0..n));
+    defaults::service_account(pod, &account, &volume);
     Ok(())
 }
 
@@ -118,7 +116,6 @@ fn node(call: &Call, node: &mut Value) -> Result<(), Refusal> {
         let why = format!("node \"{own}\" is not allowed to modify node \"{}\"", node.meta("name"));
         return Err(call.forbidden(node.meta("name"), &why));
     }
-    let _ = identity::MASTERS;
     defaults::not_ready_taint(node);
     Ok(())
 }

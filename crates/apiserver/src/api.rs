@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use karve_store::Store;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject as _;
@@ -15,6 +15,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::allocate::Family;
 use crate::body::Body;
 use crate::identity::Identity;
 use crate::server::Server;
@@ -27,6 +28,8 @@ pub struct Options {
     pub advertise: SocketAddrV4,
     /// Addresses of Services.
     pub service_cidr: Ipv4Net,
+    /// Addresses of Services of the second family, in a cluster that has two.
+    pub secondary_service_cidr: Option<Ipv6Net>,
     /// The address of the DNS Service, from the static part of `service_cidr`.
     pub cluster_dns: Ipv4Addr,
     /// Ends what runs in the background.
@@ -40,10 +43,24 @@ impl Default for Options {
         Options {
             advertise: SocketAddrV4::new(Ipv4Addr::new(192, 168, 64, 1), 6443),
             service_cidr: Ipv4Net::new(Ipv4Addr::new(10, 96, 0, 0), 16).expect("16 is a prefix length"),
+            secondary_service_cidr: None,
             cluster_dns: Ipv4Addr::new(10, 96, 0, 10),
             shutdown: CancellationToken::new(),
             kubelet_tls: None,
         }
+    }
+}
+
+impl Options {
+    /// The ranges of Services, the primary one first.
+    pub(crate) fn service_cidrs(&self) -> Vec<IpNet> {
+        let second = self.secondary_service_cidr.map(IpNet::V6);
+        std::iter::once(IpNet::V4(self.service_cidr)).chain(second).collect()
+    }
+
+    /// The families of the cluster, the primary one first.
+    pub(crate) fn families(&self) -> Vec<Family> {
+        self.service_cidrs().iter().map(|net| Family::of(net.network())).collect()
     }
 }
 
@@ -80,7 +97,7 @@ impl ApiServer {
     /// Makes what every cluster has (unless it is there) and a server that is ready to answer. Takes milliseconds.
     pub fn new(store: Store, options: Options) -> Result<ApiServer, Error> {
         bootstrap::run(&store, &options).map_err(Error::Bootstrap)?;
-        let server = Server { store, options, presence: Default::default() };
+        let server = Server { store, options, presence: Default::default(), documents: Default::default() };
         Ok(ApiServer { server: Arc::new(server) })
     }
 

@@ -7,13 +7,13 @@ use karve_store::{Op, Store};
 use serde_json::{Value, json};
 
 use crate::object::{self, Meta};
-use crate::{Options, keys, write};
+use crate::{Options, allocate, keys, write};
 
 /// Makes what is missing.
 pub fn run(store: &Store, options: &Options) -> Result<(), karve_store::Error> {
     let ops: Vec<Op> = wanted(options)
         .into_iter()
-        .filter_map(|object| missing(store, object))
+        .flat_map(|object| missing(store, object))
         .collect();
     if !ops.is_empty() {
         store.commit_blocking(ops)?;
@@ -23,7 +23,15 @@ pub fn run(store: &Store, options: &Options) -> Result<(), karve_store::Error> {
     Ok(())
 }
 
-fn missing(store: &Store, mut object: Value) -> Option<Op> {
+/// The operations that make an object (and what it holds) unless it is there.
+fn missing(store: &Store, object: Value) -> Vec<Op> {
+    let service = object["kind"] == "Service";
+    let locks = if service { allocate::locks(&object) } else { Vec::new() };
+    let absent = locks.into_iter().filter(|op| store.get(&op.key).is_none());
+    one_missing(store, object).into_iter().chain(absent).collect()
+}
+
+fn one_missing(store: &Store, mut object: Value) -> Option<Op> {
     let api_version = object["apiVersion"].as_str()?;
     let (group, version) = karve_api::resource::split_api_version(api_version)?;
     let resource = Table::builtin().by_kind(group, version, object["kind"].as_str()?)?;
@@ -32,7 +40,7 @@ fn missing(store: &Store, mut object: Value) -> Option<Op> {
         return None;
     }
     complete(resource, &mut object);
-    Some(Op::create(key, object::encode(&object)))
+    Some(Op::create(key, object::encode(&object, resource)))
 }
 
 fn complete(resource: &Resource, object: &mut Value) {
@@ -52,7 +60,7 @@ fn wanted(options: &Options) -> Vec<Value> {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "ServiceCIDR",
         "metadata": {"name": "kubernetes"},
-        "spec": {"cidrs": [options.service_cidr.to_string()]},
+        "spec": {"cidrs": options.service_cidrs().iter().map(ToString::to_string).collect::<Vec<_>>()},
     }));
     let first = options.service_cidr.hosts().next().expect("a service CIDR has addresses").to_string();
     objects.push(service("default", "kubernetes", &first, json!({

@@ -89,6 +89,11 @@ impl Call {
         }
     }
 
+    /// Whether it is server-side apply.
+    pub fn is_apply(&self) -> bool {
+        matches!(self.content_type.as_str(), "application/apply-patch+yaml" | "application/apply-patch+json")
+    }
+
     /// The kind that the body has.
     pub fn body_kind(&self) -> GroupVersionKind {
         match self.resource.subresource(&self.path.subresource) {

@@ -1,5 +1,6 @@
 //! `create`.
 
+use karve_api::names;
 use karve_api::status::Status;
 use karve_store::Op;
 use rand::Rng as _;
@@ -41,17 +42,16 @@ pub async fn create_object(
     semantics::set_defaults(call, &mut object);
     for _ in 0..ATTEMPTS {
         let mut attempt = object.clone();
-        prepare(server, call, &mut attempt)?;
+        let mut ops = prepare(server, call, &mut attempt, dry_run)?;
         let key = crate::keys::key(&call.resource, call.namespace(), attempt.meta("name"));
         if let Some(existing) = server.store.get(&key) {
             let existing = object::decode(existing.value(), &call.resource);
             return Err(already_exists(call, &existing, attempt.meta("name")));
         }
-        let mut ops = allocate::for_create(server, call, &mut attempt, dry_run)?;
         if dry_run {
-            return Ok(write::shown(&attempt));
+            return Ok(write::shown(&attempt, call));
         }
-        ops.insert(0, Op::create(key, object::encode(&attempt)));
+        ops.insert(0, Op::create(key, object::encode(&attempt, &call.resource)));
         match write::commit(server, ops).await? {
             Committed::Done(events) => return Ok(write::written(&events).unwrap_or_default()),
             // Somebody was faster; look again.
@@ -61,45 +61,36 @@ pub async fn create_object(
     Err(Status::internal("too many writers want the same names").into())
 }
 
-/// Everything between decoding and the store.
-fn prepare(server: &Server, call: &mut Call, object: &mut Value) -> Result<(), Refusal> {
-    generate_name(object);
+/// Everything between decoding and the store, in upstream's order. Answers what else belongs to the commit.
+fn prepare(
+    server: &Server,
+    call: &mut Call,
+    object: &mut Value,
+    dry_run: bool,
+) -> Result<Vec<Op>, Refusal> {
     if call.resource.namespaced {
         let namespace = call.namespace().to_owned();
         object.set_meta("namespace", namespace);
     } else {
         object.metadata_mut().remove("namespace");
     }
+    semantics::record_manager(call, None, object);
     admission::before_create(server, call, object)?;
-    fill_metadata(object);
-    semantics::prepare_create(call, object)?;
-    semantics::record_manager(call, None, object)?;
+    generate_name(object);
+    let ops = allocate::for_create(server, call, object, dry_run)?;
+    semantics::prepare_create(call, object);
+    semantics::validate_create(call, object)?;
     semantics::tidy(call, object);
-    Ok(())
+    Ok(ops)
 }
 
-fn fill_metadata(object: &mut Value) {
-    let metadata = object.metadata_mut();
-    for name in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
-        metadata.remove(name);
-    }
-    metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
-    metadata.insert("creationTimestamp".into(), write::now().into());
-}
-
-/// Upstream's suffix: five of these characters behind at most 58 of the base.
 fn generate_name(object: &mut Value) {
-    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    const SUFFIX: usize = 5;
-    const BASE_MAX: usize = 63 - SUFFIX;
     let base = object.meta("generateName");
-    if !object.meta("name").is_empty() || base.is_empty() {
-        return;
+    if object.meta("name").is_empty() && !base.is_empty() {
+        let mut random = rand::rng();
+        let name = names::generate(base, |n| random.random_range(0..n));
+        object.set_meta("name", name);
     }
-    let mut name: String = base.chars().take(BASE_MAX).collect();
-    let mut random = rand::rng();
-    name.extend((0..SUFFIX).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])));
-    object.set_meta("name", name);
 }
 
 fn already_exists(call: &Call, existing: &Value, name: &str) -> Refusal {

@@ -6,6 +6,7 @@ use karve_api::field;
 use karve_api::resource::{GroupVersionKind, Resource};
 use karve_api::schema::Schema;
 use karve_api::status::Status;
+use karve_api::strategy;
 use karve_store::{Action, Expect, Op};
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use crate::object::{self, Meta};
 use crate::select::Selection;
 use crate::server::Server;
 use crate::write::{self, Committed};
-use crate::{allocate, convert, query, respond, rest};
+use crate::{allocate, convert, query, respond};
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -37,10 +38,14 @@ pub struct Options {
 impl Options {
     /// Reads and checks them.
     pub fn parse(call: &Call, body: &[u8]) -> Result<Options, Refusal> {
-        let value = match body.is_empty() {
-            true => from_query(call)?,
-            false => from_body(call, body)?,
-        };
+        match body.is_empty() {
+            true => Options::from_value(&from_query(call)?),
+            false => Options::from_value(&from_body(call, body)?),
+        }
+    }
+
+    /// Reads and checks a DeleteOptions object.
+    pub fn from_value(value: &Value) -> Result<Options, Refusal> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let given: Vec<&str> =
             value["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -54,6 +59,11 @@ impl Options {
         };
         options.check()?;
         Ok(options)
+    }
+
+    /// Whether the deletion is only tried.
+    pub fn dry_run(&self) -> bool {
+        self.dry_run
     }
 
     fn check(&self) -> Result<(), Refusal> {
@@ -83,7 +93,7 @@ impl Options {
             (None, Some(policy)) => (policy == "Orphan", policy == "Foreground"),
             (None, None) if has(ORPHAN) => (true, false),
             (None, None) if has(FOREGROUND) => (false, true),
-            (None, None) => (rest::orphans_by_default(resource), false),
+            (None, None) => (orphans_by_default(resource), false),
         };
         if orphan == has(ORPHAN) && foreground == has(FOREGROUND) {
             return None;
@@ -97,6 +107,11 @@ impl Options {
         next.extend(foreground.then(|| FOREGROUND.to_owned()));
         Some(next)
     }
+}
+
+/// Whether dependents are orphaned when the client does not say: so it was before there was garbage collection.
+fn orphans_by_default(resource: &Resource) -> bool {
+    matches!((&*resource.group, &*resource.plural), ("", "replicationcontrollers") | ("batch", "jobs"))
 }
 
 fn from_query(call: &Call) -> Result<Value, Refusal> {
@@ -150,7 +165,7 @@ pub struct Outcome {
 
 fn answer(call: &Call, name: &str, outcome: &Outcome, options: &Options) -> HttpResponse {
     let resource = &call.resource;
-    if outcome.gone && !rest::delete_returns_object(resource) {
+    if outcome.gone && !strategy::deletes_with_object(resource) {
         let object = object::decode(&outcome.stored, resource);
         let status = Status::deleted(&resource.group, &resource.plural, name, object.meta("uid"));
         return respond::status(call.media.format, &status);
@@ -180,7 +195,7 @@ pub async fn delete_one(
             ops.push(Op {
                 key: key.as_str().into(),
                 expect: Expect::Revision(entry.revision()),
-                action: Action::Put(object::encode(marked)),
+                action: Action::Put(object::encode(marked, resource)),
             });
         }
         if step.gone {
@@ -192,7 +207,7 @@ pub async fn delete_one(
             ops.extend(allocate::for_delete(server, call, &object));
         }
         if ops.is_empty() || options.dry_run {
-            let stored = step.marked.as_ref().map_or(entry.value().clone(), write::shown);
+            let stored = step.marked.as_ref().map_or(entry.value().clone(), |m| write::shown(m, call));
             return Ok(Outcome { stored, gone: step.gone });
         }
         match write::commit(server, ops).await? {

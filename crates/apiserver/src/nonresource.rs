@@ -1,75 +1,124 @@
 //! Paths that are no resources: discovery, schema, health, version.
 
-use http::Method;
+use std::collections::HashMap;
+
+use bytes::Bytes;
 use http::request::Parts;
+use http::{HeaderValue, Method, header};
 use karve_api::resource::Table;
+use karve_api::schema::Schema;
 use karve_api::status::Status;
-use serde_json::json;
+use karve_api::{discovery, openapi};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
 
 use crate::answer::{self, HttpResponse};
+use crate::media;
 use crate::query::Query;
 use crate::server::Server;
-use crate::{discovery, media};
+
+/// Documents that were asked for, as bytes. They are made from tables that do not change.
+#[derive(Default)]
+pub struct Documents {
+    by_path: Mutex<HashMap<String, Bytes>>,
+}
+
+impl Documents {
+    fn get(&self, path: &str, make: impl FnOnce() -> Value) -> Bytes {
+        if let Some(bytes) = self.by_path.lock().get(path) {
+            return bytes.clone();
+        }
+        let mut bytes = serde_json::to_vec(&make()).expect("documents have string keys only");
+        bytes.push(b'\n');
+        let bytes = Bytes::from(bytes);
+        self.by_path.lock().insert(path.to_owned(), bytes.clone());
+        bytes
+    }
+}
 
 /// Answers a path (without its trailing slash).
 pub fn answer(server: &Server, parts: &Parts, path: &str, query: &Query) -> HttpResponse {
-    let _ = query;
-    let health = ["/healthz", "/livez", "/readyz"]
-        .into_iter()
-        .find(|root| path == *root || path.strip_prefix(root).is_some_and(|r| r.starts_with('/')));
-    if let Some(root) = health {
-        // A server that answers is healthy: it opens its port when the store is read and bootstrapped.
-        return match path == root && !parts.uri.path().ends_with('/') {
-            true => answer::text(200, "ok"),
-            false => answer::page_not_found(),
-        };
+    let slash = parts.uri.path().ends_with('/') && !path.is_empty();
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    if let ["healthz" | "livez" | "readyz", rest @ ..] = &segments[..] {
+        return health(segments[0], rest, slash, query);
     }
     let table = server.table();
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let known = matches!(segments[..], ["version"] | ["api"] | ["apis"] | ["api", _] | ["apis", _] | ["apis", _, _] | [""]);
-    if known && parts.method != Method::GET {
-        return answer::status(&Status::method_not_allowed());
+    let document = match segments[..] {
+        [] | [""] => Some(roots(table)),
+        ["version"] if !slash => Some(version()),
+        ["api"] | ["apis"] => Some(top(server, parts, segments[0] == "api")),
+        ["api", version] => Some(resources(table, "", version)),
+        ["apis", group] => table.group(group).map(|g| answer::json(200, &discovery::group(g))),
+        ["apis", group, version] if table.group(group).is_some() => {
+            Some(resources(table, group, version))
+        }
+        ["openapi", "v3"] => Some(openapi_index(server)),
+        ["openapi", "v3", ref rest @ ..] => return openapi_document(server, parts, rest, query),
+        _ => None,
+    };
+    match document {
+        Some(_) if parts.method != Method::GET => answer::status(&Status::method_not_allowed()),
+        Some(response) => response,
+        None => answer::page_not_found(),
     }
-    match segments[..] {
-        ["version"] => version(),
-        ["api"] if media::wants_aggregated_discovery(&parts.headers) => {
-            aggregated(table, true)
+}
+
+/// A server that answers is healthy: it opens its port when the store is read and bootstrapped.
+fn health(root: &str, rest: &[&str], slash: bool, query: &Query) -> HttpResponse {
+    match rest {
+        [] if !slash && query.get("verbose").is_some() => {
+            answer::text(200, format!("[+]ping ok\n[+]store ok\n{root} check passed\n"))
         }
-        ["apis"] if media::wants_aggregated_discovery(&parts.headers) => {
-            aggregated(table, false)
-        }
+        [] if !slash => answer::text(200, "ok"),
+        ["ping" | "store" | "etcd"] => answer::text(200, "ok"),
         _ => answer::page_not_found(),
     }
 }
 
-fn aggregated(table: &Table, core: bool) -> HttpResponse {
-    let mut response = answer::json(200, &discovery::aggregated(table, core));
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
-    );
-    response
+fn roots(table: &Table) -> HttpResponse {
+    let mut paths: Vec<String> = vec!["/api".into(), "/apis".into()];
+    for (group, version) in table.group_versions() {
+        match group.is_empty() {
+            true => paths.push(format!("/api/{}", version.name)),
+            false => {
+                paths.push(format!("/apis/{group}"));
+                paths.push(format!("/apis/{group}/{}", version.name));
+            }
+        }
+    }
+    paths.extend(["/healthz", "/livez", "/openapi/v3", "/readyz", "/version"].map(String::from));
+    paths.sort();
+    paths.dedup();
+    answer::json(200, &json!({"paths": paths}))
+}
+
+fn top(server: &Server, parts: &Parts, core: bool) -> HttpResponse {
+    let table = server.table();
+    if media::wants_aggregated_discovery(&parts.headers) {
+        let key = if core { "aggregated/api" } else { "aggregated/apis" };
+        let bytes = server.documents.get(key, || discovery::aggregated(table, core));
+        return answer::with_type(200, discovery::AGGREGATED, bytes);
+    }
+    match core {
+        true => {
+            let address = server.options.advertise.to_string();
+            answer::json(200, &discovery::core_versions(table, &address))
+        }
+        false => answer::json(200, &discovery::groups(table)),
+    }
+}
+
+fn resources(table: &Table, group: &str, version: &str) -> HttpResponse {
+    match table.version(group, version) {
+        Some(version) => answer::json(200, &discovery::resources(group, version)),
+        None => answer::status(&Status::unknown_resource()),
+    }
 }
 
 fn version() -> HttpResponse {
-    answer::json(
-        200,
-        &json!({
-            "major": "1",
-            "minor": "37",
-            "emulationMajor": "1",
-            "emulationMinor": "37",
-            "minCompatibilityMajor": "1",
-            "minCompatibilityMinor": "36",
-            "gitVersion": concat!("v1.37.2+karve.", env!("CARGO_PKG_VERSION")),
-            "gitCommit": "",
-            "gitTreeState": "clean",
-            "buildDate": "1970-01-01T00:00:00Z",
-            "goVersion": "",
-            "compiler": "rustc",
-            "platform": format!("{}/{}", std::env::consts::OS, go_architecture()),
-        }),
-    )
+    let platform = format!("{}/{}", std::env::consts::OS, go_architecture());
+    answer::json(200, &discovery::version("", "", &platform))
 }
 
 fn go_architecture() -> &'static str {
@@ -78,4 +127,49 @@ fn go_architecture() -> &'static str {
         "aarch64" => "arm64",
         other => other,
     }
+}
+
+fn openapi_index(server: &Server) -> HttpResponse {
+    let bytes = server.documents.get("openapi/v3", || openapi::index(server.table()));
+    // Upstream serves JSON under this type.
+    answer::with_type(200, "text/plain; charset=utf-8", bytes)
+}
+
+/// A document, which may be cached for ever under its hash.
+fn openapi_document(server: &Server, parts: &Parts, rest: &[&str], query: &Query) -> HttpResponse {
+    let table = server.table();
+    let (group, version) = match rest {
+        ["api", version] => ("", *version),
+        ["apis", group, version] => (*group, *version),
+        _ => return not_found_bare(),
+    };
+    let Some(version) = table.version(group, version) else { return not_found_bare() };
+    let etag = format!("\"{}\"", openapi::hash(group, version));
+    let wanted = parts.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
+    if wanted == Some(etag.as_str()) {
+        return with_etag(answer::with_type(304, answer::JSON, Bytes::new()), &etag);
+    }
+    let path = format!("openapi/v3/{}", openapi::document_path(group, &version.name));
+    let bytes = server
+        .documents
+        .get(&path, || openapi::document(Schema::builtin(), group, version));
+    let mut response = with_etag(answer::with_type(200, answer::JSON, bytes), &etag);
+    if query.get("hash").is_some() {
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+    }
+    response
+}
+
+fn with_etag(mut response: HttpResponse, etag: &str) -> HttpResponse {
+    if let Ok(value) = HeaderValue::from_str(etag) {
+        response.headers_mut().insert(header::ETAG, value);
+    }
+    response
+}
+
+fn not_found_bare() -> HttpResponse {
+    let mut response = HttpResponse::new(crate::body::Body::empty());
+    *response.status_mut() = http::StatusCode::NOT_FOUND;
+    response
 }

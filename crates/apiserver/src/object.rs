@@ -5,47 +5,72 @@
 //! commit. Nothing is encoded again for a reader who wants plain objects.
 
 use bytes::{Bytes, BytesMut};
+use karve_api::encode;
 use karve_api::resource::Resource;
+use karve_api::schema::{Schema, Type};
 use serde_json::{Map, Value};
 
-/// Encodes an object for the store.
-pub fn encode(object: &Value) -> karve_store::Value {
-    let empty = Map::new();
-    let members = object.as_object().unwrap_or(&empty);
+/// Encodes an object for the store, members in the order in which Go has them.
+pub fn encode(object: &Value, resource: &Resource) -> karve_store::Value {
+    const PLACE: &[u8] = b"\"resourceVersion\":\"\"";
+    let mut metadata = object["metadata"].clone();
+    member_of(&mut metadata).insert("resourceVersion".into(), "".into());
+    let out = write(object, &metadata, resource);
+    // Quotes inside of texts are escaped, and what comes before it in the metadata are texts: the first is the one.
+    let at = out.windows(PLACE.len()).position(|w| w == PLACE).expect("just put in");
+    karve_store::Value::stamped(out, at + PLACE.len() - 1)
+}
+
+/// The bytes of an object that is shown but not stored: as stored, with the resourceVersion that it has or none.
+pub fn encode_unstored(object: &Value, resource: &Resource) -> Bytes {
+    write(object, &object["metadata"], resource).into()
+}
+
+fn write(object: &Value, metadata: &Value, resource: &Resource) -> Vec<u8> {
+    let ty = stored_type(resource);
     let mut out = Vec::with_capacity(1024);
-    out.extend_from_slice(b"{\"metadata\":{");
-    let metadata = members.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
-    for (name, value) in metadata.iter().filter(|(name, _)| *name != "resourceVersion") {
-        write_member(&mut out, name, value);
-        out.push(b',');
-    }
-    out.extend_from_slice(b"\"resourceVersion\":\"");
-    let stamp = out.len();
-    out.extend_from_slice(b"\"}");
-    for (name, value) in members {
-        if !matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
+    out.extend_from_slice(b"{\"metadata\":");
+    encode::write(metadata, metadata_type(), &mut out);
+    let known = |name: &str| ty.and_then(|ty| ty.field(name));
+    let fields = ty.and_then(|ty| ty.fields()).map_or(&[][..], |f| f.fields());
+    let members = object.as_object();
+    let in_order = fields.iter().filter_map(|f| Some((&*f.name, members?.get(&*f.name)?)));
+    let others = members.into_iter().flatten().filter(|(name, _)| known(name).is_none());
+    for (name, value) in in_order.chain(others.map(|(name, value)| (name.as_str(), value))) {
+        if !matches!(name, "apiVersion" | "kind" | "metadata") {
             out.push(b',');
-            write_member(&mut out, name, value);
+            encode::write(&Value::from(name), None, &mut out);
+            out.push(b':');
+            encode::write(value, known(name).map(|(_, ty)| ty), &mut out);
         }
     }
     out.push(b'}');
-    karve_store::Value::stamped(out, stamp)
+    out
 }
 
-/// The bytes of an object that is shown but not stored: as stored, without a resourceVersion when it has none.
-pub fn encode_unstored(object: &Value) -> Bytes {
-    let mut shown = object.clone();
-    if let Some(members) = shown.as_object_mut() {
-        members.remove("apiVersion");
-        members.remove("kind");
+/// The type of a resource's objects as they are stored.
+pub fn stored_type(resource: &Resource) -> Option<Type<'static>> {
+    let own = (&*resource.group, &*resource.version);
+    let (group, version) = resource.storage.as_ref().map_or(own, |s| (&*s.group, &*s.version));
+    Schema::builtin().kind(group, version, &resource.kind)
+}
+
+/// The type of a resource's objects as its endpoint has them.
+pub fn shown_type(resource: &Resource) -> Option<Type<'static>> {
+    Schema::builtin().kind(&resource.group, &resource.version, &resource.kind)
+}
+
+fn metadata_type() -> Option<Type<'static>> {
+    let (_, ty) = Schema::builtin().kind("", "v1", "Pod")?.field("metadata")?;
+    Some(ty)
+}
+
+/// The members of a value, which is made an object when it is none.
+pub fn member_of(value: &mut Value) -> &mut Map<String, Value> {
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
     }
-    serde_json::to_vec(&shown).expect("JSON values have string keys").into()
-}
-
-fn write_member(out: &mut Vec<u8>, name: &str, value: &Value) {
-    serde_json::to_writer(&mut *out, name).expect("writing to memory");
-    out.push(b':');
-    serde_json::to_writer(&mut *out, value).expect("writing to memory");
+    value.as_object_mut().expect("just made so")
 }
 
 /// Decodes stored bytes into an object with `apiVersion` and `kind`.
@@ -106,15 +131,7 @@ impl Meta for Value {
 
 /// A member that is an object, made (or made an object) when it is not.
 pub fn member_mut<'a>(object: &'a mut Value, name: &str) -> &'a mut Map<String, Value> {
-    if !object.is_object() {
-        *object = Value::Object(Map::new());
-    }
-    let members = object.as_object_mut().expect("just made so");
-    let member = members.entry(name).or_insert_with(|| Value::Object(Map::new()));
-    if !member.is_object() {
-        *member = Value::Object(Map::new());
-    }
-    member.as_object_mut().expect("just made so")
+    member_of(member_of(object).entry(name).or_insert(Value::Null))
 }
 
 /// A number anywhere in an object.
@@ -125,14 +142,19 @@ pub fn number(value: &Value) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use karve_api::resource::Table;
     use serde_json::json;
 
     #[test]
     fn stored_bytes_hold_the_revision_and_no_kind() {
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "resourceVersion": "3"}, "spec": {}});
-        let bytes = encode(&pod).at_revision(17);
-        assert_eq!(&*bytes, br#"{"metadata":{"name":"a","resourceVersion":"17"},"spec":{}}"#);
-        let bare = encode(&json!({})).at_revision(1);
+        let pods = Table::builtin().by_kind("", "v1", "Pod").expect("built in");
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "spec": {}, "metadata": {
+            "name": "\"resourceVersion\":\"\"", "resourceVersion": "3", "labels": {"resourceVersion": ""}}});
+        let bytes = encode(&pod, pods).at_revision(17);
+        let text = String::from_utf8(bytes.to_vec()).expect("text");
+        let want = r#"{"metadata":{"name":"\"resourceVersion\":\"\"","resourceVersion":"17","labels":{"resourceVersion":""}},"spec":{}}"#;
+        assert_eq!(text, want);
+        let bare = encode(&json!({}), pods).at_revision(1);
         assert_eq!(&*bare, br#"{"metadata":{"resourceVersion":"1"}}"#);
     }
 }

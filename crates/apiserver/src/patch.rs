@@ -1,24 +1,100 @@
-//! `patch`: JSON patch, merge patch, strategic merge patch.
+//! `patch`: JSON patch, merge patch, strategic merge patch, and server-side apply.
 
+use karve_api::apply::{self, ApplyError};
+use karve_api::decode::yaml;
+use karve_api::field;
+use karve_api::schema::Type;
+use karve_api::status::Status;
 use serde_json::Value;
 
 use crate::answer::{HttpResponse, Refusal};
 use crate::call::Call;
+use crate::object::{self, Meta};
 use crate::server::Server;
-use crate::write::FieldValidation;
-use crate::{convert, respond, semantics, update};
+use crate::write::{self, FieldValidation};
+use crate::{convert, create, respond, semantics, update};
 
 /// Answers `patch`.
 pub async fn patch(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
     let dry_run = call.query.dry_run("PatchOptions")?;
     let validation = FieldValidation::parse(call, "PatchOptions")?;
-    let patch = semantics::Patch::parse(call, body)?;
+    check_options(call)?;
     let resource = call.resource.clone();
+    let ty = object::shown_type(&resource)
+        .ok_or_else(|| Status::internal("the kind has no schema"))?;
+    if call.is_apply() {
+        return apply_configuration(server, call, body, ty, dry_run).await;
+    }
     let stored = update::apply(server, call, dry_run, |call, old: &Value| {
         let shown = convert::read_value(&resource, old.clone());
-        let next = patch.apply(call, &shown, validation)?;
-        Ok(convert::written(&resource, next))
+        let next = semantics::apply_patch(call, &shown, body, ty, validation)?;
+        let mut next = convert::written(&resource, next);
+        semantics::set_defaults(call, &mut next);
+        Ok(next)
     })
     .await?;
     Ok(respond::object(call, 200, &convert::read(&call.resource, &stored)))
+}
+
+/// Which options go with which patch type.
+fn check_options(call: &Call) -> Result<(), Refusal> {
+    let error = match call.is_apply() {
+        true if call.query.text("fieldManager").is_empty() => {
+            field::Error::required(&field::Path::root("fieldManager"), "is required for apply patch")
+        }
+        false if call.query.get("force").is_some() => {
+            field::Error::forbidden(&field::Path::root("force"), "may not be specified for non-apply patch")
+        }
+        _ => return Ok(()),
+    };
+    Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &[error]).into())
+}
+
+/// Server-side apply (KEP-555): also makes the object when there is none.
+async fn apply_configuration(
+    server: &Server,
+    call: &mut Call,
+    body: &[u8],
+    ty: Type<'static>,
+    dry_run: bool,
+) -> Result<HttpResponse, Refusal> {
+    let config = yaml::parse(body)
+        .map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?
+        .node
+        .to_value();
+    write::check_names(call, &config)?;
+    if call.path.subresource.is_empty() && server.store.get(&call.key()).is_none() {
+        let mut object = merge(call, None, &config, ty)?;
+        semantics::set_defaults(call, &mut object);
+        let name = call.name().to_owned();
+        object.set_meta("name", name);
+        let object = convert::written(&call.resource, object);
+        let stored = create::create_object(server, call, object, dry_run).await?;
+        return Ok(respond::object(call, 201, &convert::read(&call.resource, &stored)));
+    }
+    let stored = update::apply(server, call, dry_run, |call, old: &Value| {
+        let live = convert::read_value(&call.resource, old.clone());
+        let mut next = merge(call, Some(&live), &config, ty)?;
+        // Only a version that the configuration names is a precondition.
+        let version = config.meta("resourceVersion").to_owned();
+        next.set_meta("resourceVersion", version);
+        let mut next = convert::written(&call.resource, next);
+        semantics::set_defaults(call, &mut next);
+        Ok(next)
+    })
+    .await?;
+    Ok(respond::object(call, 200, &convert::read(&call.resource, &stored)))
+}
+
+fn merge(call: &Call, live: Option<&Value>, config: &Value, ty: Type<'_>) -> Result<Value, Refusal> {
+    let force = call.query.flag("force");
+    semantics::as_writer(call, |writer| apply::apply(live, config, ty, &call.resource.gvk(), writer, force))
+        .map_err(|err| match &err {
+            ApplyError::Malformed(text) => Status::bad_request(text.clone()).into(),
+            ApplyError::Internal(text) => Status::unclassified(text.clone()).into(),
+            ApplyError::Conflict(all) => {
+                let pairs = all.iter().map(|c| (c.manager.as_str(), c.field.as_str()));
+                Status::apply_conflict(pairs).into()
+            }
+        })
 }

@@ -87,7 +87,7 @@ async fn release(server: &Server, node: &str) {
         let Some(entry) = server.store.get(&key) else { return };
         let mut lease = object::decode(entry.value(), leases);
         object::member_mut(&mut lease, "spec").insert("holderIdentity".into(), "".into());
-        let op = Op::update(key.as_str(), entry.revision(), object::encode(&lease));
+        let op = Op::update(key.as_str(), entry.revision(), object::encode(&lease, leases));
         match server.store.commit(vec![op]).await {
             Ok(_) => {
                 tracing::info!(node, "node disconnected, lease released");

@@ -46,6 +46,14 @@ pub fn value(call: &Call, code: u16, value: &Value) -> HttpResponse {
     response
 }
 
+/// A Scale.
+pub fn scale(call: &Call, scale: &Value) -> HttpResponse {
+    match call.media.form {
+        Form::Table => value(call, 200, &table::of_scale(call, scale)),
+        _ => value(call, 200, scale),
+    }
+}
+
 /// A status.
 pub fn status(format: Format, status: &Status) -> HttpResponse {
     let media = Media { format, form: Form::Object };

@@ -27,16 +27,6 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Everything.
-    pub fn everything() -> Selection {
-        Selection {
-            labels: LabelSelector::everything(),
-            fields: CompiledFieldSelector::default(),
-            name: None,
-            only_name: true,
-        }
-    }
-
     /// From `labelSelector` and `fieldSelector`; the old form of a watch has a name in its path.
     pub fn parse(call: &Call) -> Result<Selection, Refusal> {
         let bad = |why: String| Refusal::from(Status::bad_request(why));
@@ -56,11 +46,6 @@ impl Selection {
     /// Whether nothing is left out.
     pub fn is_everything(&self) -> bool {
         self.labels.is_everything() && self.fields.is_everything()
-    }
-
-    /// The one name that can match, when the selector says so.
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
     }
 
     /// Whether a stored object is selected.

@@ -1,41 +1,75 @@
 //! The one place where the server asks `karve-api` what objects mean: defaults, strategies, validation, managers.
 
-use karve_api::decode::conform;
+use jiff::Timestamp;
+use karve_api::apply::{self, FieldSet, Writer};
+use karve_api::decode::Decoded;
 use karve_api::field;
-use karve_api::schema::{Schema, tidy};
+use karve_api::patch::{self, PatchError};
+use karve_api::schema::{Type, tidy};
 use karve_api::status::Status;
+use karve_api::strategy::{self, Caller, Creation};
 use serde_json::Value;
 
 use crate::answer::Refusal;
 use crate::call::Call;
-use crate::write::FieldValidation;
+use crate::write::{self, FieldValidation};
+use crate::object;
 
 /// Gives defaults to an object as it was decoded.
 pub fn set_defaults(call: &Call, object: &mut Value) {
     karve_api::defaults::apply(&call.resource, object);
 }
 
-/// What creation itself decides, and whether the object is valid.
-pub fn prepare_create(_call: &Call, _object: &mut Value) -> Result<(), Refusal> {
+/// What creation itself decides.
+pub fn prepare_create(call: &Call, object: &mut Value) {
+    let uid = uuid::Uuid::new_v4().to_string();
+    let caller =
+        Caller { name: &call.identity.user, uid: "", groups: &call.identity.groups, extra: None };
+    let creation = Creation { now: Timestamp::now(), uid: &uid, caller };
+    strategy::prepare_create(&call.resource, object, &creation);
+}
+
+/// Whether a new object is valid.
+pub fn validate_create(_call: &Call, _object: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What an update keeps or decides, and whether the object is valid and the change allowed.
-pub fn prepare_update(_call: &Call, _old: &Value, _next: &mut Value) -> Result<(), Refusal> {
+/// What an update keeps or decides.
+pub fn prepare_update(call: &Call, old: &Value, next: &mut Value) {
+    strategy::prepare_update(&call.resource, &call.path.subresource, old, next, Timestamp::now());
+}
+
+/// Whether an update is valid and allowed.
+pub fn validate_update(_call: &Call, _old: &Value, _next: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
 /// Records who owns which fields.
-pub fn record_manager(_call: &Call, _old: Option<&Value>, _next: &mut Value) -> Result<(), Refusal> {
-    Ok(())
+pub fn record_manager(call: &Call, old: Option<&Value>, next: &mut Value) {
+    // Apply keeps its own record while it merges.
+    if call.is_apply() {
+        return;
+    }
+    let Some(ty) = object::stored_type(&call.resource) else { return };
+    tidy(call, next);
+    as_writer(call, |writer| apply::update_managers(old, next, ty, writer));
+}
+
+/// The call as a writer of fields.
+pub fn as_writer<T>(call: &Call, use_it: impl FnOnce(&Writer<'_>) -> T) -> T {
+    let subresource = &*call.path.subresource;
+    let reset = match subresource {
+        "" if call.resource.subresource("status").is_some() => FieldSet::of_names(&[&["status"]]),
+        "status" => FieldSet::of_names(&[&["spec"]]),
+        _ => FieldSet::default(),
+    };
+    let (api_version, time) = (call.resource.api_version(), write::now());
+    use_it(&Writer { manager: call.manager(), api_version: &api_version, subresource, time: &time, reset: &reset })
 }
 
 /// Brings an object to the form in which it is stored.
 pub fn tidy(call: &Call, object: &mut Value) {
-    let resource = &call.resource;
-    let storage = resource.storage.as_ref();
-    let (group, version) = storage.map_or((&*resource.group, &*resource.version), |s| (&*s.group, &*s.version));
-    if let Some(ty) = Schema::builtin().kind(group, version, &resource.kind) {
+    if let Some(ty) = object::stored_type(&call.resource) {
         tidy::tidy(object, ty);
     }
 }
@@ -45,53 +79,51 @@ pub fn invalid(call: &Call, name: &str, errors: &[field::Error]) -> Refusal {
     Status::invalid(&call.resource.group, &call.resource.kind, name, errors).into()
 }
 
-/// A parsed patch.
-pub enum Patch {
-    /// RFC 6902.
-    Json(json_patch::Patch),
-    /// RFC 7386.
-    Merge(Value),
+/// Applies a patch to an object of a type, as the endpoint has it.
+pub fn apply_patch(
+    call: &mut Call,
+    object: &Value,
+    body: &[u8],
+    ty: Type<'_>,
+    validation: FieldValidation,
+) -> Result<Value, Refusal> {
+    let Some(kind) = patch::Kind::of(&call.content_type) else {
+        return Err(unsupported_patch());
+    };
+    let Decoded { object: next, strict } =
+        patch::patch(kind, object, body, ty).map_err(patch_refusal)?;
+    match validation {
+        FieldValidation::Strict if !strict.is_empty() => {
+            return Err(patch_refusal(patch::strict_error(kind, object, body, ty, &strict)));
+        }
+        FieldValidation::Warn => {
+            for text in strict {
+                if !call.warnings.contains(&text) {
+                    call.warnings.push(text);
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(next)
 }
 
-const PATCH_TYPES: [&str; 5] = [
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-    "application/apply-patch+cbor",
-];
+/// Upstream's plain answer to a patch type that it does not know.
+pub fn unsupported_patch() -> Refusal {
+    Status::failure(415, "UnsupportedMediaType", "415: Unsupported Media Type").into()
+}
 
-impl Patch {
-    /// By the content type.
-    pub fn parse(call: &Call, body: &[u8]) -> Result<Patch, Refusal> {
-        let bad = |e: serde_json::Error| Refusal::from(Status::bad_request(e.to_string()));
-        match call.content_type.as_str() {
-            "application/json-patch+json" => {
-                serde_json::from_slice(body).map(Patch::Json).map_err(bad)
-            }
-            "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
-                serde_json::from_slice(body).map(Patch::Merge).map_err(bad)
-            }
-            _ => Err(Status::unsupported_media_type(&PATCH_TYPES).into()),
+fn patch_refusal(err: PatchError) -> Refusal {
+    let message = err.to_string();
+    match err {
+        PatchError::Malformed(_) => Status::bad_request(message),
+        PatchError::Rejected => Status::unprocessable(),
+        PatchError::Invalid { value, cause } => {
+            let error = field::Error::invalid(&field::Path::root("patch"), value, cause);
+            Status::invalid("", "", "", &[error])
         }
+        PatchError::Internal(_) => Status::unclassified(message),
+        PatchError::TooLarge { .. } => Status::failure(413, "RequestEntityTooLarge", message),
     }
-
-    /// The object as the patch wants it.
-    pub fn apply(&self, call: &mut Call, object: &Value, _validation: FieldValidation) -> Result<Value, Refusal> {
-        let mut next = object.clone();
-        match self {
-            Patch::Json(patch) => {
-                json_patch::patch(&mut next, patch).map_err(|_| Status::unprocessable())?;
-            }
-            Patch::Merge(patch) => json_patch::merge(&mut next, patch),
-        }
-        let resource = &call.resource;
-        if let Some(ty) = Schema::builtin().kind(&resource.group, &resource.version, &resource.kind) {
-            next = conform::conform_value(&next, ty)
-                .map_err(|e| Status::bad_request(e.to_string()))?
-                .value;
-        }
-        set_defaults(call, &mut next);
-        Ok(next)
-    }
+    .into()
 }

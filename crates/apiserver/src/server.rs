@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request};
-use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use karve_api::resource::{Resource, Table, Verb};
 use karve_api::status::Status;
@@ -17,7 +16,8 @@ use crate::identity::Identity;
 use crate::path::{self, ResourcePath, Target};
 use crate::presence::Presence;
 use crate::query::Query;
-use crate::{Options, authorize, create, delete, list, media, nonresource, patch, respond, update, watch};
+use crate::nonresource::Documents;
+use crate::{Options, authorize, create, delete, list, media, nonresource, patch, respond, subresource, update, watch};
 
 /// Upstream's limit for bodies.
 const BODY_MAX: usize = 3 << 20;
@@ -27,6 +27,7 @@ pub struct Server {
     pub(crate) store: Store,
     pub(crate) options: Options,
     pub(crate) presence: Presence,
+    pub(crate) documents: Documents,
 }
 
 impl Server {
@@ -112,13 +113,24 @@ impl Server {
             (Verb::Get, "" | "status" | "finalize") => list::get(&self.store, call),
             (Verb::List, "") => list::list(&self.store, call),
             (Verb::Watch, "") => watch::watch(&self.store, call),
+            (Verb::Create, "") if call.resource.storage.is_none() => computed(self, call, body).await,
             (Verb::Create, "") => create::create(self, call, body).await,
             (Verb::Update, "" | "status" | "finalize") => update::update(self, call, body).await,
             (Verb::Patch, "" | "status" | "finalize") => patch::patch(self, call, body).await,
             (Verb::Delete, "") => delete::delete(self, call, body).await,
             (Verb::DeleteCollection, "") => delete::delete_collection(self, call, body).await,
-            _ => Err(Status::method_not_allowed().into()),
+            _ => subresource::serve(self, call, body).await,
         }
+    }
+}
+
+/// Resources that are answered and never kept.
+///
+/// DEVIATION: only `bindings`; reviews of tokens and access are not built.
+async fn computed(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
+    match &*call.resource.plural {
+        "bindings" => subresource::bind(server, call, body).await,
+        _ => Err(Status::method_not_allowed().into()),
     }
 }
 

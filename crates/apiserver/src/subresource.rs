@@ -1,61 +1,41 @@
-//! Which part of an object each endpoint may change.
+//! Paths below an object that are more than a part of it.
 
-use serde_json::Value;
+mod binding;
+mod eviction;
+mod log;
+mod scale;
 
+use std::sync::Arc;
+
+use karve_api::resource::Verb;
+use karve_api::status::Status;
+
+use crate::answer::{HttpResponse, Refusal};
 use crate::call::Call;
-use crate::object;
+use crate::server::Server;
 
-/// What the object will be when a client writes `wanted` to the endpoint: the endpoint's own part of it.
-pub fn merge(call: &Call, old: &Value, wanted: Value) -> Value {
-    match call.path.subresource.as_str() {
-        "status" => status(old, wanted),
-        "finalize" => finalize(old, wanted),
-        _ => main(call, old, wanted),
-    }
-}
+pub use binding::bind;
 
-/// The status, and metadata except what only the main endpoint writes.
-fn status(old: &Value, mut wanted: Value) -> Value {
-    let mut next = old.clone();
-    put(&mut next, "status", wanted["status"].take());
-    let metadata = wanted["metadata"].take();
-    put(&mut next, "metadata", metadata);
-    // Upstream resets what a status update must not change.
-    for member in ["finalizers", "ownerReferences"] {
-        match &old["metadata"][member] {
-            Value::Null => {}
-            value => {
-                let metadata = object::member_mut(&mut next, "metadata");
-                metadata.entry(member).or_insert_with(|| value.clone());
-            }
+/// Answers what is not the object itself, its status or its finalizers.
+pub async fn serve(server: &Arc<Server>, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
+    match (&*call.resource.plural, &*call.path.subresource, call.verb) {
+        (_, "scale", Verb::Get) => scale::get(server, call),
+        (_, "scale", Verb::Update) => scale::update(server, call, body).await,
+        (_, "scale", Verb::Patch) => scale::patch(server, call, body).await,
+        ("pods", "binding", Verb::Create) => bind(server, call, body).await,
+        ("pods", "eviction", Verb::Create) => eviction::evict(server, call, body).await,
+        ("pods", "log", Verb::Get) => log::get(server, call).await,
+        ("pods", "exec" | "attach" | "portforward", _) => log::connect(server, call),
+        // DEVIATION: proxies to Pods, Services and Nodes are not built.
+        (_, "proxy", _) => {
+            server.store.get(&call.key()).ok_or_else(|| call.not_found())?;
+            Err(Status::unavailable("proxying is not available in this server").into())
         }
+        // DEVIATION: tokens are not issued.
+        ("serviceaccounts", "token", Verb::Create) => {
+            server.store.get(&call.key()).ok_or_else(|| call.not_found())?;
+            Err(Status::unavailable("tokens are not issued by this server").into())
+        }
+        _ => Err(Status::method_not_allowed().into()),
     }
-    next
-}
-
-fn finalize(old: &Value, wanted: Value) -> Value {
-    let mut next = old.clone();
-    let finalizers = wanted["spec"]["finalizers"].clone();
-    let spec = object::member_mut(&mut next, "spec");
-    match finalizers {
-        Value::Null => spec.remove("finalizers"),
-        list => spec.insert("finalizers".into(), list),
-    };
-    next
-}
-
-/// Everything but the status, where the status has an endpoint of its own.
-fn main(call: &Call, old: &Value, mut wanted: Value) -> Value {
-    if call.resource.subresource("status").is_some() {
-        put(&mut wanted, "status", old["status"].clone());
-    }
-    wanted
-}
-
-fn put(object: &mut Value, member: &str, value: Value) {
-    let Some(members) = object.as_object_mut() else { return };
-    match value {
-        Value::Null => members.remove(member),
-        value => members.insert(member.to_owned(), value),
-    };
 }

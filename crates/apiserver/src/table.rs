@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
+use karve_api::print::{self, Column};
+use karve_api::resource::Resource;
 use karve_store::Entry;
 use serde_json::{Value, json};
 
@@ -19,8 +22,9 @@ enum Include {
 
 /// The columns of a resource, and how its rows are made.
 pub struct Columns {
+    resource: Arc<Resource>,
     include: Include,
-    definitions: Value,
+    columns: &'static [Column],
 }
 
 impl Columns {
@@ -31,15 +35,20 @@ impl Columns {
             "None" => Include::None,
             _ => Include::Metadata,
         };
-        let definitions = json!([
-            {"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0},
-            {"name": "Created At", "type": "date", "format": "", "description": "", "priority": 0},
-        ]);
-        Columns { include, definitions }
+        let resource = call.resource.clone();
+        let columns = print::columns(&resource);
+        Columns { resource, include, columns }
     }
 
     fn row(&self, object: &Value) -> Value {
-        let cells = json!([object["metadata"]["name"], object["metadata"]["creationTimestamp"]]);
+        let mut row = self.row_of(object, print::row(&self.resource, object, Timestamp::now()));
+        if let Some(conditions) = print::row_conditions(&self.resource, object) {
+            row["conditions"] = conditions;
+        }
+        row
+    }
+
+    fn row_of(&self, object: &Value, cells: Vec<Value>) -> Value {
         let mut row = json!({"cells": cells});
         match self.include {
             Include::Object => row["object"] = object.clone(),
@@ -55,15 +64,19 @@ impl Columns {
 
     /// A Table of one row. Watches show the columns only once.
     pub fn table_of(&self, object: &Value, with_columns: bool) -> Value {
-        let columns = if with_columns { self.definitions.clone() } else { Value::Null };
-        json!({
-            "kind": "Table",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": {"resourceVersion": object["metadata"]["resourceVersion"]},
-            "columnDefinitions": columns,
-            "rows": [self.row(object)],
-        })
+        let columns = if with_columns { json!(self.columns) } else { Value::Null };
+        one_row(object, columns, self.row(object))
     }
+}
+
+fn one_row(object: &Value, columns: Value, row: Value) -> Value {
+    json!({
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"resourceVersion": object["metadata"]["resourceVersion"]},
+        "columnDefinitions": columns,
+        "rows": [row],
+    })
 }
 
 /// A Table of one object.
@@ -71,9 +84,15 @@ pub fn of_one(call: &Call, object: &Value) -> Value {
     Columns::new(call).table_of(object, true)
 }
 
+/// A Table of a Scale.
+pub fn of_scale(call: &Call, scale: &Value) -> Value {
+    let row = Columns::new(call).row_of(scale, print::scale_row(scale, Timestamp::now()));
+    one_row(scale, json!(print::scale_columns()), row)
+}
+
 /// The start of a Table of many objects, up to the rows.
 pub fn list_head(call: &Call, metadata: &Value) -> String {
-    let columns = Columns::new(call).definitions;
+    let columns = json!(Columns::new(call).columns);
     format!(
         "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{metadata},\"columnDefinitions\":{columns},\"rows\":["
     )

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use karve_api::field;
 use karve_api::status::Status;
+use karve_api::strategy;
 use karve_store::{Action, Expect, Op};
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use crate::call::Call;
 use crate::object::{self, Meta};
 use crate::server::Server;
 use crate::write::{self, Committed, FieldValidation};
-use crate::{admission, allocate, convert, create, respond, rest, semantics, subresource};
+use crate::{admission, allocate, convert, create, respond, semantics};
 
 /// How often an update that names no version may meet another writer.
 const ATTEMPTS: usize = 32;
@@ -25,7 +26,7 @@ pub async fn update(server: &Server, call: &mut Call, body: &[u8]) -> Result<Htt
     write::check_names(call, &object)?;
     let mut object = convert::written(&call.resource, object);
     semantics::set_defaults(call, &mut object);
-    let creates = call.path.subresource.is_empty() && rest::creates_on_update(&call.resource);
+    let creates = call.path.subresource.is_empty() && strategy::creates_on_update(&call.resource);
     if creates && server.store.get(&call.key()).is_none() {
         let name = call.name().to_owned();
         object.set_meta("name", name);
@@ -51,24 +52,23 @@ pub async fn apply(
         let old = object::decode(entry.value(), &call.resource);
         let wanted = change(call, &old)?;
         let named = check_version(call, &wanted, entry.revision())?;
-        let Some(mut next) = next_version(server, call, &old, wanted)? else {
+        let Some((next, mut ops)) = next_version(server, call, &old, wanted, dry_run)? else {
             return Ok(entry.value().clone());
         };
         let gone = is_gone(call, &old, &next);
-        let mut ops = match gone {
-            true => allocate::for_delete(server, call, &old),
-            false => allocate::for_update(server, call, &old, &mut next, dry_run)?,
-        };
+        if gone {
+            ops = allocate::for_delete(server, call, &old);
+        }
         if dry_run {
-            return Ok(write::shown(&next));
+            return Ok(write::shown(&next, call));
         }
         ops.insert(0, Op {
             key: key.as_str().into(),
             expect: Expect::Revision(entry.revision()),
-            action: if gone { Action::Delete } else { Action::Put(object::encode(&next)) },
+            action: if gone { Action::Delete } else { Action::Put(object::encode(&next, &call.resource)) },
         });
         match write::commit(server, ops).await? {
-            Committed::Done(_) if gone => return Ok(write::shown(&next)),
+            Committed::Done(_) if gone => return Ok(write::shown(&next, call)),
             Committed::Done(events) => return Ok(write::written(&events).unwrap_or_default()),
             Committed::Conflict(0) if named => return Err(call.modified(call.name())),
             Committed::Conflict(_) => {}
@@ -81,7 +81,7 @@ pub async fn apply(
 fn check_version(call: &Call, wanted: &Value, stored: u64) -> Result<bool, Refusal> {
     let text = wanted.meta("resourceVersion");
     if text.is_empty() || text == "0" {
-        if rest::needs_version(&call.resource) && call.verb == karve_api::resource::Verb::Update {
+        if !strategy::unconditional_update(&call.resource) && call.verb == karve_api::resource::Verb::Update {
             let metadata = field::Path::root("metadata");
             let error = field::Error::invalid(
                 &metadata.field("resourceVersion"),
@@ -104,13 +104,14 @@ fn check_version(call: &Call, wanted: &Value, stored: u64) -> Result<bool, Refus
     }
 }
 
-/// What will be stored; `None` when nothing changes.
+/// What will be stored, and what else belongs to the commit; `None` when nothing changes.
 fn next_version(
     server: &Server,
     call: &mut Call,
     old: &Value,
     wanted: Value,
-) -> Result<Option<Value>, Refusal> {
+    dry_run: bool,
+) -> Result<Option<(Value, Vec<Op>)>, Refusal> {
     let uid = wanted.meta("uid");
     if !uid.is_empty() && uid != old.meta("uid") {
         let (wanted, stored) = (uid.to_owned(), old.meta("uid"));
@@ -118,35 +119,29 @@ fn next_version(
         let resource = &call.resource;
         return Err(Status::conflict(&resource.group, &resource.plural, call.name(), &why).into());
     }
-    let mut next = subresource::merge(call, old, wanted);
+    let mut next = wanted;
     keep_metadata(call, old, &mut next);
+    semantics::record_manager(call, Some(old), &mut next);
     admission::before_update(server, call, old, &mut next)?;
-    semantics::prepare_update(call, old, &mut next)?;
-    semantics::record_manager(call, Some(old), &mut next)?;
+    let ops = allocate::for_update(server, call, old, &mut next, dry_run)?;
+    semantics::prepare_update(call, old, &mut next);
+    semantics::validate_update(call, old, &next)?;
     semantics::tidy(call, &mut next);
     let mut same = next.clone();
     same.set_meta("resourceVersion", old.meta("resourceVersion"));
-    Ok((same != *old).then_some(next))
+    Ok((same != *old).then_some((next, ops)))
 }
 
-/// Metadata that no update changes.
+/// Names that no update changes.
 fn keep_metadata(call: &Call, old: &Value, next: &mut Value) {
     let name = call.name().to_owned();
     next.set_meta("name", name);
-    for member in [
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generateName",
-    ] {
+    for member in ["namespace", "generateName"] {
         match &old["metadata"][member] {
             Value::Null => next.metadata_mut().remove(member),
             value => next.metadata_mut().insert(member.to_owned(), value.clone()),
         };
     }
-    next.metadata_mut().remove("selfLink");
 }
 
 /// Whether the update takes away the last thing that kept a deleted object.

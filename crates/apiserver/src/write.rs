@@ -134,6 +134,6 @@ pub fn written(events: &[Arc<Event>]) -> Option<Bytes> {
 }
 
 /// The bytes of an object that a dry run shows.
-pub fn shown(object: &Value) -> Bytes {
-    object::encode_unstored(object)
+pub fn shown(object: &Value, call: &Call) -> Bytes {
+    object::encode_unstored(object, &call.resource)
 }
