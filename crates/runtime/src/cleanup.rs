@@ -32,7 +32,7 @@ pub fn cleanup(nodes_dir: &Path, cgroup: &str) -> Result<(), RuntimeError> {
     for pod in &pods {
         dying.extend(kill_containers(pod)?);
     }
-    let table = Path::new("/proc/self/mountinfo");
+    let table = Path::new("/proc/thread-self/mountinfo");
     let hierarchies = Hierarchies::detect().map_err(RuntimeError::io("read", table))?;
     let group = Cgroup::new(hierarchies, cgroup.trim_matches('/'));
     let group_path = Path::new(cgroup);

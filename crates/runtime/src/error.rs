@@ -98,3 +98,8 @@ pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+/// An error number in Go's words, which write the C library's in lower case.
+pub(crate) fn errno_text(number: i32) -> String {
+    nix::errno::Errno::from_raw(number).desc().to_lowercase()
+}

@@ -1,4 +1,4 @@
-//! The mount table of the calling process (`/proc/self/mountinfo`), and unmounting all below a path.
+//! The mount table of the calling thread (`/proc/thread-self/mountinfo`), and unmounting all below a path.
 
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -16,7 +16,7 @@ pub(crate) struct Mount {
 }
 
 pub(crate) fn table() -> io::Result<Vec<Mount>> {
-    Ok(parse(&std::fs::read_to_string("/proc/self/mountinfo")?))
+    Ok(parse(&std::fs::read_to_string("/proc/thread-self/mountinfo")?))
 }
 
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue` (proc(5)).

@@ -229,7 +229,7 @@ impl Inner {
         for dir in [layout.pods(), layout.data.join("pods")] {
             files::make_private_dirs(&dir).map_err(RuntimeError::io("make directory", &dir))?;
         }
-        let table = Path::new("/proc/self/mountinfo");
+        let table = Path::new("/proc/thread-self/mountinfo");
         let status = Path::new("/proc/self/status");
         Ok(Self {
             layout,

@@ -214,9 +214,18 @@ impl Session {
     }
 }
 
-/// The first cause: what lies between it and us only repeats the URL.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error).to_string()
+/// The first cause, in Go's words where they are known: what lies between repeats the URL only.
+fn root_cause(error: &(dyn std::error::Error + 'static), host: &str) -> String {
+    use std::io::ErrorKind;
+    let first = std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error);
+    let failed = first.downcast_ref::<std::io::Error>();
+    match failed.and_then(|error| Some((error.kind(), error.raw_os_error()?))) {
+        Some((
+            ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::TimedOut,
+            number,
+        )) => format!("dial tcp {host}: connect: {}", crate::error::errno_text(number)),
+        _ => first.to_string(),
+    }
 }
 
 fn parse_document(bytes: &[u8]) -> Result<Document, PullError> {
@@ -288,7 +297,7 @@ impl PullError {
         let not_found = matches!(self, Self::NotFound);
         let cause = match self {
             Self::NotFound => format!("{reference}: not found"),
-            Self::Registry(error) => format!("failed to do request: Head \"{url}\": {}", root_cause(&error)),
+            Self::Registry(error) => format!("failed to do request: Head \"{url}\": {}", root_cause(&error, reference.domain())),
             other => other.to_string(),
         };
         Self::Resolve { message: format!("failed to resolve reference \"{reference}\": {cause}"), not_found }

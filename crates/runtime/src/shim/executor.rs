@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 
+use crate::error::errno_text;
 use crate::files;
 
 /// How messages of this module begin.
@@ -71,7 +72,7 @@ enum Unfit {
 
 fn check(path: &Path) -> Result<(), Unfit> {
     let metadata = std::fs::metadata(path).map_err(|error| {
-        let text = error.raw_os_error().map_or_else(|| error.to_string(), go_error);
+        let text = error.raw_os_error().map_or_else(|| error.to_string(), errno_text);
         Unfit::Missing(text)
     })?;
     if metadata.is_dir() {
@@ -81,11 +82,6 @@ fn check(path: &Path) -> Result<(), Unfit> {
         0 => Err(Unfit::NotExecutable),
         _ => Ok(()),
     }
-}
-
-/// Go writes the kernel's errors in lower case.
-fn go_error(code: i32) -> String {
-    nix::errno::Errno::from_raw(code).desc().to_lowercase()
 }
 
 impl Executor for PathExecutor {
@@ -108,7 +104,7 @@ impl Executor for PathExecutor {
         karve_sys::process::restore_default_signals().map_err(|error| ExecutorError::Other(error.to_string()))?;
         let error = nix::unistd::execve(&program, &args, &env).expect_err("execve returns on failure only");
         // Too late for an error of the start; as with runc it is found in the container's log.
-        eprintln!("exec {}: {}", program.to_string_lossy(), go_error(error as i32));
+        eprintln!("exec {}: {}", program.to_string_lossy(), errno_text(error as i32));
         Err(ExecutorError::Other(format!("{EXEC_ERROR}{error}")))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -10,10 +11,19 @@ use karve_runtime::images::{Image, ImageConfig, Store};
 use karve_runtime::{
     ContainerConfig, ContainerState, ContainerStatus, Options, PodNetwork, Resources, Runtime, SandboxConfig, Security,
 };
+use karve_sys::link::Netlink;
 use libtest_mimic::{Failed, Trial};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 
 /// Longest that anything here takes before the test fails rather than hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Names of busybox in the image.
+const COMMANDS: [&str; 21] = [
+    "sh", "cat", "echo", "id", "sleep", "env", "hostname", "ip", "ls", "mount", "true", "pwd", "dd", "head", "yes",
+    "ping", "touch", "mknod", "wc", "ps", "kill",
+];
 
 pub struct Cluster {
     dir: tempfile::TempDir,
@@ -29,11 +39,20 @@ where
     R: Future<Output = ()>,
 {
     Trial::test(name, move || {
+        leave_the_machine();
         let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let cluster = std::sync::Arc::new(Cluster::new());
         let done = tokio.block_on(async { tokio::time::timeout(DEADLINE, test(cluster)).await });
         done.map_err(|_| Failed::from("the test took too long"))
     })
+}
+
+/// Moves the calling thread, and all that it starts, into namespaces of their own.
+fn leave_the_machine() {
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("make namespaces (as root)");
+    let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("make mounts private");
+    Netlink::open().and_then(|mut links| links.set_up("lo")).expect("set up loopback");
 }
 
 impl Cluster {
@@ -43,7 +62,7 @@ impl Cluster {
         let dir = tempfile::tempdir().expect("temporary directory");
         let store = Store::open(&dir.path().join("images")).expect("open store");
         let archive = dir.path().join("busybox.tar");
-        busybox().write_oci(std::fs::File::create(&archive).expect("create archive")).expect("write archive");
+        std::fs::write(&archive, busybox_archive()).expect("write archive");
         let image = store.load(&archive).expect("load image").remove(0);
         let cgroup = format!("karve-test/{}-{number}", std::process::id());
         Self { dir, cgroup, image, store }
@@ -171,28 +190,44 @@ pub fn exit(status: &ContainerStatus) -> (i32, &str) {
     }
 }
 
+/// Packed once: compressing takes most of a second without optimisation.
+fn busybox_archive() -> &'static [u8] {
+    static ARCHIVE: OnceLock<Vec<u8>> = OnceLock::new();
+    ARCHIVE.get_or_init(|| {
+        let mut bytes = Vec::new();
+        busybox().write_oci(&mut bytes).expect("write archive");
+        bytes
+    })
+}
+
 fn busybox() -> ImageArchive {
-    let program = std::fs::read("/bin/busybox").expect("read /bin/busybox (package busybox-static)");
-    let mut layer = Layer::default();
-    let result = (|| {
-        for dir in ["bin", "etc", "tmp", "root", "proc", "sys", "dev"] {
-            layer.directory(dir, Owner::root(0o755))?;
-        }
-        layer.file("bin/busybox", &program, Owner::root(0o755))?;
-        for name in
-            ["sh", "cat", "echo", "id", "sleep", "env", "hostname", "ip", "ls", "mount", "true", "pwd", "dd", "head", "yes", "ping", "touch", "mknod", "wc", "ps", "kill"]
-        {
-            layer.symlink(&format!("bin/{name}"), "busybox")?;
-        }
-        layer.file("etc/passwd", b"root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n", Owner::root(0o644))?;
-        layer.file("etc/group", b"root:x:0:\napp:x:1000:\nextra:x:2000:app\n", Owner::root(0o644))?;
-        layer.file("etc/noexec", b"text", Owner::root(0o644))?;
-        layer.file("bin/garbage", b"\x01\x02\x03\x04", Owner::root(0o755))?;
-        layer.finish()
-    })();
     ImageArchive {
         names: vec!["docker.io/library/busybox:1".parse().expect("reference")],
         config: ImageConfig { cmd: Some(vec!["sh".to_owned()]), ..ImageConfig::default() },
-        layers: vec![result.expect("write layer")],
+        layers: vec![busybox_layer().to_vec()],
     }
+}
+
+/// The image's one layer, uncompressed.
+pub fn busybox_layer() -> &'static [u8] {
+    static LAYER: OnceLock<Vec<u8>> = OnceLock::new();
+    LAYER.get_or_init(|| pack().expect("write layer"))
+}
+
+fn pack() -> std::io::Result<Vec<u8>> {
+    let program = std::fs::read("/bin/busybox").expect("read /bin/busybox (package busybox-static)");
+    let mut layer = Layer::default();
+    for dir in ["bin", "etc", "tmp", "root", "proc", "sys", "dev"] {
+        layer.directory(dir, Owner::root(0o755))?;
+    }
+    layer.file("bin/busybox", &program, Owner::root(0o755))?;
+    for name in COMMANDS {
+        layer.symlink(&format!("bin/{name}"), "busybox")?;
+    }
+    let passwd = b"root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n";
+    layer.file("etc/passwd", passwd, Owner::root(0o644))?;
+    layer.file("etc/group", b"root:x:0:\napp:x:1000:\nextra:x:2000:app\n", Owner::root(0o644))?;
+    layer.file("etc/noexec", b"text", Owner::root(0o644))?;
+    layer.file("bin/garbage", b"\x01\x02\x03\x04", Owner::root(0o755))?;
+    layer.finish()
 }

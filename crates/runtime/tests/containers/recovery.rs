@@ -72,7 +72,7 @@ pub fn trials() -> Vec<Trial> {
                 karve_runtime::cleanup(&cluster.nodes_dir(), cluster.cgroup()).expect("clean up");
             }
             let run = cluster.nodes_dir().display().to_string();
-            let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("read mounts");
+            let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").expect("read mounts");
             assert!(!mounts.contains(&run), "{mounts}");
             let group = format!("/sys/fs/cgroup/memory/{}", cluster.cgroup());
             assert!(!std::path::Path::new(&group).exists());
