@@ -1,5 +1,7 @@
 //! `delete` and `deletecollection`: finalizers, grace and propagation as upstream's registry has them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use karve_api::decode::{self, Format};
 use karve_api::field;
@@ -7,7 +9,7 @@ use karve_api::resource::{GroupVersionKind, Resource};
 use karve_api::schema::Schema;
 use karve_api::status::Status;
 use karve_api::strategy;
-use karve_store::{Action, Expect, Op};
+use karve_store::{Action, Event, Expect, Op};
 use serde_json::{Value, json};
 
 use crate::answer::{HttpResponse, Refusal};
@@ -152,9 +154,22 @@ fn decode_options(body: &[u8], format: Format, kind: &GroupVersionKind) -> Resul
 /// Answers `delete`.
 pub async fn delete(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
     let options = Options::parse(call, body)?;
+    warn_of_orphans(call, &options);
     let name = call.name().to_owned();
     let outcome = delete_one(server, call, &name, &options).await?;
     Ok(answer(call, &name, &outcome, &options))
+}
+
+/// A Job's Pods stay when the client says nothing, which surprises people.
+fn warn_of_orphans(call: &mut Call, options: &Options) {
+    let silent = options.propagation.is_none() && options.orphan.is_none();
+    if silent && call.resource.group == "batch" && call.resource.plural == "jobs" {
+        call.warnings.push(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove \
+             them or set propagationPolicy=Orphan to suppress this warning"
+                .to_owned(),
+        );
+    }
 }
 
 /// What became of the object.
@@ -168,7 +183,7 @@ fn answer(call: &Call, name: &str, outcome: &Outcome, options: &Options) -> Http
     if outcome.gone && !strategy::deletes_with_object(resource) {
         let object = object::decode(&outcome.stored, resource);
         let status = Status::deleted(&resource.group, &resource.plural, name, object.meta("uid"));
-        return respond::status(call.media.format, &status);
+        return respond::status_to(call, &status);
     }
     // Asked to wait for dependents by the old parameter, upstream says "accepted".
     let code = if !outcome.gone && options.orphan == Some(false) { 202 } else { 200 };
@@ -212,13 +227,23 @@ pub async fn delete_one(
         }
         match write::commit(server, ops).await? {
             Committed::Done(events) => {
-                let stored = write::written(&events).unwrap_or_else(|| entry.value().clone());
+                let stored = last_version(&events).unwrap_or_else(|| entry.value().clone());
                 return Ok(Outcome { stored, gone: step.gone });
             }
             Committed::Conflict(_) => {}
         }
     }
     Err(call.modified(name))
+}
+
+/// What the object was in the end, with the version of its deletion when it is gone.
+fn last_version(events: &[Arc<Event>]) -> Option<Bytes> {
+    let key = events.first()?.key();
+    let last = events.iter().rfind(|e| e.key() == key)?;
+    match (last.current(), last.previous()) {
+        (Some(entry), _) => Some(entry.value().clone()),
+        (None, previous) => previous.map(|entry| entry.restamped(last.revision())),
+    }
 }
 
 fn check_preconditions(call: &Call, object: &Value, options: &Options) -> Result<(), Refusal> {

@@ -46,6 +46,13 @@ pub fn value(call: &Call, code: u16, value: &Value) -> HttpResponse {
     response
 }
 
+/// A status that is the answer of a call, with its warnings.
+pub fn status_to(call: &Call, status: &Status) -> HttpResponse {
+    let mut response = self::status(call.media.format, status);
+    call.warnings.iter().for_each(|w| answer::warn(&mut response, w));
+    response
+}
+
 /// A Scale.
 pub fn scale(call: &Call, scale: &Value) -> HttpResponse {
     match call.media.form {

@@ -30,7 +30,8 @@ pub fn prepare_create(call: &Call, object: &mut Value) {
 }
 
 /// Whether a new object is valid.
-pub fn validate_create(_call: &Call, _object: &Value) -> Result<(), Refusal> {
+pub fn validate_create(call: &mut Call, object: &Value) -> Result<(), Refusal> {
+    warn(call, object);
     Ok(())
 }
 
@@ -40,8 +41,18 @@ pub fn prepare_update(call: &Call, old: &Value, next: &mut Value) {
 }
 
 /// Whether an update is valid and allowed.
-pub fn validate_update(_call: &Call, _old: &Value, _next: &Value) -> Result<(), Refusal> {
+pub fn validate_update(call: &mut Call, _old: &Value, next: &Value) -> Result<(), Refusal> {
+    warn(call, next);
     Ok(())
+}
+
+/// Warns of what is right but unwise, once although a write may be tried again.
+fn warn(call: &mut Call, object: &Value) {
+    for text in strategy::warnings::object(&call.resource, object) {
+        if !call.warnings.contains(&text) {
+            call.warnings.push(text);
+        }
+    }
 }
 
 /// Records who owns which fields.
@@ -58,7 +69,11 @@ pub fn record_manager(call: &Call, old: Option<&Value>, next: &mut Value) {
 /// The call as a writer of fields.
 pub fn as_writer<T>(call: &Call, use_it: impl FnOnce(&Writer<'_>) -> T) -> T {
     let subresource = &*call.path.subresource;
+    let kind = (&*call.resource.group, &*call.resource.plural);
     let reset = match subresource {
+        "status" if kind == ("apps", "deployments") => {
+            FieldSet::of_names(&[&["spec"], &["metadata", "labels"]])
+        }
         "" if call.resource.subresource("status").is_some() => FieldSet::of_names(&[&["status"]]),
         "status" => FieldSet::of_names(&[&["spec"]]),
         _ => FieldSet::default(),

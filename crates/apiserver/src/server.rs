@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request};
+use http::{Method, Request};
 use http_body_util::{BodyExt as _, Limited};
 use karve_api::resource::{Resource, Table, Verb};
 use karve_api::status::Status;
+use karve_api::strategy::warnings;
 use karve_store::Store;
 
 use crate::answer::{self, HttpResponse, Refusal};
@@ -104,8 +105,13 @@ impl Server {
         let verb = verb.ok_or_else(Status::method_not_allowed)?;
         check_verb(resource, &path, verb)?;
         let mut call = Call::new(resource.clone(), verb, path, query, identity, &parts.headers)?;
-        let body = read_body(body, &parts.headers).await?;
-        self.serve(&mut call, &body).await
+        call.warnings.extend(warnings::resource(&call.resource).map(str::to_owned));
+        let body = read_body(body).await?;
+        match self.serve(&mut call, &body).await {
+            Ok(response) => Ok(response),
+            // Warnings go with refusals, too.
+            Err(refusal) => Ok(respond::status_to(&call, refusal.status())),
+        }
     }
 
     async fn serve(self: &Arc<Self>, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
@@ -181,7 +187,7 @@ fn check_verb(resource: &Resource, path: &ResourcePath, verb: Verb) -> Result<()
     }
 }
 
-async fn read_body<B>(body: B, _headers: &HeaderMap) -> Result<Bytes, Refusal>
+async fn read_body<B>(body: B) -> Result<Bytes, Refusal>
 where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -88,7 +88,9 @@ fn check_version(call: &Call, wanted: &Value, stored: u64) -> Result<bool, Refus
                 0,
                 "must be specified for an update",
             );
-            return Err(semantics::invalid(call, wanted.meta("name"), &[error]));
+            let resource = &call.resource;
+            // Upstream names the resource here, where others have the kind.
+            return Err(Status::invalid(&resource.group, &resource.plural, call.name(), &[error]).into());
         }
         return Ok(false);
     }
