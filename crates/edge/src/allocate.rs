@@ -7,10 +7,7 @@
 
 mod allocator;
 mod controller;
-mod pools;
 mod request;
-
-pub use pools::{Error as PoolsError, Pool, Pools};
 
 use std::error::Error as StdError;
 
@@ -28,6 +25,7 @@ use self::controller::{Action, Controller};
 use self::request::Request;
 use crate::ObjectName;
 use crate::events::{self, REQUEST_MAX};
+use crate::pools::{self, Configured};
 use crate::watch::{Notice, Objects, Retry, notices};
 
 /// Who writes the events.
@@ -91,12 +89,13 @@ pub async fn run(
         Request::parse,
         Change::Service,
     ));
-    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), &options.namespace);
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), &options.namespace);
     let ours = config.fields(&format!("metadata.name={}", options.config_map));
-    changes.push(notices(config_maps, ours, pools_text, Change::Pools));
+    changes.push(notices(api, ours, pools::text, Change::Pools));
 
     let mut services = Objects::default();
-    let mut pools = Objects::default();
+    let mut config_maps = Objects::default();
+    let mut configured = Configured::default();
     let mut controller = Controller::default();
     let mut retry = Retry::default();
     let mut wait = None;
@@ -116,7 +115,7 @@ pub async fn run(
         while let Some(change) = next {
             match change {
                 Ok(Change::Service(notice)) => controller.mark(services.take(notice)),
-                Ok(Change::Pools(notice)) => drop(pools.take(notice)),
+                Ok(Change::Pools(notice)) => drop(config_maps.take(notice)),
                 Err(err) => warn!(err = &err as &dyn StdError, "watch interrupted"),
             }
             taken += 1;
@@ -127,13 +126,20 @@ pub async fn run(
             };
         }
         // Before both lists are in, an address may look free, or a pool missing, that is not.
-        if !services.complete() || !pools.complete() {
+        if !services.complete() || !config_maps.complete() {
             continue;
         }
-        take_pools(
-            &mut controller,
-            pools.iter().next().map(|(_, text)| text.as_str()),
-        );
+        match configured.follow(&config_maps) {
+            Ok(true) => {
+                info!(
+                    pools = configured.pools().iter().count(),
+                    "load balancer pools set"
+                );
+                controller.set_pools(configured.pools().clone());
+            }
+            Ok(false) => {}
+            Err(err) => warn!(err = &err as &dyn StdError, "load balancer pools ignored"),
+        }
         let failed = act(&client, controller.converge(&services)).await;
         wait = if failed.is_empty() {
             None
@@ -144,28 +150,6 @@ pub async fn run(
             retry = Retry::default();
         }
         controller.mark(failed);
-    }
-}
-
-/// The text of the pools.
-fn pools_text(config_map: &ConfigMap) -> Option<String> {
-    config_map.data.as_ref()?.get("config").cloned()
-}
-
-/// Lets the controller use the pools of the ConfigMap; broken ones change nothing, as in MetalLB.
-fn take_pools(controller: &mut Controller, text: Option<&str>) {
-    if !controller.is_new_text(text) {
-        return;
-    }
-    match text.map(Pools::parse).transpose() {
-        Ok(pools) => {
-            let pools = pools.unwrap_or_default();
-            info!(pools = pools.iter().count(), "load balancer pools set");
-            controller.set_pools(pools);
-        }
-        Err(err) => {
-            warn!(err = &err as &dyn StdError, "load balancer pools ignored");
-        }
     }
 }
 

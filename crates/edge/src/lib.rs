@@ -10,9 +10,10 @@
 //! has to be given back when a Service goes.
 
 pub mod allocate;
-//pub mod announce;
+pub mod announce;
 
 mod events;
+mod pools;
 mod watch;
 
 use std::fmt;

@@ -7,6 +7,8 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use tokio::io::unix::AsyncFd;
+
 use crate::link::MacAddress;
 
 /// The address of all stations on a link.
@@ -166,6 +168,13 @@ impl ArpSocket {
         };
         let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
         Ok(Arp::parse(&buffer[..len]))
+    }
+
+    /// Registers the socket with the current tokio runtime.
+    pub fn register(self) -> io::Result<AsyncFd<Self>> {
+        // SAFETY: the socket owns its descriptor, which stays the same open file until it is dropped,
+        // and AsyncFd drops it only after it is deregistered.
+        unsafe { AsyncFd::register(self) }.map_err(io::Error::from)
     }
 
     /// Sends one packet to the station `to`.

@@ -5,10 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
 use super::allocator::Allocator;
-use super::pools::Pools;
 use super::request::Request;
 use crate::ObjectName;
 use crate::events::ServiceEvent;
+use crate::pools::Pools;
 use crate::watch::Objects;
 
 /// Something to be written.
@@ -29,8 +29,6 @@ pub(super) enum Action {
 #[derive(Debug, Default)]
 pub(super) struct Controller {
     allocator: Allocator,
-    /// The pools' text as last seen, right or wrong.
-    pools_text: Option<String>,
     changed: BTreeSet<ObjectName>,
     /// Services without an address, with the refusal that was told last.
     waiting: HashMap<ObjectName, String>,
@@ -41,13 +39,6 @@ impl Controller {
     /// Marks Services that are new, different or gone.
     pub(super) fn mark(&mut self, services: impl IntoIterator<Item = ObjectName>) {
         self.changed.extend(services);
-    }
-
-    /// Whether the text of the pools differs from that of the last call.
-    pub(super) fn is_new_text(&mut self, text: Option<&str>) -> bool {
-        let new = self.pools_text.as_deref() != text;
-        self.pools_text = text.map(ToOwned::to_owned);
-        new
     }
 
     /// Replaces the pools.

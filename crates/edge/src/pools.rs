@@ -12,14 +12,17 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Deserialize;
+
+use crate::watch::Objects;
 
 /// Longest text that is looked at.
 const TEXT_MAX: usize = 64 * 1024;
 
 /// Pools that can't be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The text is longer than any reasonable one.
     #[error("address pools have more than {TEXT_MAX} bytes")]
     TooLong,
@@ -75,9 +78,45 @@ struct FilePool {
     avoid_buggy_ips: bool,
 }
 
+/// The pools in force: those of the ConfigMap as it was when it was last right.
+#[derive(Debug, Default)]
+pub(crate) struct Configured {
+    text: Option<String>,
+    pools: Pools,
+}
+
+impl Configured {
+    /// Follows the ConfigMap; whether the pools in force are others now. A broken text is told once
+    /// and changes nothing, as in MetalLB; a ConfigMap that is gone means that there are no pools.
+    pub(crate) fn follow(&mut self, config: &Objects<String>) -> Result<bool, Error> {
+        let text = config.iter().next().map(|(_, text)| text);
+        if self.text.as_ref() == text {
+            return Ok(false);
+        }
+        self.text = text.cloned();
+        let pools = text
+            .map(|text| Pools::parse(text))
+            .transpose()?
+            .unwrap_or_default();
+        let changed = self.pools != pools;
+        self.pools = pools;
+        Ok(changed)
+    }
+
+    /// The pools in force.
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.pools
+    }
+}
+
+/// The text of the pools in a ConfigMap.
+pub(crate) fn text(config_map: &ConfigMap) -> Option<String> {
+    config_map.data.as_ref()?.get("config").cloned()
+}
+
 /// A pool of addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pool {
+pub(crate) struct Pool {
     /// Its name, for the annotation `metallb.universe.tf/address-pool`.
     pub name: String,
     /// Services that ask for no pool may get an address of this one.
@@ -113,7 +152,7 @@ impl Pool {
 
 /// All pools, in the order of their file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pools(Vec<Pool>);
+pub(crate) struct Pools(Vec<Pool>);
 
 impl Pools {
     /// Parses the file.
@@ -234,6 +273,32 @@ mod tests {
             format!("{}{auto}: {}", pool.name, addresses.join(" "))
         };
         Ok(pools.iter().map(show).collect::<Vec<_>>().join("; "))
+    }
+
+    #[test]
+    fn a_broken_text_leaves_the_pools_as_they_are() {
+        let (mut config, mut configured) = (Objects::default(), Configured::default());
+        let name = crate::ObjectName::new("metallb-system", "config");
+        let mut set = |text: Option<&str>| {
+            config.take(crate::watch::Notice::Changed(
+                name.clone(),
+                text.map(str::to_owned),
+            ));
+            let changed = configured
+                .follow(&config)
+                .map_err(|error| error.to_string());
+            (changed, configured.pools().iter().count())
+        };
+        let one = "address-pools: [{name: a, protocol: layer2, addresses: [10.0.0.0/24]}]";
+        assert_eq!(set(Some(one)), (Ok(true), 1));
+        assert_eq!(
+            set(Some(&format!("{one}\n"))),
+            (Ok(false), 1),
+            "the same pools"
+        );
+        assert_eq!(set(Some("[")), (Err("parse address pools".to_owned()), 1));
+        assert_eq!(set(Some("[")), (Ok(false), 1), "told once");
+        assert_eq!(set(None), (Ok(true), 0));
     }
 
     /// Each row: what it shows, the text of the pools, and the result.
