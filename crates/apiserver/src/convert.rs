@@ -4,9 +4,13 @@
 //!
 //! DEVIATION: `autoscaling/v1` shows what `autoscaling/v2` stores without conversion.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use karve_api::resource::Resource;
 use serde_json::Value;
+
+use crate::object;
 
 /// Stored name and the name in `events.k8s.io/v1`.
 const EVENT_FIELDS: [(&str, &str); 8] = [
@@ -32,8 +36,16 @@ pub fn read(resource: &Resource, stored: &Bytes) -> Bytes {
             let mut event: Value =
                 serde_json::from_slice(stored).expect("the store holds what encode wrote");
             rename(&mut event, |(stored, shown)| (stored, shown));
-            serde_json::to_vec(&event).expect("JSON values have string keys").into()
+            object::encode_unstored(&event, resource)
         }
+    }
+}
+
+/// What selectors see of a stored object, with the names of the endpoint's version.
+pub fn read_fields<'a>(resource: &Resource, skeleton: &'a Value) -> Cow<'a, Value> {
+    match is_new_event(resource) {
+        false => Cow::Borrowed(skeleton),
+        true => Cow::Owned(read_value(resource, skeleton.clone())),
     }
 }
 

@@ -29,6 +29,7 @@ mod object;
 mod patch;
 mod path;
 mod presence;
+mod pretty;
 mod query;
 mod respond;
 mod select;

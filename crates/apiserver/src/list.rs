@@ -22,7 +22,8 @@ use crate::{convert, keys, object, respond, table};
 pub fn get(store: &Store, call: &Call) -> Result<HttpResponse, Refusal> {
     let wanted = call.query.text("resourceVersion");
     if !wanted.is_empty() {
-        wait_for_version(store, parse_version(wanted)?)?;
+        let version = crate::watch::parse_version(wanted)?;
+        wait_for_version(store, version)?;
     }
     let entry = store.get(&call.key()).ok_or_else(|| call.not_found())?;
     Ok(respond::object(call, 200, &convert::read(&call.resource, entry.value())))
@@ -75,6 +76,11 @@ fn wanted(store: &Store, call: &Call) -> Result<Wanted, Refusal> {
         query.text("continue"),
     );
     check_match(version, matching, token)?;
+    if query.get("sendInitialEvents").is_some_and(|v| !v.is_empty()) {
+        let path = field::Path::root("sendInitialEvents");
+        let error = field::Error::forbidden(&path, "sendInitialEvents is forbidden for list");
+        return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &[error]).into());
+    }
     let limit = query.number("limit")?.filter(|n| *n > 0).map(|n| n as usize);
     query.number("timeoutSeconds")?;
     if !token.is_empty() {
@@ -94,7 +100,8 @@ fn wanted(store: &Store, call: &Call) -> Result<Wanted, Refusal> {
     match (revision, matching) {
         // Upstream answers these from its cache, which knows no limits.
         (0, _) => wanted.limit = None,
-        (revision, "Exact") => {
+        // A limit without a match means exactly this revision, from before there were matches.
+        (revision, matching) if matching == "Exact" || matching.is_empty() && limit.is_some() => {
             wait_for_version(store, revision)?;
             wanted.at = Some(revision);
         }
@@ -280,8 +287,7 @@ fn whole<T: Send + 'static>(
         write(item, &mut out);
     }
     out.extend_from_slice(b"]}");
-    let value: Value = serde_json::from_slice(&out).expect("just spliced from JSON");
-    respond::value(call, 200, &value)
+    respond::spliced(call, 200, out)
 }
 
 #[cfg(test)]

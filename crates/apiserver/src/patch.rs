@@ -28,6 +28,7 @@ pub async fn patch(server: &Server, call: &mut Call, body: &[u8]) -> Result<Http
     let stored = update::apply(server, call, dry_run, |call, old: &Value| {
         let shown = convert::read_value(&resource, old.clone());
         let next = semantics::apply_patch(call, &shown, body, ty, validation)?;
+        write::check_names(call, &next)?;
         let mut next = convert::written(&resource, next);
         semantics::set_defaults(call, &mut next);
         Ok(next)

@@ -11,6 +11,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::media::{Form, Format, Media};
 use crate::object;
+use crate::pretty;
 use crate::table;
 
 /// One object of the call's resource (or of the subresource's kind) in stored form.
@@ -69,13 +70,21 @@ pub fn status(format: Format, status: &Status) -> HttpResponse {
     response
 }
 
+/// JSON that was put together from stored bytes.
+pub fn spliced(call: &Call, code: u16, json: BytesMut) -> HttpResponse {
+    let mut response = bytes(call.media, code, json);
+    call.warnings.iter().for_each(|w| answer::warn(&mut response, w));
+    response
+}
+
 fn bytes(media: Media, code: u16, mut json: BytesMut) -> HttpResponse {
     match media.format {
         Format::Json => {
             json.extend_from_slice(b"\n");
             answer::with_type(code, media.content_type(), json.freeze())
         }
-        Format::Pretty | Format::Yaml => {
+        Format::Pretty => answer::with_type(code, media.content_type(), pretty::indent(&json)),
+        Format::Yaml => {
             let value: Value = serde_json::from_slice(&json).expect("just spliced from JSON");
             document(media, code, &value)
         }
@@ -89,7 +98,9 @@ fn document(media: Media, code: u16, value: &impl serde::Serialize) -> HttpRespo
             bytes.push(b'\n');
             bytes
         }
-        Format::Pretty => serde_json::to_vec_pretty(value).expect("answers have string keys only"),
+        Format::Pretty => {
+            pretty::indent(&serde_json::to_vec(value).expect("answers have string keys only"))
+        }
         Format::Yaml => {
             let value = serde_json::to_value(value).expect("answers have string keys only");
             serde_saphyr::to_string(&value).unwrap_or_default().into_bytes()

@@ -4,6 +4,7 @@
 //! deep objects are skipped without being built.
 
 use std::fmt;
+use std::sync::Arc;
 
 use karve_api::resource::{Resource, Verb};
 use karve_api::selector::{CompiledFieldSelector, FieldSelector, LabelSelector};
@@ -14,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::answer::Refusal;
 use crate::call::Call;
+use crate::convert;
 
 /// A parsed pair of selectors.
 #[derive(Debug, Clone)]
@@ -24,6 +26,8 @@ pub struct Selection {
     name: Option<String>,
     /// Whether the name is all that the fields say.
     only_name: bool,
+    /// Fields have the names that the endpoint's version gives them.
+    resource: Arc<Resource>,
 }
 
 impl Selection {
@@ -40,7 +44,7 @@ impl Selection {
         let name = fields.exact_name().map(str::to_owned);
         let only_name = fields.terms.len() == usize::from(name.is_some());
         let fields = compile(&fields, &call.resource)?;
-        Ok(Selection { labels, fields, name, only_name })
+        Ok(Selection { labels, fields, name, only_name, resource: call.resource.clone() })
     }
 
     /// Whether nothing is left out.
@@ -67,7 +71,8 @@ impl Selection {
             return true;
         }
         let skeleton = skeleton();
-        self.labels.matches_object(skeleton.borrow()) && self.fields.matches(skeleton.borrow())
+        let shown = convert::read_fields(&self.resource, skeleton.borrow());
+        self.labels.matches_object(&shown) && self.fields.matches(&shown)
     }
 }
 

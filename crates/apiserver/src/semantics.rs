@@ -61,9 +61,19 @@ pub fn record_manager(call: &Call, old: Option<&Value>, next: &mut Value) {
     if call.is_apply() {
         return;
     }
+    let scale = call.path.subresource == "scale";
+    if scale && !old.is_some_and(has_updaters) {
+        return;
+    }
     let Some(ty) = object::stored_type(&call.resource) else { return };
     tidy(call, next);
     as_writer(call, |writer| apply::update_managers(old, next, ty, writer));
+}
+
+/// Whether somebody owns fields by updates; where all apply, a Scale leaves no entry.
+fn has_updaters(object: &Value) -> bool {
+    let managers = object["metadata"]["managedFields"].as_array();
+    managers.is_some_and(|list| list.iter().any(|m| m["operation"] == "Update"))
 }
 
 /// The call as a writer of fields.
@@ -78,7 +88,9 @@ pub fn as_writer<T>(call: &Call, use_it: impl FnOnce(&Writer<'_>) -> T) -> T {
         "status" => FieldSet::of_names(&[&["spec"]]),
         _ => FieldSet::default(),
     };
-    let (api_version, time) = (call.resource.api_version(), write::now());
+    let api_version = call.resource.api_version();
+    // What a Scale changes is noted without a time.
+    let time = if subresource == "scale" { String::new() } else { write::now() };
     use_it(&Writer { manager: call.manager(), api_version: &api_version, subresource, time: &time, reset: &reset })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt as _, Limited};
 use karve_api::resource::{Resource, Table, Verb};
 use karve_api::status::Status;
@@ -12,6 +12,7 @@ use karve_api::strategy::warnings;
 use karve_store::Store;
 
 use crate::answer::{self, HttpResponse, Refusal};
+use crate::body::Body;
 use crate::call::Call;
 use crate::identity::Identity;
 use crate::path::{self, ResourcePath, Target};
@@ -45,9 +46,14 @@ impl Server {
     {
         let (parts, body) = request.into_parts();
         let headers = parts.headers.clone();
-        match self.dispatch(parts, body, identity).await {
+        let bodiless = parts.method == Method::HEAD;
+        let response = match self.dispatch(parts, body, identity).await {
             Ok(response) => response,
             Err(refusal) => respond::status(media::for_status(&headers), refusal.status()),
+        };
+        match bodiless {
+            true => response.map(|_| Body::empty()),
+            false => response,
         }
     }
 
@@ -61,7 +67,7 @@ impl Server {
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if parts.headers.contains_key(http::header::AUTHORIZATION) {
+        if has_token(&parts.headers) {
             // Nobody has a token, so whoever shows one is not who they think.
             return Err(Status::unauthorized().into());
         }
@@ -130,6 +136,13 @@ impl Server {
     }
 }
 
+/// Other schemes than `Bearer` are not looked at, as upstream.
+fn has_token(headers: &HeaderMap) -> bool {
+    let value = headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let parts = value.and_then(|v| v.trim().split_once(' '));
+    parts.is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty())
+}
+
 /// Resources that are answered and never kept.
 ///
 /// DEVIATION: only `bindings`; reviews of tokens and access are not built.
@@ -163,7 +176,7 @@ fn fits_scope(resource: &Resource, path: &ResourcePath) -> bool {
     let in_namespace = !path.namespace.is_empty();
     let known = path.subresource.is_empty() || resource.subresource(&path.subresource).is_some();
     let scope = match resource.namespaced {
-        true => in_namespace || path.name.is_empty(),
+        true => in_namespace || path.name.is_empty() && resource.verbs.contains(Verb::List),
         false => !in_namespace || resource.plural == "namespaces",
     };
     known && scope

@@ -57,7 +57,7 @@ impl Columns {
                     "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"],
                 });
             }
-            Include::None => {}
+            Include::None => row["object"] = Value::Null,
         }
         row
     }

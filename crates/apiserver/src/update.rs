@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use karve_api::field;
+use karve_api::resource::Verb;
 use karve_api::status::Status;
 use karve_api::strategy;
 use karve_store::{Action, Expect, Op};
@@ -52,12 +53,15 @@ pub async fn apply(
         let old = object::decode(entry.value(), &call.resource);
         let wanted = change(call, &old)?;
         let named = check_version(call, &wanted, entry.revision())?;
-        let Some((next, mut ops)) = next_version(server, call, &old, wanted, dry_run)? else {
+        let Some((mut next, mut ops)) = next_version(server, call, &old, wanted, dry_run)? else {
             return Ok(entry.value().clone());
         };
         let gone = is_gone(call, &old, &next);
         if gone {
             ops = allocate::for_delete(server, call, &old);
+        }
+        if dry_run || gone {
+            next.set_meta("resourceVersion", entry.revision().to_string());
         }
         if dry_run {
             return Ok(write::shown(&next, call));
@@ -81,7 +85,7 @@ pub async fn apply(
 fn check_version(call: &Call, wanted: &Value, stored: u64) -> Result<bool, Refusal> {
     let text = wanted.meta("resourceVersion");
     if text.is_empty() || text == "0" {
-        if !strategy::unconditional_update(&call.resource) && call.verb == karve_api::resource::Verb::Update {
+        if !strategy::unconditional_update(&call.resource) && call.verb == Verb::Update {
             let metadata = field::Path::root("metadata");
             let error = field::Error::invalid(
                 &metadata.field("resourceVersion"),
@@ -94,12 +98,7 @@ fn check_version(call: &Call, wanted: &Value, stored: u64) -> Result<bool, Refus
         }
         return Ok(false);
     }
-    let quoted = field::quote(text);
-    let version: u64 = text.parse().map_err(|_| {
-        Status::unclassified(format!(
-            "resourceVersion: Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: invalid syntax"
-        ))
-    })?;
+    let version = crate::watch::parse_version(text)?;
     match version == stored {
         true => Ok(true),
         false => Err(call.modified(call.name())),
@@ -115,7 +114,8 @@ fn next_version(
     dry_run: bool,
 ) -> Result<Option<(Value, Vec<Op>)>, Refusal> {
     let uid = wanted.meta("uid");
-    if !uid.is_empty() && uid != old.meta("uid") {
+    // Elsewhere it is validation that refuses a change.
+    if call.verb == Verb::Update && !uid.is_empty() && uid != old.meta("uid") {
         let (wanted, stored) = (uid.to_owned(), old.meta("uid"));
         let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {stored}");
         let resource = &call.resource;

@@ -140,15 +140,9 @@ enum Start {
 
 fn start(store: &Store, call: &Call, prefix: &str, initial: bool) -> Result<Started, Start> {
     let text = call.query.text("resourceVersion");
-    let version: u64 = match text {
+    let version = match text {
         "" => 0,
-        text => text.parse().map_err(|_| {
-            let quoted = field::quote(text);
-            let why = format!(
-                "resourceVersion: Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: invalid syntax"
-            );
-            Start::Refused(Status::unclassified(why).into())
-        })?,
+        text => parse_version(text).map_err(Start::Refused)?,
     };
     let current = store.revision();
     if version > current && initial {
@@ -167,6 +161,16 @@ fn start(store: &Store, call: &Call, prefix: &str, initial: bool) -> Result<Star
         Err(Error::Expired { oldest, .. }) => Err(Start::Ended(too_old(call, version, oldest))),
         Err(err) => Err(Start::Refused(Status::internal(err.to_string()).into())),
     }
+}
+
+/// How upstream reads a resourceVersion in gets, watches and updates: 500 when it is none.
+pub fn parse_version(text: &str) -> Result<u64, Refusal> {
+    text.parse().map_err(|_| {
+        let quoted = field::quote(text);
+        let why =
+            format!("resourceVersion: Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: invalid syntax");
+        Status::unclassified(why).into()
+    })
 }
 
 fn too_old(call: &Call, version: u64, oldest: u64) -> Status {
@@ -228,7 +232,7 @@ impl Watcher {
             && let Some(entry) = self.initial.pop_front()
         {
             if self.selection.matches(&entry) {
-                self.encoder.event(out, Kind::Added, &entry, entry.value());
+                self.encoder.event(out, Kind::Added, entry.value());
             }
         }
         if self.initial.is_empty()
@@ -243,7 +247,7 @@ impl Watcher {
         let view = event.view(|_| View::default());
         let matches = |entry: Option<&Arc<Entry>>, cell: &OnceLock<Value>| {
             entry.is_some_and(|entry| {
-                let skeleton = || cell.get_or_init(|| select::skeleton(entry.value())).clone();
+                let skeleton = || cell.get_or_init(|| select::skeleton(entry.value()));
                 self.selection.matches_with(entry, skeleton)
             })
         };
@@ -251,15 +255,15 @@ impl Watcher {
         let now = matches(event.current(), &view.current);
         match (before, now, event.current(), event.previous()) {
             (false, true, Some(entry), _) => {
-                self.encoder.event(out, Kind::Added, entry, entry.value());
+                self.encoder.event(out, Kind::Added, entry.value());
             }
             (true, true, Some(entry), _) => {
-                self.encoder.event(out, Kind::Modified, entry, entry.value());
+                self.encoder.event(out, Kind::Modified, entry.value());
             }
             (true, false, _, Some(entry)) => {
                 // What it was when it was last seen, with the version at which it went.
                 let bytes = entry.restamped(event.revision());
-                self.encoder.event(out, Kind::Deleted, entry, &bytes);
+                self.encoder.event(out, Kind::Deleted, &bytes);
             }
             _ => {}
         }
@@ -296,7 +300,7 @@ impl Encoder {
         Encoder { resource, form: call.media.form, head, columns, first_table: true }
     }
 
-    fn event(&mut self, out: &mut BytesMut, kind: Kind, entry: &Entry, stored: &Bytes) {
+    fn event(&mut self, out: &mut BytesMut, kind: Kind, stored: &Bytes) {
         let stored = convert::read(&self.resource, stored);
         out.extend_from_slice(b"{\"type\":\"");
         out.extend_from_slice(kind.as_str().as_bytes());
@@ -316,7 +320,6 @@ impl Encoder {
             }
             _ => object::splice(out, &self.head, &stored),
         }
-        let _ = entry;
         out.extend_from_slice(b"}\n");
     }
 

@@ -30,17 +30,35 @@ pub enum FieldValidation {
 impl FieldValidation {
     /// From the parameter. `options` is the kind that the error names.
     pub fn parse(call: &Call, options: &str) -> Result<FieldValidation, Refusal> {
+        check_manager(call, options)?;
         match call.query.text("fieldValidation") {
             "" | "Warn" => Ok(FieldValidation::Warn),
             "Ignore" => Ok(FieldValidation::Ignore),
             "Strict" => Ok(FieldValidation::Strict),
             other => {
                 let path = field::Path::root("fieldValidation");
-                let error = field::Error::not_supported(&path, other, &["Ignore", "Strict", "Warn"]);
+                let error = field::Error::not_supported(&path, other, &["", "Ignore", "Strict", "Warn"]);
                 Err(Status::invalid("meta.k8s.io", options, "", &[error]).into())
             }
         }
     }
+}
+
+/// A manager's name is short and printable.
+fn check_manager(call: &Call, options: &str) -> Result<(), Refusal> {
+    const MANAGER_MAX: usize = 128;
+    let manager = call.query.text("fieldManager");
+    let path = field::Path::root("fieldManager");
+    let control = manager.char_indices().find(|(_, c)| c.is_control());
+    let error = match control {
+        _ if manager.len() > MANAGER_MAX => field::Error::too_long(&path, MANAGER_MAX),
+        Some((at, c)) => {
+            let why = format!("invalid character U+{:04X} (at position {at})", c as u32);
+            field::Error::invalid(&path, manager, why)
+        }
+        None => return Ok(()),
+    };
+    Err(Status::invalid("meta.k8s.io", options, "", &[error]).into())
 }
 
 const CONTENT_TYPES: [&str; 3] =
