@@ -26,8 +26,8 @@ const SERVER_GRACE: Duration = Duration::from_secs(10);
 pub struct Removed {
     /// Server and agents.
     pub processes: usize,
-    /// Containers' parents.
-    pub containers: usize,
+    /// Pods with their containers.
+    pub pods: usize,
     /// Bridge and ports.
     pub links: usize,
     /// Nodes' network namespaces.
@@ -53,7 +53,7 @@ impl fmt::Display for Removed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counted = [
             (self.processes, "process", "processes"),
-            (self.containers, "container", "containers"),
+            (self.pods, "pod", "pods"),
             (self.links, "link", "links"),
             (self.namespaces, "network namespace", "network namespaces"),
             (self.mounts, "mount", "mounts"),
@@ -108,7 +108,7 @@ fn end_running(name: &ClusterName, server_grace: Duration, removed: &mut Removed
         }
     };
     step(end_processes(name, &layout, server_grace).map(|count| removed.processes = count));
-    step(pods::remove(name, &layout).map(|count| removed.containers = count));
+    step(pods::remove(name, &layout).map(|count| removed.pods = count));
     step(network::traces(name).and_then(|traces| {
         traces.remove()?;
         (removed.links, removed.namespaces) = (traces.links.len(), traces.namespaces.len());

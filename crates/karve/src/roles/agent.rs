@@ -64,6 +64,12 @@ async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
         service_cidrs: vec![SERVICE_CIDR],
     };
     parts.start("the Service proxy", karve_proxy::run(client.clone(), proxy, parts.shutdown()));
+    let announce = karve_edge::announce::Options {
+        node_name: node.name.clone(),
+        interface: NODE_INTERFACE.to_owned(),
+    };
+    let announcer = karve_edge::announce::run(client.clone(), announce, parts.shutdown());
+    parts.start("the announcer of LoadBalancer addresses", announcer);
     let options = node_options(&cluster, &node)?;
     parts.start("the node", karve_node::run(client, options, parts.shutdown()));
     process::say_ready()?;

@@ -89,6 +89,7 @@ fn api_options(cluster: &Cluster, pki: &Pki, parts: &Parts) -> Result<karve_apis
         cluster_dns: CLUSTER_DNS,
         shutdown: parts.shutdown(),
         kubelet_tls: Some(Arc::new(kubelet_tls(pki)?)),
+        ..karve_apiserver::Options::default()
     })
 }
 
@@ -121,6 +122,9 @@ fn start_clients(parts: &mut Parts, api: &ApiServer, pki: &Pki) -> Result<()> {
     let scheduler = api.client("system:kube-scheduler", &["system:masters"]);
     let options = karve_control::Options { cluster_cidr: CLUSTER_CIDR, root_ca_pem };
     parts.start("the controllers", karve_control::run(controllers, scheduler, options, parts.shutdown()));
+    let allocator = api.client("system:serviceaccount:metallb-system:controller", &["system:masters"]);
+    let addresses = karve_edge::allocate::run(allocator, karve_edge::allocate::Options::default(), parts.shutdown());
+    parts.start("the allocator of LoadBalancer addresses", addresses);
     Ok(())
 }
 
