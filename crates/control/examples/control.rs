@@ -6,12 +6,14 @@ use anyhow::Context as _;
 use karve_control::Options;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
+use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_writer(std::io::stderr)
+    tracing_subscriber::registry()
+        .with(fmt::layer().with_writer(std::io::stderr))
+        .with(Targets::new().with_target("karve_control", Level::DEBUG))
         .init();
     let client = Client::try_default().await.context("read the kubeconfig")?;
     let options = Options {

@@ -58,8 +58,6 @@ const NAME: &str = "default-scheduler";
 /// Decisions that are carried out at once.
 const PARALLEL: usize = 64;
 const BIND_DEADLINE: Duration = Duration::from_secs(10);
-/// Pause before a decision that could not be carried out is made anew.
-const RETRY: Duration = Duration::from_millis(100);
 
 /// The scheduler; follows the stores from its creation on.
 pub(crate) struct Scheduler {
@@ -290,7 +288,8 @@ impl Inner {
 
     /// Puts a pod back after a pause, unless it got a node in spite of all.
     async fn retry(&self, key: &Key) {
-        sleep(RETRY).await;
+        let pause = self.state.lock().waiting.failed(key);
+        sleep(pause).await;
         if let Some(pod) = self.kinds.pods.get(key) {
             let mut state = self.state.lock();
             match is_ours(&pod) {

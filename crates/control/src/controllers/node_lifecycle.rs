@@ -17,7 +17,10 @@ mod tests;
 use std::{collections::HashMap, sync::Arc};
 
 use k8s_openapi::{
-    api::core::v1::{Node, Pod},
+    api::{
+        coordination::v1::Lease,
+        core::v1::{Node, Pod},
+    },
     apimachinery::pkg::apis::meta::v1::Time,
     jiff::Timestamp,
 };
@@ -50,6 +53,7 @@ struct Controller {
     context: Context,
     nodes: Writer<Node>,
     pods: Writer<Pod>,
+    leases: Writer<Lease>,
     known: Mutex<HashMap<Key, Known>>,
     recorder: Recorder,
 }
@@ -61,6 +65,7 @@ pub(super) async fn run(context: Context, shutdown: CancellationToken) {
     let controller = Arc::new(Controller {
         nodes: Writer::new(&context.client, &context.kinds.nodes),
         pods: Writer::new(&context.client, &context.kinds.pods),
+        leases: Writer::new(&context.client, &context.kinds.leases),
         known: Mutex::default(),
         recorder: context.recorder.component("node-controller"),
         context,
@@ -126,8 +131,17 @@ impl Controller {
             self.forget(&key);
             return Ok(Outcome::Settled);
         };
-        let (health, was_ready) = self.listen(&key, &node);
+        let (mut health, was_ready) = self.listen(&key, &node);
         let now = Timestamp::now();
+        if plan::silence(&node, health, now).is_some() {
+            // A node that comes back renews its Lease, then posts its status;
+            // the watch of nodes may be ahead of that of leases.
+            let lease = Key::new(NODE_LEASES, &key.name);
+            if let Some(lease) = self.leases.read(&lease).await? {
+                self.context.kinds.leases.wrote(lease);
+            }
+            health = self.listen(&key, &node).0;
+        }
         if let Some(patch) = plan::silence(&node, health, now) {
             self.write_node(&key, Part::Status, patch).await?;
         }

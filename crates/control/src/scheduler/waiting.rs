@@ -3,12 +3,16 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
+    time::Duration,
 };
 
 use k8s_openapi::api::core::v1::Pod;
 
 use super::filter::Wake;
 use crate::watch::Key;
+
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(10);
 
 /// Higher priority first, then first come.
 type Rank = (Reverse<i32>, u64);
@@ -27,6 +31,8 @@ enum State {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     states: HashMap<Key, State>,
+    /// How often in a row a decision could not be carried out.
+    failures: HashMap<Key, u32>,
     ready: BTreeMap<Rank, Key>,
     next: u64,
     woken: Wake,
@@ -53,6 +59,7 @@ impl Waiting {
 
     /// A pod needs no node any more.
     pub(super) fn remove(&mut self, key: &Key) {
+        self.failures.remove(key);
         if let Some(State::Ready(rank)) = self.states.remove(key) {
             self.ready.remove(&rank);
         }
@@ -88,6 +95,13 @@ impl Waiting {
         if let Some(state) = self.states.get_mut(key) {
             *state = State::Until(wake);
         }
+    }
+
+    /// A decision could not be carried out: how long to wait for the next.
+    pub(super) fn failed(&mut self, key: &Key) -> Duration {
+        let failures = self.failures.entry(key.clone()).or_default();
+        *failures += 1;
+        (FIRST_RETRY * 2_u32.pow((*failures - 1).min(10))).min(LAST_RETRY)
     }
 
     /// A decision could not be carried out: decide again.
