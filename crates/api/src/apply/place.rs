@@ -36,13 +36,14 @@ impl<'a> Place<'a> {
     /// How a value here is owned.
     pub(super) fn kind(self, value: Option<&Value>) -> Kind<'a> {
         let atomic = matches!(self.topology, Some(Topology::Atomic));
+        let granular = matches!(self.topology, Some(Topology::Granular));
         let free = || match value {
             Some(Value::Object(_)) => Kind::Members,
             _ => Kind::Leaf,
         };
         let Some(ty) = self.ty else { return free() };
         match ty.shape() {
-            Shape::Struct(fields) if fields.atomic || atomic => Kind::Leaf,
+            Shape::Struct(fields) if fields.atomic && !granular || atomic => Kind::Leaf,
             Shape::Map(_) if atomic => Kind::Leaf,
             Shape::Struct(_) | Shape::Map(_) => Kind::Members,
             Shape::List(_) => match self.topology {

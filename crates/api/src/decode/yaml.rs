@@ -81,6 +81,7 @@ pub fn parse(bytes: &[u8]) -> Result<Yaml, YamlError> {
         anchors: HashMap::new(),
         aliased: 0,
         duplicates: Vec::new(),
+        open_ended: text.trim_end().ends_with(['[', '{', ',']),
     };
     let node = reader.document()?;
     Ok(Yaml { node, duplicates: reader.duplicates })
@@ -99,11 +100,13 @@ struct Reader<'a> {
     anchors: HashMap<usize, Built>,
     aliased: usize,
     duplicates: Vec<String>,
+    /// Whether the text ends where a value must follow.
+    open_ended: bool,
 }
 
 impl<'a> Reader<'a> {
     fn next(&mut self) -> Result<Option<(Event<'a>, Span)>, YamlError> {
-        self.events.next_event().transpose().map_err(|e| syntax(&e))
+        self.events.next_event().transpose().map_err(|e| syntax(&e, self.open_ended))
     }
 
     fn document(&mut self) -> Result<Node<'static>, YamlError> {
@@ -354,8 +357,9 @@ fn float(text: &str) -> Option<String> {
     })
 }
 
-fn syntax(error: &ScanError) -> YamlError {
+fn syntax(error: &ScanError, open_ended: bool) -> YamlError {
     let what = match error.kind() {
+        ErrorKind::UnclosedFlowCollection { .. } if open_ended => Cow::Borrowed("did not find expected node content"),
         ErrorKind::UnexpectedEofFlowSequence
         | ErrorKind::ExpectedFlowSequenceSeparator
         | ErrorKind::UnclosedFlowCollection { open: '[' } => {
@@ -454,6 +458,7 @@ mod tests {
 
     #[test]
     fn unclosed_lists_have_libyamls_words() {
+        assert_eq!(parse(b"a: [").expect_err("unclosed").to_string(), "yaml: line 1: did not find expected node content");
         assert_eq!(
             parse(b"a: [b").expect_err("unclosed").to_string(),
             "yaml: line 1: did not find expected ',' or ']'"

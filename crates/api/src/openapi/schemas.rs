@@ -90,6 +90,9 @@ impl<'a> Components<'a> {
             Some(Topology::Atomic) => {
                 drop(extensions.insert("x-kubernetes-map-type".into(), "atomic".into()))
             }
+            Some(Topology::Granular) => {
+                extensions.insert("x-kubernetes-map-type".into(), "granular".into());
+            }
             Some(Topology::Set) => {
                 drop(extensions.insert("x-kubernetes-list-type".into(), "set".into()))
             }

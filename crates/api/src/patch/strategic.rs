@@ -60,17 +60,13 @@ fn merge_map(
         }
         let merged = match (original.remove(name), value) {
             (Some(Value::Object(old)), Value::Object(new)) => {
-                Value::Object(merge_map(old, new, field_of(ty, name).1)?)
+                Some(Value::Object(merge_map(old, new, field_of(ty, name).1)?))
             }
-            (Some(Value::Array(old)), Value::Array(new)) => {
-                Value::Array(merge_list(old, new, ty, name, deletes)?)
-            }
-            (None, _) if deletes => continue,
-            (Some(old), _) if deletes => old,
-            (Some(Value::Object(_) | Value::Array(_)) | None, new) => without_directives(new),
-            (Some(_), new) => without_directives(new),
+            (Some(Value::Array(old)), Value::Array(new)) => Some(Value::Array(merge_list(old, new, ty, name, deletes)?)),
+            (old, _) if deletes => old,
+            (_, new) => without_directives(without_nulls(new)),
         };
-        original.insert(name.to_owned(), merged);
+        original.extend(merged.map(|value| (name.to_owned(), value)));
     }
     Ok(original)
 }
@@ -133,11 +129,11 @@ fn set_element_order(
         let old = list_of(original.get(name))?;
         let new = list_of(patch.get(name))?;
         check_order(new.as_deref().unwrap_or_default(), &order, identity)?;
-        let server_order = old.clone().unwrap_or_default();
+        let server_order = server_order(old.as_deref(), new.as_deref(), key)?;
         let merged = match (old, new) {
             (None, None) => continue,
             (Some(old), None) => old,
-            (None, Some(new)) => list_without_directives(new),
+            (None, Some(new)) => new.into_iter().filter_map(without_directives).collect(),
             (Some(old), Some(new)) => merge_list(old, new, ty, name, false)?,
         };
         original.insert(
@@ -147,6 +143,22 @@ fn set_element_order(
         patch.remove(name);
     }
     Ok(())
+}
+
+/// The object's own order, in which the items that only it has are put between those of the patch.
+///
+/// When the patch deletes items and adds others, upstream's in-place merge lets the added ones take the places of the
+/// deleted ones, at the end; clients that rename an item see that order.
+fn server_order(old: Option<&[Value]>, new: Option<&[Value]>, key: Option<&str>) -> Result<Vec<Value>, PatchError> {
+    let old = old.unwrap_or_default().to_vec();
+    let (Some(new), Some(key)) = (new, key) else { return Ok(old) };
+    let length = old.len();
+    let (rest, plain) = special_items(old.clone(), new.to_vec(), key)?;
+    if rest.len() == length || plain.is_empty() {
+        return Ok(old);
+    }
+    let added: Vec<_> = plain.into_iter().filter(|item| !rest.iter().any(|r| Identity(Some(key)).same(r, item))).collect();
+    Ok(rest.into_iter().chain(added).take(length).collect())
 }
 
 fn list_of(value: Option<&Value>) -> Result<Option<Vec<Value>>, PatchError> {
@@ -172,15 +184,25 @@ fn wrong_type(value: Option<&Value>) -> PatchError {
 
 /// The patch's own items must follow the order that the patch sets.
 fn check_order(patch: &[Value], order: &[Value], identity: Identity<'_>) -> Result<(), PatchError> {
-    let deleted = |item: &&Value| item.get(PATCH).and_then(Value::as_str) == Some("delete");
-    let mut items = patch
-        .iter()
-        .filter(|item| identity.0.is_none() || !deleted(item))
-        .peekable();
-    for place in order {
-        if items.peek().is_some_and(|item| identity.same(item, place)) {
+    if order.is_empty() {
+        return Ok(());
+    }
+    let is = |item: &Value, word: Option<&str>| match item.get(PATCH) {
+        Some(directive) => identity.0.is_some() && word.is_none_or(|word| directive == word),
+        None => false,
+    };
+    let mut items = patch.iter().filter(|item| !is(item, Some("delete"))).peekable();
+    let mut places = order.iter().peekable();
+    // A directive is skipped only while places are left: so upstream.
+    while let (Some(item), Some(place)) = (items.peek(), places.peek()) {
+        if is(item, None) {
+            items.next();
+            continue;
+        }
+        if identity.same(item, place) {
             items.next();
         }
+        places.next();
     }
     if items.peek().is_none() {
         return Ok(());
@@ -203,7 +225,7 @@ fn merge_list(
     let (field, list) = field_of(ty, name);
     let strategy = field.map(|f| &f.extra().strategy);
     if !deletes && !strategy.is_some_and(|s| s.merge) {
-        return Ok(list_without_directives(new));
+        return Ok(new);
     }
     if deletes {
         return Ok(old.into_iter().filter(|item| !new.contains(item)).collect());
@@ -284,36 +306,34 @@ fn merge_items(
                 let patch = item.as_object().cloned().unwrap_or_default();
                 *found = merge_map(std::mem::take(found), patch, ty)?;
             }
-            _ => old.push(without_directives(item.clone())),
+            // As it is, directives inside included: so upstream.
+            _ => old.push(item.clone()),
         }
     }
     Ok(old)
 }
 
-/// A value that is new to the object: without nulls and directives.
-fn without_directives(value: Value) -> Value {
+/// A value that is new to the object has no nulls to remove anything by.
+fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(members) => {
-            let directive = |name: &str| {
-                name == PATCH
-                    || name == RETAIN_KEYS
-                    || name.starts_with(DELETE_FROM_LIST)
-                    || name.starts_with(ELEMENT_ORDER)
-            };
-            let kept = members
-                .into_iter()
-                .filter(|(name, value)| !value.is_null() && !directive(name));
-            Value::Object(
-                kept.map(|(name, value)| (name, without_directives(value)))
-                    .collect(),
-            )
+            let kept = members.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(name, value)| (name, without_nulls(value))).collect())
         }
-        Value::Array(items) => Value::Array(list_without_directives(items)),
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
         other => other,
     }
 }
 
-fn list_without_directives(items: Vec<Value>) -> Vec<Value> {
-    let kept = items.into_iter().filter(|item| item.get(PATCH).is_none());
-    kept.map(without_directives).collect()
+/// A value that is new to the object, without the objects in it that are directives; `None` when it is one itself.
+fn without_directives(value: Value) -> Option<Value> {
+    match value {
+        Value::Object(members) if members.contains_key(PATCH) => None,
+        Value::Object(members) => {
+            let kept = members.into_iter().filter_map(|(name, value)| Some((name, without_directives(value)?)));
+            Some(Value::Object(kept.collect()))
+        }
+        Value::Array(items) => Some(Value::Array(items.into_iter().filter_map(without_directives).collect())),
+        other => Some(other),
+    }
 }

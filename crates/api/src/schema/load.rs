@@ -320,6 +320,7 @@ fn topology(column: &'static str) -> Option<Topology> {
         "" => None,
         "set" => Some(Topology::Set),
         "atomic" => Some(Topology::Atomic),
+        "granular" => Some(Topology::Granular),
         other => other
             .strip_prefix("map:")
             .map(|keys| Topology::Map(keys.split(',').map(Name::Borrowed).collect())),

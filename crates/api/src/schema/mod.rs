@@ -79,6 +79,8 @@ pub enum Shape<'a> {
 pub enum Topology {
     /// Replaced as a whole.
     Atomic,
+    /// An object whose members are owned one by one, whatever its type says.
+    Granular,
     /// A list whose items are its keys.
     Set,
     /// A list of objects told apart by these fields.
