@@ -108,7 +108,7 @@ pub enum Value {
 
 /// How a packet's headers lead to the service port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum From {
+pub enum Via {
     /// The destination is the cluster IP.
     ClusterIp,
     /// The destination is an external or load balancer address.
@@ -121,7 +121,7 @@ pub enum From {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pick {
     /// How the service port is found.
-    pub from: From,
+    pub via: Via,
     /// From which list.
     pub list: List,
     /// How many endpoints are in the list; never 0.
@@ -174,10 +174,10 @@ impl Chain {
 
 impl fmt::Display for Pick {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.from {
-            From::ClusterIp => {}
-            From::ExternalIp => f.write_str("-ip")?,
-            From::NodePort => f.write_str("-nodeport")?,
+        match self.via {
+            Via::ClusterIp => {}
+            Via::ExternalIp => f.write_str("-ip")?,
+            Via::NodePort => f.write_str("-nodeport")?,
         }
         if self.list == List::Local {
             f.write_str("-local")?;

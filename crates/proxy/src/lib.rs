@@ -16,26 +16,29 @@ mod desired;
 mod kernel;
 mod objects;
 mod plan;
+mod proxier;
 mod stale;
 mod state;
-mod sync;
 mod sysctl;
 mod table;
 mod watch;
 
-use std::pin::pin;
+use std::error::Error as StdError;
+use std::pin::{Pin, pin};
 
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use ipnet::Ipv4Net;
 use kube::Client;
+use kube::runtime::watcher;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::kernel::Kernel;
-use crate::sync::Sync;
+use crate::proxier::Proxier;
+use crate::state::State;
 use crate::table::Layout;
-use crate::watch::{Intake, Retry};
+use crate::watch::{Change, Intake, Retry};
 
 /// Most changes that one transaction takes together, so that a flood cannot delay the first of them
 /// for ever.
@@ -80,13 +83,13 @@ pub async fn run(
         cluster_cidr,
         service_cidrs,
     } = options;
-    sysctl::set()?;
+    sysctl::set_forwarding()?;
     let kernel = Kernel::open(Layout {
         cluster_cidr,
         service_cidrs,
     })
     .map_err(Error::Kernel)?;
-    let mut sync = Sync::new(kernel);
+    let mut proxier = Proxier::new(kernel);
     let mut intake = Intake::default();
     let mut changes = pin!(watch::changes(&client, node_name));
     let mut retry = Retry::default();
@@ -98,50 +101,69 @@ pub async fn run(
                 None => std::future::pending().await,
             }
         };
-        let mut next = tokio::select! {
+        let next = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             next = changes.next() => next,
             () = retry_due => None,
         };
-        // Whatever else has come in by now belongs to the same transaction.
-        let mut taken = 0;
-        while let Some(change) = next {
-            match change {
-                Ok(change) => intake.take(&mut sync.state, change),
-                Err(err) => warn!(err = &err as &dyn std::error::Error, "watch interrupted"),
-            }
-            taken += 1;
-            next = if taken < CHANGES_MAX {
-                changes.next().now_or_never().flatten()
-            } else {
-                None
-            };
-        }
-        if !intake.complete() {
+        take_changes(&mut intake, &mut proxier.state, changes.as_mut(), next);
+        if !intake.complete() || (proxier.in_step() && !proxier.state.is_changed()) {
             continue;
         }
-        let first = !sync.in_step() && wait.is_none();
+        let first = !proxier.in_step() && wait.is_none();
         let result;
-        (sync, result) = tokio::task::spawn_blocking(move || {
-            let result = sync.sync();
-            (sync, result)
+        (proxier, result) = tokio::task::spawn_blocking(move || {
+            let result = proxier.sync();
+            (proxier, result)
         })
         .await?;
         match result {
             Ok(applied) => {
                 if first {
-                    let elements = applied.map_or(0, |applied| applied.elements);
-                    info!(elements, "service rules are in step");
+                    tell_in_step(applied.map_or(0, |applied| applied.elements));
                 }
                 (wait, retry) = (None, Retry::default());
             }
             Err(err) => {
                 warn!(
-                    err = &err as &dyn std::error::Error,
+                    err = &err as &dyn StdError,
                     "programming service rules failed"
                 );
                 wait = retry.next();
             }
         }
+    }
+}
+
+/// Takes in `next` and whatever else has come by now: it belongs to the same transaction.
+fn take_changes(
+    intake: &mut Intake,
+    state: &mut State,
+    mut changes: Pin<&mut impl Stream<Item = Result<Change, watcher::Error>>>,
+    mut next: Option<Result<Change, watcher::Error>>,
+) {
+    let mut taken = 0;
+    while let Some(change) = next {
+        match change {
+            Ok(change) => intake.take(state, change),
+            Err(err) => warn!(err = &err as &dyn StdError, "watch interrupted"),
+        }
+        taken += 1;
+        next = if taken < CHANGES_MAX {
+            changes.next().now_or_never().flatten()
+        } else {
+            None
+        };
+    }
+}
+
+/// The table is there, so connection tracking is in use and its settings exist.
+fn tell_in_step(elements: usize) {
+    info!(elements, "service rules are in step");
+    if let Err(err) = sysctl::set_conntrack() {
+        warn!(
+            err = &err as &dyn StdError,
+            "connection tracking times left as they are"
+        );
     }
 }

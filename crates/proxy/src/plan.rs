@@ -8,7 +8,7 @@ mod slots;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::dataplane::{Chain, From, Frontend, Key, List, Pick, Protocol, Value};
+use crate::dataplane::{Chain, Frontend, Key, List, Pick, Protocol, Value, Via};
 use crate::objects::{Place, Service, ServicePort, Slice};
 
 /// Most endpoints of one service port; more are left out. Slots have 16-bit numbers.
@@ -150,7 +150,7 @@ impl PortPlan<'_> {
             .iter()
             .filter(|ip| **ip != service.cluster_ip)
         {
-            let verdict = self.external_verdict(From::ExternalIp, &cluster, &local);
+            let verdict = self.external_verdict(Via::ExternalIp, &cluster, &local);
             plan.elements
                 .insert(Key::ServiceIp(self.frontend(*ip)), verdict);
             plan.elements.insert(
@@ -159,7 +159,7 @@ impl PortPlan<'_> {
             );
         }
         if let Some(node_port) = port.node_port {
-            let verdict = self.external_verdict(From::NodePort, &cluster, &local);
+            let verdict = self.external_verdict(Via::NodePort, &cluster, &local);
             let target = Value::Service(self.name());
             plan.elements
                 .insert(Key::NodePort(port.protocol, node_port), verdict);
@@ -190,10 +190,10 @@ impl PortPlan<'_> {
         }
     }
 
-    fn pick(&self, from: From, list: List, endpoints: &[SocketAddrV4]) -> Pick {
+    fn pick(&self, via: Via, list: List, endpoints: &[SocketAddrV4]) -> Pick {
         let count = u16::try_from(endpoints.len()).expect("cut to ENDPOINTS_MAX by choose");
         Pick {
-            from,
+            via,
             list,
             count,
             affinity: self.service.affinity,
@@ -209,23 +209,23 @@ impl PortPlan<'_> {
             (_, []) => Value::Goto(Chain::Refuse),
             // internalTrafficPolicy Local: endpoints exist, none of them here.
             ([], _) => Value::Drop,
-            _ => Value::Goto(Chain::Internal(self.pick(From::ClusterIp, list, endpoints))),
+            _ => Value::Goto(Chain::Internal(self.pick(Via::ClusterIp, list, endpoints))),
         }
     }
 
     fn external_verdict(
         &self,
-        from: From,
+        via: Via,
         cluster: &[SocketAddrV4],
         local: &[SocketAddrV4],
     ) -> Value {
         if cluster.is_empty() {
             return Value::Goto(Chain::Refuse);
         }
-        let pick = self.pick(from, List::Cluster, cluster);
+        let pick = self.pick(via, List::Cluster, cluster);
         Value::Goto(match self.service.external_local {
             true => {
-                let local = self.pick(from, List::Local, local).count;
+                let local = self.pick(via, List::Local, local).count;
                 Chain::ExternalLocal { pick, local }
             }
             false => Chain::External(pick),

@@ -86,6 +86,11 @@ impl State {
         self.adopted = endpoints.into_iter().collect();
     }
 
+    /// Whether anything has changed since the last plan.
+    pub fn is_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     /// Plans the Services that have changed.
     pub fn replan(&mut self) -> Replanned {
         let mut udp = Vec::new();

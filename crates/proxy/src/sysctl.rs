@@ -7,10 +7,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Forwarding, and upstream's connection tracking times: 24 hours for idle connections, one hour for
-/// those that one side has closed.
-const SETTINGS: [(&str, &str); 3] = [
-    ("net/ipv4/ip_forward", "1"),
+/// Packets for Services go through the node.
+const FORWARDING: [(&str, &str); 1] = [("net/ipv4/ip_forward", "1")];
+/// Upstream's connection tracking times: a day for idle connections, an hour for those that one side
+/// has closed.
+const CONNTRACK: [(&str, &str); 2] = [
     (
         "net/netfilter/nf_conntrack_tcp_timeout_established",
         "86400",
@@ -28,15 +29,23 @@ pub struct Error {
     source: io::Error,
 }
 
-/// Makes the settings.
-pub(crate) fn set() -> Result<(), Error> {
-    for (name, value) in SETTINGS {
+/// Lets the node forward.
+pub(crate) fn set_forwarding() -> Result<(), Error> {
+    set(&FORWARDING)
+}
+
+/// Sets the times of connection tracking, whose settings are there once a rule has made use of it.
+pub(crate) fn set_conntrack() -> Result<(), Error> {
+    set(&CONNTRACK)
+}
+
+fn set(settings: &[(&str, &'static str)]) -> Result<(), Error> {
+    settings.iter().try_for_each(|(name, value)| {
         let path = Path::new("/proc/sys").join(name);
         std::fs::write(&path, value).map_err(|source| Error {
             path,
             value,
             source,
-        })?;
-    }
-    Ok(())
+        })
+    })
 }

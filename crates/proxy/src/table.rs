@@ -26,7 +26,7 @@ use karve_sys::nft::{
     Batch, Data, Element, Family, Hook, Set, SetFlags, Table, Value as Bits, Verdict, types,
 };
 
-use crate::dataplane::{Chain, From, Frontend, Key, List, Pick, Protocol, Value};
+use crate::dataplane::{Chain, Frontend, Key, List, Pick, Protocol, Value, Via};
 
 /// The table's name.
 pub(crate) const TABLE: &str = "karve-proxy";
@@ -315,10 +315,10 @@ pub(crate) fn is_fixed_chain(name: &str) -> bool {
 pub(crate) fn fingerprint(layout: &Layout) -> String {
     let mut batch = Batch::new(FAMILY);
     add_frame_in(&mut batch, layout);
-    for from in [From::ClusterIp, From::ExternalIp, From::NodePort] {
+    for via in [Via::ClusterIp, Via::ExternalIp, Via::NodePort] {
         for affinity in [None, Some(1)] {
             let pick = Pick {
-                from,
+                via,
                 list: List::Cluster,
                 count: 2,
                 affinity,

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::dataplane::{From, List, Pick};
+use crate::dataplane::{List, Pick, Via};
 
 fn name(name: &str) -> ObjectName {
     ObjectName::new("default", name)
@@ -23,7 +23,7 @@ fn port(number: u16, chain: Chain) -> (Key, Value) {
 
 fn external(count: u16) -> Chain {
     Chain::External(Pick {
-        from: From::NodePort,
+        via: Via::NodePort,
         list: List::Cluster,
         count,
         affinity: None,
@@ -97,7 +97,7 @@ fn the_first_by_name_has_a_contested_element() {
 #[test]
 fn chains_that_a_chain_goes_to_come_and_go_with_it() {
     let pick = Pick {
-        from: From::NodePort,
+        via: Via::NodePort,
         list: List::Cluster,
         count: 2,
         affinity: None,

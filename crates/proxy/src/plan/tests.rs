@@ -159,7 +159,8 @@ fn nothing_to_serve_is_refused_everywhere() {
 /// KEP-1669, and section "choice of endpoints" of upstream's proxy.
 #[test]
 fn terminating_endpoints_serve_only_when_no_other_does() {
-    let rows: &[(&str, &[(u8, &str)], &[u8])] = &[
+    type Row = (&'static str, &'static [(u8, &'static str)], &'static [u8]);
+    let rows: &[Row] = &[
         ("ready ones", &[(1, "r"), (2, "r"), (3, "")], &[1, 2]),
         (
             "not the terminating while others are ready",
@@ -183,8 +184,8 @@ fn terminating_endpoints_serve_only_when_no_other_does() {
         let plan = plan(&service(""), slices.iter(), &BTreeMap::new());
         let chosen: Vec<u8> = plan
             .elements
-            .iter()
-            .filter_map(|(_, value)| match value {
+            .values()
+            .filter_map(|value| match value {
                 Value::Endpoint(address) => Some(address.ip().octets()[3]),
                 _ => None,
             })

@@ -13,7 +13,7 @@ use karve_sys::nft::{
     Reject, Verdict,
 };
 
-use super::{AFFINITY, Chain, From, Layout, Map, Pick, TABLE};
+use super::{AFFINITY, Chain, Layout, Map, Pick, TABLE, Via};
 
 /// The packet mark that asks for masquerading: bit 14, as upstream's default.
 const MASQUERADE_MARK: u32 = 0x4000;
@@ -212,11 +212,11 @@ pub(super) fn add_base(batch: &mut Batch) {
 fn add_pick(batch: &mut Batch, chain: &str, pick: Pick) {
     let Some(seconds) = pick.affinity else {
         let choose = [
-            service_port(pick.from),
+            service_port(pick.via),
             choose(pick, Map::Endpoints, ENDPOINT),
             vec![dnat()],
         ];
-        batch.add_rule(TABLE, chain, comment(pick.from), &choose.concat());
+        batch.add_rule(TABLE, chain, comment(pick.via), &choose.concat());
         return;
     };
     let timeout = Some(Duration::from_secs(u64::from(seconds)));
@@ -246,7 +246,7 @@ fn add_pick(batch: &mut Batch, chain: &str, pick: Pick) {
         affinity(DynsetOp::Update, BLANK[0], timeout),
         dnat(),
     ]);
-    let known = [service_port(pick.from), blank_endpoint(FOUND), stay];
+    let known = [service_port(pick.via), blank_endpoint(FOUND), stay];
     batch.add_rule(
         TABLE,
         chain,
@@ -262,7 +262,7 @@ fn add_pick(batch: &mut Batch, chain: &str, pick: Pick) {
     ];
     let choose = choose(pick, Map::AffinityPicks, TWICE_PADDED_ENDPOINT);
     let new = [
-        service_port(pick.from),
+        service_port(pick.via),
         blank_endpoint(FOUND),
         choose,
         remember,
@@ -305,22 +305,22 @@ fn dnat() -> Expr {
 }
 
 /// Loads the service port that the packet means.
-fn service_port(from: From) -> Vec<Expr> {
+fn service_port(via: Via) -> Vec<Expr> {
     let mut exprs = destination();
-    match from {
-        From::ClusterIp => {}
-        From::ExternalIp => exprs.push(map(Map::ExternalIps, SERVICE, PADDED_SERVICE)),
-        From::NodePort => exprs.push(map(Map::NodePorts, SERVICE_PROTOCOL, PADDED_SERVICE)),
+    match via {
+        Via::ClusterIp => {}
+        Via::ExternalIp => exprs.push(map(Map::ExternalIps, SERVICE, PADDED_SERVICE)),
+        Via::NodePort => exprs.push(map(Map::NodePorts, SERVICE_PROTOCOL, PADDED_SERVICE)),
     }
     exprs
 }
 
 /// What `nft` cannot print of [`service_port`].
-fn comment(from: From) -> &'static str {
-    match from {
-        From::ClusterIp => "",
-        From::ExternalIp => "service by @external-ips",
-        From::NodePort => "service by @nodeports",
+fn comment(via: Via) -> &'static str {
+    match via {
+        Via::ClusterIp => "",
+        Via::ExternalIp => "service by @external-ips",
+        Via::NodePort => "service by @nodeports",
     }
 }
 

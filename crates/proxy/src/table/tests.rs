@@ -14,20 +14,20 @@ fn the_table_is_as_documented() {
     };
     let mut batch = Batch::new(FAMILY);
     add_frame(&mut batch, &layout);
-    let pick = |from, affinity| Pick {
-        from,
+    let pick = |via, affinity| Pick {
+        via,
         list: List::Cluster,
         count: 3,
         affinity,
     };
-    let node_port = pick(From::NodePort, None);
+    let node_port = pick(Via::NodePort, None);
     let chains = [
         Chain::Direct(node_port),
         Chain::External(node_port),
-        Chain::Internal(pick(From::ClusterIp, None)),
-        Chain::Internal(pick(From::ClusterIp, Some(10_800))),
-        Chain::External(pick(From::NodePort, Some(10_800))),
-        Chain::External(pick(From::ExternalIp, None)),
+        Chain::Internal(pick(Via::ClusterIp, None)),
+        Chain::Internal(pick(Via::ClusterIp, Some(10_800))),
+        Chain::External(pick(Via::NodePort, Some(10_800))),
+        Chain::External(pick(Via::ExternalIp, None)),
         Chain::ExternalLocal {
             pick: node_port,
             local: 1,

@@ -27,12 +27,12 @@ fn layout() -> Layout {
 }
 
 /// A proxy in `node` without objects.
-fn proxy(node: &NetNs) -> Sync {
-    Sync::new(Kernel::open_in(node, layout()).expect("open kernel"))
+fn proxy(node: &NetNs) -> Proxier {
+    Proxier::new(Kernel::open_in(node, layout()).expect("open kernel"))
 }
 
 /// The Service `default/NAME` with one port, merged with `spec`.
-fn set_service(sync: &mut Sync, name: &str, cluster_ip: &str, spec: serde_json::Value) {
+fn set_service(proxier: &mut Proxier, name: &str, cluster_ip: &str, spec: serde_json::Value) {
     let mut object = json!({
         "metadata": {"name": name, "namespace": "default"},
         "spec": {
@@ -47,12 +47,13 @@ fn set_service(sync: &mut Sync, name: &str, cluster_ip: &str, spec: serde_json::
             json!({"loadBalancer": {"ingress": [{"ip": EXTERNAL, "ipMode": "VIP"}]}});
     }
     let object = serde_json::from_value(object).expect("a service");
-    sync.state
+    proxier
+        .state
         .set_service(ObjectName::new("default", name), Service::parse(&object));
 }
 
 /// The Service's only EndpointSlice: `(address, ready)` on this node.
-fn set_endpoints(sync: &mut Sync, name: &str, protocol: &str, endpoints: &[(&str, bool)]) {
+fn set_endpoints(proxier: &mut Proxier, name: &str, protocol: &str, endpoints: &[(&str, bool)]) {
     let endpoints: Vec<_> = endpoints
         .iter()
         .map(|(ip, ready)| {
@@ -71,7 +72,8 @@ fn set_endpoints(sync: &mut Sync, name: &str, protocol: &str, endpoints: &[(&str
     }))
     .expect("a slice");
     let parsed = Slice::parse(&slice, "node1");
-    sync.state
+    proxier
+        .state
         .set_slice(ObjectName::new("default", &format!("{name}-abc")), parsed);
 }
 
@@ -83,16 +85,21 @@ fn node_port(kind: &str) -> serde_json::Value {
 }
 
 /// Servers in the first two pods, and a Service with both as endpoints.
-fn two_endpoints(spec: serde_json::Value) -> (Net, Sync) {
+fn two_endpoints(spec: serde_json::Value) -> (Net, Proxier) {
     let net = Net::new();
     for (pod, ip) in net.pods.iter().zip(PODS).take(2) {
         serve_tcp(pod, &format!("{ip}:8080"));
     }
-    let mut sync = proxy(&net.node);
-    set_service(&mut sync, "web", VIP, spec);
-    set_endpoints(&mut sync, "web", "TCP", &[(PODS[0], true), (PODS[1], true)]);
-    sync.sync().expect("sync");
-    (net, sync)
+    let mut proxier = proxy(&net.node);
+    set_service(&mut proxier, "web", VIP, spec);
+    set_endpoints(
+        &mut proxier,
+        "web",
+        "TCP",
+        &[(PODS[0], true), (PODS[1], true)],
+    );
+    proxier.sync().expect("sync");
+    (net, proxier)
 }
 
 /// The servers that answer, and the client addresses that they see, in many connections.
@@ -113,7 +120,7 @@ fn only<T: Ord>(one: T) -> BTreeSet<T> {
 
 #[test]
 fn a_cluster_ip_spreads_over_its_endpoints() {
-    let (net, _sync) = two_endpoints(json!({}));
+    let (net, _proxier) = two_endpoints(json!({}));
     let to = format!("{VIP}:80");
     assert_eq!(
         answers(&net.pods[2], &to),
@@ -130,7 +137,7 @@ fn a_cluster_ip_spreads_over_its_endpoints() {
 
 #[test]
 fn a_node_port_answers_on_the_nodes_addresses() {
-    let (net, _sync) = two_endpoints(node_port("NodePort"));
+    let (net, _proxier) = two_endpoints(node_port("NodePort"));
     let to = format!("{NODE_IP}:30080");
     for from in [&net.client, &net.node, &net.pods[2]] {
         assert_eq!(answers(from, &to), (both(), only(NODE_IP.to_owned())));
@@ -141,7 +148,7 @@ fn a_node_port_answers_on_the_nodes_addresses() {
 
 #[test]
 fn a_load_balancer_address_answers_everywhere() {
-    let (net, _sync) = two_endpoints(node_port("LoadBalancer"));
+    let (net, _proxier) = two_endpoints(node_port("LoadBalancer"));
     let to = format!("{EXTERNAL}:80");
     // The client reaches it by its default route, as by the announcing node's ARP answer.
     let mut rt = karve_sys::link::Netlink::open_in(&net.client).expect("open");
@@ -155,9 +162,9 @@ fn a_load_balancer_address_answers_everywhere() {
 
 #[test]
 fn an_endpoint_reaches_itself() {
-    let (net, mut sync) = two_endpoints(json!({}));
-    set_endpoints(&mut sync, "web", "TCP", &[(PODS[0], true)]);
-    sync.sync().expect("sync");
+    let (net, mut proxier) = two_endpoints(json!({}));
+    set_endpoints(&mut proxier, "web", "TCP", &[(PODS[0], true)]);
+    proxier.sync().expect("sync");
     let (_, server, client) = connect(&net.pods[0], &format!("{VIP}:80")).expect("connect");
     assert_eq!(server, format!("{}:8080", PODS[0]));
     assert_eq!(
@@ -168,9 +175,9 @@ fn an_endpoint_reaches_itself() {
 
 #[test]
 fn a_service_without_endpoints_refuses() {
-    let (net, mut sync) = two_endpoints(node_port("NodePort"));
-    set_endpoints(&mut sync, "web", "TCP", &[(PODS[0], false)]);
-    sync.sync().expect("sync");
+    let (net, mut proxier) = two_endpoints(node_port("NodePort"));
+    set_endpoints(&mut proxier, "web", "TCP", &[(PODS[0], false)]);
+    proxier.sync().expect("sync");
     let (vip, node_port) = (format!("{VIP}:80"), format!("{NODE_IP}:30080"));
     for from in [&net.pods[2], &net.node, &net.client] {
         for to in [&vip, &node_port] {
@@ -178,14 +185,14 @@ fn a_service_without_endpoints_refuses() {
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{to}: {error}");
         }
     }
-    set_endpoints(&mut sync, "web", "TCP", &[(PODS[0], true)]);
-    sync.sync().expect("sync");
+    set_endpoints(&mut proxier, "web", "TCP", &[(PODS[0], true)]);
+    proxier.sync().expect("sync");
     connect(&net.pods[2], &vip).expect("serves again");
 }
 
 #[test]
 fn other_ports_of_a_cluster_ip_are_refused() {
-    let (net, _sync) = two_endpoints(json!({}));
+    let (net, _proxier) = two_endpoints(json!({}));
     let error = connect(&net.pods[2], &format!("{VIP}:81")).expect_err("no such port");
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     let socket = udp_client(&net.pods[2], &format!("{VIP}:80"));
@@ -195,10 +202,11 @@ fn other_ports_of_a_cluster_ip_are_refused() {
 
 #[test]
 fn a_deleted_service_is_gone() {
-    let (net, mut sync) = two_endpoints(node_port("NodePort"));
-    sync.state
+    let (net, mut proxier) = two_endpoints(node_port("NodePort"));
+    proxier
+        .state
         .set_service(ObjectName::new("default", "web"), None);
-    sync.sync().expect("sync");
+    proxier.sync().expect("sync");
     let error = connect(&net.client, &format!("{NODE_IP}:30080")).expect_err("no such port");
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     let mut nft = Nft::open_in(&net.node).expect("open");
@@ -213,7 +221,7 @@ fn a_deleted_service_is_gone() {
 
 #[test]
 fn an_established_connection_outlives_its_endpoint() {
-    let (net, mut sync) = two_endpoints(json!({}));
+    let (net, mut proxier) = two_endpoints(json!({}));
     let to = format!("{VIP}:80");
     let (mut stream, server, _) = connect(&net.pods[2], &to).expect("connect");
     let (gone, left) = if server.starts_with(PODS[0]) {
@@ -221,8 +229,8 @@ fn an_established_connection_outlives_its_endpoint() {
     } else {
         (PODS[1], PODS[0])
     };
-    set_endpoints(&mut sync, "web", "TCP", &[(gone, false), (left, true)]);
-    sync.sync().expect("sync");
+    set_endpoints(&mut proxier, "web", "TCP", &[(gone, false), (left, true)]);
+    proxier.sync().expect("sync");
     assert_eq!(echo(&mut stream).expect("still open"), "hello");
     assert_eq!(answers(&net.pods[2], &to).0, only(format!("{left}:8080")));
 }
@@ -233,23 +241,23 @@ fn udp_flows_leave_an_endpoint_that_goes() {
     for (pod, ip) in net.pods.iter().zip(PODS).take(2) {
         serve_udp(pod, &format!("{ip}:8080"));
     }
-    let mut sync = proxy(&net.node);
+    let mut proxier = proxy(&net.node);
     let ports = json!([{"port": 53, "protocol": "UDP", "targetPort": 8080, "nodePort": 30053}]);
     set_service(
-        &mut sync,
+        &mut proxier,
         "dns",
         VIP,
         json!({"type": "NodePort", "ports": ports}),
     );
-    set_endpoints(&mut sync, "dns", "UDP", &[(PODS[0], true)]);
-    sync.sync().expect("sync");
+    set_endpoints(&mut proxier, "dns", "UDP", &[(PODS[0], true)]);
+    proxier.sync().expect("sync");
     let inside = udp_client(&net.pods[2], &format!("{VIP}:53"));
     let outside = udp_client(&net.client, &format!("{NODE_IP}:30053"));
     for socket in [&inside, &outside] {
         assert_eq!(ask(socket).expect("answer"), format!("{}:8080", PODS[0]));
     }
-    set_endpoints(&mut sync, "dns", "UDP", &[(PODS[1], true)]);
-    sync.sync().expect("sync");
+    set_endpoints(&mut proxier, "dns", "UDP", &[(PODS[1], true)]);
+    proxier.sync().expect("sync");
     for socket in [&inside, &outside] {
         assert_eq!(
             ask(socket).expect("answer"),
@@ -257,26 +265,31 @@ fn udp_flows_leave_an_endpoint_that_goes() {
             "the same socket"
         );
     }
-    set_endpoints(&mut sync, "dns", "UDP", &[]);
-    sync.sync().expect("sync");
+    set_endpoints(&mut proxier, "dns", "UDP", &[]);
+    proxier.sync().expect("sync");
     let refused = ask(&udp_client(&net.pods[2], &format!("{VIP}:53"))).expect_err("nobody there");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
 
 #[test]
 fn a_restarted_proxy_adopts_what_it_finds() {
-    let (net, mut sync) = two_endpoints(node_port("LoadBalancer"));
+    let (net, mut proxier) = two_endpoints(node_port("LoadBalancer"));
     // Numbers that a first plan would not give: the endpoints are not sorted.
-    set_endpoints(&mut sync, "web", "TCP", &[(PODS[1], true), (PODS[2], true)]);
-    sync.sync().expect("sync");
     set_endpoints(
-        &mut sync,
+        &mut proxier,
+        "web",
+        "TCP",
+        &[(PODS[1], true), (PODS[2], true)],
+    );
+    proxier.sync().expect("sync");
+    set_endpoints(
+        &mut proxier,
         "web",
         "TCP",
         &[(PODS[0], true), (PODS[1], true), (PODS[2], true)],
     );
-    assert!(sync.sync().expect("sync").is_some());
-    let state = sync.state;
+    assert!(proxier.sync().expect("sync").is_some());
+    let state = proxier.state;
     let mut restarted = proxy(&net.node);
     restarted.state = state.restarted();
     assert_eq!(restarted.sync().expect("sync"), None, "nothing to change");
@@ -285,17 +298,17 @@ fn a_restarted_proxy_adopts_what_it_finds() {
 
 #[test]
 fn a_flushed_table_is_made_anew_at_the_next_change() {
-    let (net, mut sync) = two_endpoints(json!({}));
+    let (net, mut proxier) = two_endpoints(json!({}));
     let mut batch = Batch::new(FAMILY);
     batch.delete_table(TABLE);
     Nft::open_in(&net.node)
         .expect("open")
         .commit(batch)
         .expect("flush");
-    set_endpoints(&mut sync, "web", "TCP", &[(PODS[1], true)]);
-    sync.sync().expect_err("the table is gone");
-    assert!(!sync.in_step());
-    assert!(sync.sync().expect("sync").is_some());
+    set_endpoints(&mut proxier, "web", "TCP", &[(PODS[1], true)]);
+    proxier.sync().expect_err("the table is gone");
+    assert!(!proxier.in_step());
+    assert!(proxier.sync().expect("sync").is_some());
     assert_eq!(
         answers(&net.pods[2], &format!("{VIP}:80")).0,
         only(format!("{}:8080", PODS[1]))
@@ -305,26 +318,31 @@ fn a_flushed_table_is_made_anew_at_the_next_change() {
 #[test]
 fn one_changed_endpoint_among_many_services_is_a_small_transaction() {
     let net = Net::new();
-    let mut sync = proxy(&net.node);
+    let mut proxier = proxy(&net.node);
     for n in 0..1000 {
         let name = format!("web-{n}");
         let cluster_ip = format!("10.96.{}.{}", 1 + n / 250, 1 + n % 250);
-        set_service(&mut sync, &name, &cluster_ip, json!({}));
-        set_endpoints(&mut sync, &name, "TCP", &[(PODS[0], true), (PODS[1], true)]);
+        set_service(&mut proxier, &name, &cluster_ip, json!({}));
+        set_endpoints(
+            &mut proxier,
+            &name,
+            "TCP",
+            &[(PODS[0], true), (PODS[1], true)],
+        );
     }
-    let first = sync.sync().expect("sync").expect("programmed");
+    let first = proxier.sync().expect("sync").expect("programmed");
     assert!(
         first.messages < 100,
         "{first:?}: elements share messages, services share chains"
     );
 
     set_endpoints(
-        &mut sync,
+        &mut proxier,
         "web-500",
         "TCP",
         &[(PODS[0], true), (PODS[2], true)],
     );
-    let replaced = sync.sync().expect("sync").expect("programmed");
+    let replaced = proxier.sync().expect("sync").expect("programmed");
     // One number goes to another endpoint; that endpoint's hairpin is new.
     assert_eq!(
         replaced,
@@ -335,12 +353,12 @@ fn one_changed_endpoint_among_many_services_is_a_small_transaction() {
     );
 
     set_endpoints(
-        &mut sync,
+        &mut proxier,
         "web-500",
         "TCP",
         &[(PODS[0], true), (PODS[2], true), (PODS[1], true)],
     );
-    let added = sync.sync().expect("sync").expect("programmed");
+    let added = proxier.sync().expect("sync").expect("programmed");
     // A chain for three with two rules; the service's verdict; the new endpoint.
     assert_eq!(
         added,
@@ -353,12 +371,12 @@ fn one_changed_endpoint_among_many_services_is_a_small_transaction() {
 
 #[test]
 fn local_policies_keep_to_the_node() {
-    let (net, mut sync) = two_endpoints(json!({}));
+    let (net, mut proxier) = two_endpoints(json!({}));
     let mut spec = node_port("NodePort");
     spec["externalTrafficPolicy"] = json!("Local");
     spec["internalTrafficPolicy"] = json!("Local");
-    set_service(&mut sync, "web", VIP, spec);
-    sync.sync().expect("sync");
+    set_service(&mut proxier, "web", VIP, spec);
+    proxier.sync().expect("sync");
     let to = format!("{NODE_IP}:30080");
     assert_eq!(
         answers(&net.client, &to),
@@ -379,7 +397,7 @@ fn a_sticky_client_stays_with_its_endpoint() {
     let mut spec = node_port("NodePort");
     spec["sessionAffinity"] = json!("ClientIP");
     spec["sessionAffinityConfig"] = json!({"clientIP": {"timeoutSeconds": 600}});
-    let (net, mut sync) = two_endpoints(spec);
+    let (net, mut proxier) = two_endpoints(spec);
     let to = format!("{VIP}:80");
     let (servers, _) = answers(&net.client, &to);
     assert_eq!(servers.len(), 1, "{servers:?}");
@@ -394,15 +412,15 @@ fn a_sticky_client_stays_with_its_endpoint() {
     } else {
         (PODS[1], PODS[0])
     };
-    set_endpoints(&mut sync, "web", "TCP", &[(left, true)]);
-    sync.sync().expect("sync");
+    set_endpoints(&mut proxier, "web", "TCP", &[(left, true)]);
+    proxier.sync().expect("sync");
     assert_eq!(
         answers(&net.client, &to).0,
         only(format!("{left}:8080")),
         "its endpoint has gone"
     );
-    set_endpoints(&mut sync, "web", "TCP", &[(left, true), (gone, true)]);
-    sync.sync().expect("sync");
+    set_endpoints(&mut proxier, "web", "TCP", &[(left, true), (gone, true)]);
+    proxier.sync().expect("sync");
     assert_eq!(
         answers(&net.client, &to).0,
         only(format!("{left}:8080")),

@@ -36,7 +36,7 @@ impl Net {
             net.connect_pod(index, pod);
         }
         net.node
-            .run_in(crate::sysctl::set)
+            .run_in(crate::sysctl::set_forwarding)
             .expect("enter")
             .expect("settings");
         net

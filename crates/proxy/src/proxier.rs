@@ -8,7 +8,7 @@ use crate::state::State;
 
 /// The state and the kernel that follows it.
 #[derive(Debug)]
-pub struct Sync {
+pub struct Proxier {
     /// The objects.
     pub state: State,
     kernel: Kernel,
@@ -16,7 +16,7 @@ pub struct Sync {
     in_step: bool,
 }
 
-impl Sync {
+impl Proxier {
     /// Starts with whatever table the kernel has.
     pub fn new(kernel: Kernel) -> Self {
         Self {
