@@ -4,13 +4,16 @@
 //! puts the container's process into the group; limits and removal are ours, because it refuses a
 //! limit whose controller the machine does not have, and forgets groups of dead containers.
 
+mod devices;
 mod limits;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use karve_sys::device_filter;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::config::Resources;
@@ -48,8 +51,8 @@ impl Hierarchies {
             match mount.kind.as_str() {
                 "cgroup" => found.add_v1(mount.target, &mount.super_options),
                 "cgroup2" => {
-                    let available =
-                        fs::read_to_string(mount.target.join("cgroup.controllers")).unwrap_or_default();
+                    let available = fs::read_to_string(mount.target.join("cgroup.controllers"))
+                        .unwrap_or_default();
                     found.add_v2(mount.target, &available);
                 }
                 _ => {}
@@ -70,7 +73,9 @@ impl Hierarchies {
     fn add_v2(&mut self, root: PathBuf, available: &str) {
         for controller in available.split_whitespace() {
             if let Some(name) = CONTROLLERS.iter().find(|name| **name == controller) {
-                self.controllers.entry(name).or_insert_with(|| (Version::V2, root.clone()));
+                self.controllers
+                    .entry(name)
+                    .or_insert_with(|| (Version::V2, root.clone()));
             }
         }
         self.roots.push((Version::V2, root));
@@ -78,11 +83,15 @@ impl Hierarchies {
 
     /// Whether devices are guarded by a v1 controller (on v2 that takes a BPF program).
     pub(crate) fn is_v1(&self) -> bool {
-        self.roots.iter().any(|(version, _)| *version == Version::V1)
+        self.roots
+            .iter()
+            .any(|(version, _)| *version == Version::V1)
     }
 
     fn controller(&self, name: &str) -> Option<(Version, &Path)> {
-        self.controllers.get(name).map(|(version, root)| (*version, root.as_path()))
+        self.controllers
+            .get(name)
+            .map(|(version, root)| (*version, root.as_path()))
     }
 }
 
@@ -96,13 +105,20 @@ pub(crate) struct Cgroup {
 impl Cgroup {
     /// The group at `path`, which is relative to the root of each hierarchy.
     pub(crate) fn new(hierarchies: Hierarchies, path: impl Into<PathBuf>) -> Self {
-        Self { hierarchies, path: path.into() }
+        Self {
+            hierarchies,
+            path: path.into(),
+        }
     }
 
     /// Makes the group and sets its limits.
     pub(crate) fn create(&self, resources: &Resources) -> io::Result<()> {
         for (version, root) in &self.hierarchies.roots {
-            let has_controller = self.hierarchies.controllers.values().any(|(_, other)| other == root);
+            let has_controller = self
+                .hierarchies
+                .controllers
+                .values()
+                .any(|(_, other)| other == root);
             if !has_controller && (*version == Version::V1 || self.hierarchies.is_v1()) {
                 continue;
             }
@@ -141,15 +157,26 @@ impl Cgroup {
     pub(crate) fn set(&self, resources: &Resources) -> io::Result<()> {
         for name in CONTROLLERS {
             let Some((version, root)) = self.hierarchies.controller(name) else {
-                tracing::debug!(controller = name, "machine has no such cgroup controller, limit left out");
+                tracing::debug!(
+                    controller = name,
+                    "machine has no such cgroup controller, limit left out"
+                );
                 continue;
             };
-            for LimitFile { name: file, value, optional } in plan(name, version, resources) {
+            for LimitFile {
+                name: file,
+                value,
+                optional,
+            } in plan(name, version, resources)
+            {
                 let path = root.join(&self.path).join(file);
                 match fs::write(&path, value) {
                     Err(error) if optional && error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => {
-                        return Err(io::Error::new(error.kind(), format!("write {}: {error}", path.display())));
+                        return Err(io::Error::new(
+                            error.kind(),
+                            format!("write {}: {error}", path.display()),
+                        ));
                     }
                     Ok(()) => {}
                 }
@@ -158,16 +185,38 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Denies the group's processes the machine's devices, where no v1 controller does it.
+    pub(crate) fn guard_devices(&self) -> io::Result<()> {
+        if self.hierarchies.is_v1() {
+            return Ok(());
+        }
+        let roots = self
+            .hierarchies
+            .roots
+            .iter()
+            .filter(|(version, _)| *version == Version::V2);
+        for (_, root) in roots {
+            let dir = fs::File::open(root.join(&self.path))?;
+            device_filter::attach(dir.as_fd(), &devices::defaults())?;
+        }
+        Ok(())
+    }
+
     /// How many processes of the group the kernel has killed for want of memory.
     pub(crate) fn oom_kills(&self) -> u64 {
-        let Some((version, root)) = self.hierarchies.controller("memory") else { return 0 };
+        let Some((version, root)) = self.hierarchies.controller("memory") else {
+            return 0;
+        };
         let file = match version {
             Version::V1 => "memory.oom_control",
             Version::V2 => "memory.events",
         };
         fs::read_to_string(root.join(&self.path).join(file))
             .ok()
-            .and_then(|text| text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()))
+            .and_then(|text| {
+                text.lines()
+                    .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+            })
             .unwrap_or(0)
     }
 
@@ -178,10 +227,14 @@ impl Cgroup {
                 if fs::write(dir.join("cgroup.kill"), "1").is_ok() {
                     return Ok(());
                 }
-                let Some(procs) = absent_is_none(fs::read_to_string(dir.join("cgroup.procs")))? else {
+                let Some(procs) = absent_is_none(fs::read_to_string(dir.join("cgroup.procs")))?
+                else {
                     return Ok(());
                 };
-                for pid in procs.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
+                for pid in procs
+                    .lines()
+                    .filter_map(|line| Pid::from_raw(line.parse().ok()?))
+                {
                     let _ = kill_process(pid, Signal::KILL);
                 }
                 Ok(())
@@ -200,7 +253,12 @@ impl Cgroup {
 
     /// Removes the groups above that are empty, up to but not including `stop`.
     pub(crate) fn remove_empty_parents(&self, stop: &Path) {
-        for parent in self.path.ancestors().skip(1).take_while(|path| *path != stop && path.starts_with(stop)) {
+        for parent in self
+            .path
+            .ancestors()
+            .skip(1)
+            .take_while(|path| *path != stop && path.starts_with(stop))
+        {
             for (_, root) in &self.hierarchies.roots {
                 let _ = fs::remove_dir(root.join(parent));
             }
@@ -213,7 +271,9 @@ fn remove_group(dir: &Path) -> io::Result<()> {
         match fs::remove_dir(dir) {
             Ok(()) => break,
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && attempt < REMOVE_ATTEMPTS => {
+            Err(error)
+                if error.kind() == io::ErrorKind::ResourceBusy && attempt < REMOVE_ATTEMPTS =>
+            {
                 // The kernel tells nobody when a v1 group becomes empty.
                 std::thread::sleep(REMOVE_PAUSE);
             }
@@ -225,7 +285,9 @@ fn remove_group(dir: &Path) -> io::Result<()> {
 
 /// Calls `each` with the groups below `dir`, deepest first, and `dir` itself at last.
 fn for_each_group(dir: &Path, each: &mut impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
-    let Some(entries) = absent_is_none(fs::read_dir(dir))? else { return Ok(()) };
+    let Some(entries) = absent_is_none(fs::read_dir(dir))? else {
+        return Ok(());
+    };
     for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
@@ -255,9 +317,18 @@ mod tests {
         hybrid.add_v1("/c/cpu,cpuacct".into(), "rw,cpu,cpuacct");
         hybrid.add_v1("/c/memory".into(), "rw,memory");
         hybrid.add_v2("/c/unified".into(), "pids hugetlb memory");
-        assert_eq!(hybrid.controller("cpu"), Some((Version::V1, Path::new("/c/cpu,cpuacct"))));
-        assert_eq!(hybrid.controller("memory"), Some((Version::V1, Path::new("/c/memory"))));
-        assert_eq!(hybrid.controller("pids"), Some((Version::V2, Path::new("/c/unified"))));
+        assert_eq!(
+            hybrid.controller("cpu"),
+            Some((Version::V1, Path::new("/c/cpu,cpuacct")))
+        );
+        assert_eq!(
+            hybrid.controller("memory"),
+            Some((Version::V1, Path::new("/c/memory")))
+        );
+        assert_eq!(
+            hybrid.controller("pids"),
+            Some((Version::V2, Path::new("/c/unified")))
+        );
         assert!(hybrid.is_v1());
     }
 
@@ -266,6 +337,9 @@ mod tests {
         let mut unified = Hierarchies::default();
         unified.add_v2("/c".into(), "cpuset cpu io memory pids");
         assert!(!unified.is_v1());
-        assert_eq!(unified.controller("cpu"), Some((Version::V2, Path::new("/c"))));
+        assert_eq!(
+            unified.controller("cpu"),
+            Some((Version::V2, Path::new("/c")))
+        );
     }
 }

@@ -36,15 +36,20 @@ pub fn cleanup(nodes_dir: &Path, cgroup: &str) -> Result<(), RuntimeError> {
     let hierarchies = Hierarchies::detect().map_err(RuntimeError::io("read", table))?;
     let group = Cgroup::new(hierarchies, cgroup.trim_matches('/'));
     let group_path = Path::new(cgroup);
-    group.kill().map_err(RuntimeError::io("kill processes of cgroup", group_path))?;
+    group
+        .kill()
+        .map_err(RuntimeError::io("kill processes of cgroup", group_path))?;
     wait_for(dying).map_err(RuntimeError::io("wait for containers of", nodes_dir))?;
     for pod in &pods {
         let namespaces = pod.join("ns");
-        netns::remove_sandbox(&namespaces)
-            .map_err(|error| RuntimeError::io("unpin namespaces in", &namespaces)(io::Error::other(error)))?;
+        netns::remove_sandbox(&namespaces).map_err(|error| {
+            RuntimeError::io("unpin namespaces in", &namespaces)(io::Error::other(error))
+        })?;
     }
     mounts::unmount_below(nodes_dir).map_err(RuntimeError::io("unmount", nodes_dir))?;
-    group.remove().map_err(RuntimeError::io("remove cgroup", group_path))?;
+    group
+        .remove()
+        .map_err(RuntimeError::io("remove cgroup", group_path))?;
     group.remove_empty_parents(Path::new(""));
     for pod in pods {
         files::allow_absent(fs::remove_dir_all(&pod)).map_err(RuntimeError::io("remove", &pod))?;
@@ -56,7 +61,10 @@ pub fn cleanup(nodes_dir: &Path, cgroup: &str) -> Result<(), RuntimeError> {
 fn pods(nodes_dir: &Path) -> Result<Vec<PathBuf>, RuntimeError> {
     let mut pods = Vec::new();
     for node in entries(nodes_dir)? {
-        let layout = Layout { run: node, data: PathBuf::new() };
+        let layout = Layout {
+            run: node,
+            data: PathBuf::new(),
+        };
         pods.extend(entries(&layout.pods())?);
     }
     Ok(pods)
@@ -65,7 +73,11 @@ fn pods(nodes_dir: &Path) -> Result<Vec<PathBuf>, RuntimeError> {
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, RuntimeError> {
     match fs::read_dir(dir) {
         Ok(entries) => entries
-            .map(|entry| entry.map(|entry| entry.path()).map_err(RuntimeError::io("list", dir)))
+            .map(|entry| {
+                entry
+                    .map(|entry| entry.path())
+                    .map_err(RuntimeError::io("list", dir))
+            })
             .collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(RuntimeError::io("list", dir)(error)),
@@ -78,10 +90,15 @@ fn kill_containers(pod: &Path) -> Result<Vec<OwnedFd>, RuntimeError> {
     for container in entries(&pod.join("containers"))? {
         let path = container.join("state.json");
         // One that can't be read was being written by a shim that the cgroup's end takes along.
-        let Ok(Some(state)) = files::read_json::<ShimState>(&path) else { continue };
+        let Ok(Some(state)) = files::read_json::<ShimState>(&path) else {
+            continue;
+        };
         for process in std::iter::once(state.shim).chain(state.init.map(|init| init.process)) {
             let at = RuntimeError::io("kill processes of", &container);
-            match process.open().and_then(|handle| process.signal(Signal::KILL).map(|_| handle)) {
+            match process
+                .open()
+                .and_then(|handle| process.signal(Signal::KILL).map(|_| handle))
+            {
                 Ok(handle) => dying.extend(handle),
                 Err(error) => return Err(at(error)),
             }
@@ -94,7 +111,10 @@ fn wait_for(handles: Vec<OwnedFd>) -> io::Result<()> {
     let deadline = Instant::now() + KILL_TIMEOUT;
     for handle in handles {
         let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        let timeout = Timespec {
+            tv_sec: left.as_secs().cast_signed(),
+            tv_nsec: left.subsec_nanos().into(),
+        };
         let mut waiting = [PollFd::new(&handle, PollFlags::IN)];
         match poll(&mut waiting, Some(&timeout)) {
             Ok(0) => return Err(io::ErrorKind::TimedOut.into()),

@@ -18,10 +18,19 @@ pub(crate) enum Durability {
 }
 
 /// Replaces `path` with `bytes` in one step.
-pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+pub(crate) fn write(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    durability: Durability,
+) -> io::Result<()> {
     let temporary = path.with_extension(format!("tmp-{}", uuid::Uuid::new_v4().simple()));
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&temporary)?;
         file.write_all(bytes)?;
         if durability == Durability::Durable {
             file.sync_all()?;
@@ -37,7 +46,11 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, durability: Durability
 }
 
 /// Replaces `path` with `value` as JSON.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize, durability: Durability) -> io::Result<()> {
+pub(crate) fn write_json(
+    path: &Path,
+    value: &impl Serialize,
+    durability: Durability,
+) -> io::Result<()> {
     write(path, &serde_json::to_vec(value)?, 0o600, durability)
 }
 

@@ -27,7 +27,10 @@ impl Layout {
     }
 
     pub(crate) fn pod(&self, uid: &str) -> Pod {
-        Pod { dir: self.pods().join(uid), data: self.data.join("pods").join(uid) }
+        Pod {
+            dir: self.pods().join(uid),
+            data: self.data.join("pods").join(uid),
+        }
     }
 
     pub(crate) fn last_address(&self) -> PathBuf {
@@ -76,7 +79,10 @@ impl Pod {
     }
 
     pub(crate) fn container(&self, id: &str) -> Container {
-        Container { dir: self.containers().join(id), data: self.data.join(id) }
+        Container {
+            dir: self.containers().join(id),
+            data: self.data.join(id),
+        }
     }
 }
 
@@ -90,7 +96,10 @@ pub(crate) struct Container {
 impl Container {
     /// The directory alone, as the shim knows it.
     pub(crate) fn at(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf(), data: PathBuf::new() }
+        Self {
+            dir: dir.to_path_buf(),
+            data: PathBuf::new(),
+        }
     }
 
     /// What it was created from.

@@ -30,7 +30,8 @@ mod users;
 
 pub use cleanup::cleanup;
 pub use config::{
-    ContainerConfig, DnsConfig, HostAlias, Mount, POD_GATEWAY, PodNetwork, Resources, SandboxConfig, Security,
+    ContainerConfig, DnsConfig, HostAlias, Mount, POD_GATEWAY, PodNetwork, Resources,
+    SandboxConfig, Security,
 };
 pub use error::RuntimeError;
 pub use runtime::{Options, Runtime};

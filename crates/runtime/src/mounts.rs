@@ -16,7 +16,9 @@ pub(crate) struct Mount {
 }
 
 pub(crate) fn table() -> io::Result<Vec<Mount>> {
-    Ok(parse(&std::fs::read_to_string("/proc/thread-self/mountinfo")?))
+    Ok(parse(&std::fs::read_to_string(
+        "/proc/thread-self/mountinfo",
+    )?))
 }
 
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue` (proc(5)).
@@ -28,7 +30,11 @@ fn parse(text: &str) -> Vec<Mount> {
             let mut filesystem = filesystem.split(' ');
             let kind = filesystem.next()?.to_owned();
             let super_options = filesystem.nth(1)?.to_owned();
-            Some(Mount { target: unescape(target), kind, super_options })
+            Some(Mount {
+                target: unescape(target),
+                kind,
+                super_options,
+            })
         })
         .collect()
 }
@@ -86,6 +92,9 @@ mod tests {
         let mounts = parse(text);
         assert_eq!(mounts.len(), 2);
         assert_eq!(mounts[0].target, Path::new("/a b"));
-        assert_eq!((mounts[1].kind.as_str(), mounts[1].super_options.as_str()), ("cgroup", "rw,memory"));
+        assert_eq!(
+            (mounts[1].kind.as_str(), mounts[1].super_options.as_str()),
+            ("cgroup", "rw,memory")
+        );
     }
 }

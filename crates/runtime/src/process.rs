@@ -21,7 +21,10 @@ pub(crate) struct ProcessId {
 impl ProcessId {
     /// The process that has `pid` now.
     pub(crate) fn of(pid: i32) -> io::Result<Self> {
-        Ok(Self { pid, start_time: start_time(pid)? })
+        Ok(Self {
+            pid,
+            start_time: start_time(pid)?,
+        })
     }
 
     /// The calling process.
@@ -48,7 +51,9 @@ impl ProcessId {
 
     /// Sends the signal; false when the process has ended.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<bool> {
-        let Some(handle) = self.open()? else { return Ok(false) };
+        let Some(handle) = self.open()? else {
+            return Ok(false);
+        };
         match pidfd_send_signal(handle, signal) {
             Ok(()) => Ok(true),
             Err(rustix::io::Errno::SRCH) => Ok(false),
@@ -77,7 +82,9 @@ pub(crate) fn parse_signal(text: &str) -> Option<Signal> {
         Err(_) => {
             let upper = text.to_uppercase();
             let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-            format!("SIG{name}").parse::<nix::sys::signal::Signal>().ok()? as i32
+            format!("SIG{name}")
+                .parse::<nix::sys::signal::Signal>()
+                .ok()? as i32
         }
     };
     Signal::from_named_raw(number)
@@ -91,16 +98,22 @@ mod tests {
     fn a_reused_pid_is_another_process() {
         let own = ProcessId::current().expect("identify self");
         assert!(own.open().expect("open").is_some());
-        let other = ProcessId { start_time: own.start_time + 1, ..own };
+        let other = ProcessId {
+            start_time: own.start_time + 1,
+            ..own
+        };
         assert!(other.open().expect("open").is_none());
         assert!(!other.signal(Signal::KILL).expect("signal"));
     }
 
     #[test]
     fn stop_signals_are_names_or_numbers() {
-        for (text, signal) in
-            [("SIGQUIT", Some(Signal::QUIT)), ("term", Some(Signal::TERM)), ("9", Some(Signal::KILL)), ("SIGX", None)]
-        {
+        for (text, signal) in [
+            ("SIGQUIT", Some(Signal::QUIT)),
+            ("term", Some(Signal::TERM)),
+            ("9", Some(Signal::KILL)),
+            ("SIGX", None),
+        ] {
             assert_eq!(parse_signal(text), signal, "{text}");
         }
     }

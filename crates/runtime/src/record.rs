@@ -67,27 +67,50 @@ pub(crate) struct Exit {
 
 impl Exit {
     /// The first process ended by itself or a signal.
-    pub(crate) fn of_process(code: i32, oom_killed: bool, started_at: Timestamp, finished_at: Timestamp) -> Self {
+    pub(crate) fn of_process(
+        code: i32,
+        oom_killed: bool,
+        started_at: Timestamp,
+        finished_at: Timestamp,
+    ) -> Self {
         let reason = match (oom_killed, code) {
             (true, _) => "OOMKilled",
             (false, 0) => "Completed",
             (false, _) => "Error",
         };
         let (reason, message) = (reason.to_owned(), String::new());
-        Self { exit_code: code, reason, message, started_at: Some(started_at), finished_at }
+        Self {
+            exit_code: code,
+            reason,
+            message,
+            started_at: Some(started_at),
+            finished_at,
+        }
     }
 
     /// It could not be started.
     pub(crate) fn of_start_error(message: &str, now: Timestamp) -> Self {
         let (reason, message) = ("StartError".to_owned(), message.to_owned());
-        Self { exit_code: 128, reason, message, started_at: None, finished_at: now }
+        Self {
+            exit_code: 128,
+            reason,
+            message,
+            started_at: None,
+            finished_at: now,
+        }
     }
 
     /// Nobody saw it end: its shim was killed.
     pub(crate) fn unseen(started_at: Option<Timestamp>, now: Timestamp) -> Self {
         let reason = "ContainerStatusUnknown".to_owned();
         let message = "The container's shim was killed, and the container with it".to_owned();
-        Self { exit_code: 137, reason, message, started_at, finished_at: now }
+        Self {
+            exit_code: 137,
+            reason,
+            message,
+            started_at,
+            finished_at: now,
+        }
     }
 }
 
@@ -102,11 +125,17 @@ pub(crate) struct Written {
 impl Written {
     /// `None` when there is no such container.
     pub(crate) fn read(container: &Container) -> io::Result<Option<Self>> {
-        let Some(record) = files::read_json(&container.record())? else { return Ok(None) };
+        let Some(record) = files::read_json(&container.record())? else {
+            return Ok(None);
+        };
         // The state first: the end is written after it, and never changes.
         let state = files::read_json(&container.state())?;
         let exit = files::read_json(&container.exit())?;
-        Ok(Some(Self { record, state, exit }))
+        Ok(Some(Self {
+            record,
+            state,
+            exit,
+        }))
     }
 
     pub(crate) fn status(self) -> ContainerStatus {
@@ -118,12 +147,18 @@ impl Written {
                 started_at: exit.started_at,
                 finished_at: exit.finished_at,
             },
-            (None, Some(init)) => {
-                ContainerState::Running { pid: init.process.pid, started_at: init.started_at }
-            }
+            (None, Some(init)) => ContainerState::Running {
+                pid: init.process.pid,
+                started_at: init.started_at,
+            },
             (None, None) => ContainerState::Created,
         };
-        let ContainerRecord { id, config, user, created_at } = self.record;
+        let ContainerRecord {
+            id,
+            config,
+            user,
+            created_at,
+        } = self.record;
         ContainerStatus {
             id,
             pod_uid: config.pod_uid,

@@ -25,14 +25,20 @@ pub(crate) struct Rooted {
 impl Rooted {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { fd: rustix::fs::openat(CWD, path, flags, Mode::empty())? })
+        Ok(Self {
+            fd: rustix::fs::openat(CWD, path, flags, Mode::empty())?,
+        })
     }
 
     /// Opens `path`, which is taken as if the root were `/`; symlinks are followed inside the root.
     pub(crate) fn open_at(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         Ok(rustix::fs::openat2(
             &self.fd,
-            if path.as_os_str().is_empty() { Path::new(".") } else { path },
+            if path.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                path
+            },
             flags | OFlags::CLOEXEC,
             Mode::empty(),
             ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
@@ -48,7 +54,9 @@ impl Rooted {
         let mut walked = PathBuf::new();
         let mut dir = self.open_dir(Path::new("."))?;
         for component in path.components() {
-            let Component::Normal(name) = component else { continue };
+            let Component::Normal(name) = component else {
+                continue;
+            };
             walked.push(name);
             dir = match self.open_dir(&walked) {
                 Ok(next) => next,
@@ -73,7 +81,10 @@ impl Rooted {
         let fd = self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
         if kind != FileType::RegularFile {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            ));
         }
         Ok(fd.into())
     }
@@ -164,7 +175,8 @@ mod tests {
         let root = Rooted::open(dir.path()).expect("open");
         assert!(root.open_file(Path::new("link/passwd")).is_err());
         std::fs::create_dir(dir.path().join("etc")).expect("mkdir");
-        root.make_dirs(Path::new("link/deep/er")).expect("make directories");
+        root.make_dirs(Path::new("link/deep/er"))
+            .expect("make directories");
         assert!(dir.path().join("etc/deep/er").is_dir());
     }
 }

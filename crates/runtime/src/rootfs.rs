@@ -11,8 +11,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::CWD;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_path, fsconfig_set_string,
-    fsmount, fsopen, move_mount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_path,
+    fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,22 +45,41 @@ impl RootFs {
 /// Leaves the machine's mount namespace for a copy whose changes nobody else sees.
 pub(crate) fn enter_private_mounts() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)?;
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_PRIVATE | MsFlags::MS_REC,
+        None::<&str>,
+    )?;
     Ok(())
 }
 
 /// Mounts the layers at `target`; read-only without a writable layer.
-fn mount_overlay(lower: &[PathBuf], writable: Option<(&Path, &Path)>, target: &Path) -> io::Result<()> {
+fn mount_overlay(
+    lower: &[PathBuf],
+    writable: Option<(&Path, &Path)>,
+    target: &Path,
+) -> io::Result<()> {
     match mount_by_layers(lower, writable, target) {
         // Before Linux 6.5 overlayfs does not take layers one by one, and before 5.2 nothing does.
-        Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EINVAL | nix::libc::ENOSYS)) => {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(nix::libc::EINVAL | nix::libc::ENOSYS)
+            ) =>
+        {
             mount_by_options(lower, writable, target)
         }
         other => other,
     }
 }
 
-fn mount_by_layers(lower: &[PathBuf], writable: Option<(&Path, &Path)>, target: &Path) -> io::Result<()> {
+fn mount_by_layers(
+    lower: &[PathBuf],
+    writable: Option<(&Path, &Path)>,
+    target: &Path,
+) -> io::Result<()> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let fs = context.as_fd();
     for layer in lower.iter().rev() {
@@ -76,14 +95,22 @@ fn mount_by_layers(lower: &[PathBuf], writable: Option<(&Path, &Path)>, target: 
         None => MountAttrFlags::MOUNT_ATTR_RDONLY,
     };
     let mounted = fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    move_mount(mounted.as_fd(), "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    move_mount(
+        mounted.as_fd(),
+        "",
+        CWD,
+        target,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )?;
     Ok(())
 }
 
 fn set_path(fs: std::os::fd::BorrowedFd<'_>, key: &str, path: &Path) -> io::Result<()> {
     match fsconfig_set_string(fs, key, path) {
         // Linux 6.5 to 6.12 take strings only, later ones both; strings end at 255 bytes.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NAMETOOLONG) if path.as_os_str().len() > 255 => {
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NAMETOOLONG)
+            if path.as_os_str().len() > 255 =>
+        {
             fsconfig_set_path(fs, key, path, CWD)?;
         }
         other => other?,
@@ -91,24 +118,48 @@ fn set_path(fs: std::os::fd::BorrowedFd<'_>, key: &str, path: &Path) -> io::Resu
     Ok(())
 }
 
-fn mount_by_options(lower: &[PathBuf], writable: Option<(&Path, &Path)>, target: &Path) -> io::Result<()> {
+fn mount_by_options(
+    lower: &[PathBuf],
+    writable: Option<(&Path, &Path)>,
+    target: &Path,
+) -> io::Result<()> {
     let layers: Vec<String> = lower.iter().rev().map(|layer| escape(layer)).collect();
     let mut options = format!("lowerdir={}", layers.join(":"));
     if let Some((upper, work)) = writable {
-        options.push_str(&format!(",upperdir={},workdir={}", escape(upper), escape(work)));
+        options.push_str(&format!(
+            ",upperdir={},workdir={}",
+            escape(upper),
+            escape(work)
+        ));
     }
     if options.len() > OPTIONS_MAX {
-        let text = format!("{} layers are more than this kernel takes (Linux 6.5 and later take 500)", lower.len());
+        let text = format!(
+            "{} layers are more than this kernel takes (Linux 6.5 and later take 500)",
+            lower.len()
+        );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    let flags = if writable.is_some() { MsFlags::empty() } else { MsFlags::MS_RDONLY };
-    mount(Some("overlay"), target, Some("overlay"), flags, Some(options.as_str()))?;
+    let flags = if writable.is_some() {
+        MsFlags::empty()
+    } else {
+        MsFlags::MS_RDONLY
+    };
+    mount(
+        Some("overlay"),
+        target,
+        Some("overlay"),
+        flags,
+        Some(options.as_str()),
+    )?;
     Ok(())
 }
 
 /// Colons and commas mean something in overlayfs's options.
 fn escape(path: &Path) -> String {
-    path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
+    path.to_string_lossy()
+        .replace('\\', "\\\\")
+        .replace(':', "\\:")
+        .replace(',', "\\,")
 }
 
 /// Reads the image's accounts, in a mount namespace of its own; `scratch` is an empty directory.
@@ -122,8 +173,12 @@ pub(crate) fn read_accounts(lower: &[PathBuf], scratch: &Path) -> io::Result<Acc
             mount_overlay(lower, None, scratch)?;
             accounts_in(scratch)
         };
-        let thread = std::thread::Builder::new().name("rootfs".to_owned()).spawn_scoped(scope, work)?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let thread = std::thread::Builder::new()
+            .name("rootfs".to_owned())
+            .spawn_scoped(scope, work)?;
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
@@ -142,5 +197,8 @@ fn accounts_in(root: &Path) -> io::Result<Accounts> {
         file.take(ACCOUNTS_MAX).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    Ok(Accounts { passwd: read("etc/passwd")?, group: read("etc/group")? })
+    Ok(Accounts {
+        passwd: read("etc/passwd")?,
+        group: read("etc/group")?,
+    })
 }

@@ -82,7 +82,9 @@ impl Runtime {
     /// Must be called inside a tokio runtime, and in the network namespace of the node.
     pub async fn open(options: Options) -> Result<Self, RuntimeError> {
         let inner = tokio::task::spawn_blocking(|| Inner::open(options)).await??;
-        let runtime = Self { inner: Arc::new(inner) };
+        let runtime = Self {
+            inner: Arc::new(inner),
+        };
         runtime.recover().await?;
         Ok(runtime)
     }
@@ -94,7 +96,14 @@ impl Runtime {
 
     /// Every pod that has a sandbox (ready or stopped, not removed).
     pub async fn list(&self) -> Result<Vec<PodStatus>, RuntimeError> {
-        self.blocking(|inner| inner.pods()?.iter().filter_map(|uid| inner.pod(uid).transpose()).collect()).await
+        self.blocking(|inner| {
+            inner
+                .pods()?
+                .iter()
+                .filter_map(|uid| inner.pod(uid).transpose())
+                .collect()
+        })
+        .await
     }
 
     /// One pod; `None` when it has no sandbox.
@@ -112,7 +121,8 @@ impl Runtime {
             }
             self.remove_sandbox(&config.uid).await?;
         }
-        self.blocking(move |inner| sandbox::create(&inner.layout, &inner.addresses, config)).await
+        self.blocking(move |inner| sandbox::create(&inner.layout, &inner.addresses, config))
+            .await
     }
 
     /// Kills what still runs in the sandbox and takes its network down. The record stays. Idempotent.
@@ -136,7 +146,9 @@ impl Runtime {
         let uid = uid.to_owned();
         self.blocking(move |inner| {
             let group = inner.pod_cgroup(&uid);
-            group.remove().map_err(RuntimeError::io("remove cgroups of pod", Path::new(&uid)))?;
+            group
+                .remove()
+                .map_err(RuntimeError::io("remove cgroups of pod", Path::new(&uid)))?;
             sandbox::remove(&inner.layout.pod(&uid))
         })
         .await
@@ -157,15 +169,25 @@ impl Runtime {
     /// Sends the stop signal, waits up to `grace`, then kills. Returns when the container has ended.
     /// A container that does not run is left alone. Several calls may overlap; the shortest grace wins.
     pub async fn stop_container(&self, id: &str, grace: Duration) -> Result<(), RuntimeError> {
-        let Some(mut known) = self.known(id) else { return Ok(()) };
+        let Some(mut known) = self.known(id) else {
+            return Ok(());
+        };
         let container = self.inner.layout.pod(&known.pod_uid).container(id);
         let Some((process, signal)) = self.blocking(move |_| stop_target(&container)).await? else {
             return Ok(());
         };
-        let send = |signal| process.signal(signal).map(drop).map_err(shim_error("signal process of", id));
+        let send = |signal| {
+            process
+                .signal(signal)
+                .map(drop)
+                .map_err(shim_error("signal process of", id))
+        };
         if !grace.is_zero() {
             send(signal)?;
-            if tokio::time::timeout(grace, has_ended(&mut known.ended)).await.is_ok() {
+            if tokio::time::timeout(grace, has_ended(&mut known.ended))
+                .await
+                .is_ok()
+            {
                 return Ok(());
             }
         }
@@ -178,26 +200,40 @@ impl Runtime {
     /// Kills the container if need be and removes all of it except its log. Idempotent.
     pub async fn remove_container(&self, id: &str) -> Result<(), RuntimeError> {
         self.stop_container(id, Duration::ZERO).await?;
-        let Some(known) = self.known(id) else { return Ok(()) };
+        let Some(known) = self.known(id) else {
+            return Ok(());
+        };
         let id = id.to_owned();
-        self.blocking(move |inner| inner.discard(&known.pod_uid, &id)).await
+        self.blocking(move |inner| inner.discard(&known.pod_uid, &id))
+            .await
     }
 
     /// A container at the moment.
     pub async fn container_status(&self, id: &str) -> Result<ContainerStatus, RuntimeError> {
         let id = id.to_owned();
-        self.blocking(move |inner| Ok(inner.written(&id)?.status())).await
+        self.blocking(move |inner| Ok(inner.written(&id)?.status()))
+            .await
     }
 
     /// Gives a running container new limits.
-    pub async fn update_resources(&self, id: &str, resources: Resources) -> Result<(), RuntimeError> {
+    pub async fn update_resources(
+        &self,
+        id: &str,
+        resources: Resources,
+    ) -> Result<(), RuntimeError> {
         let id = id.to_owned();
         self.blocking(move |inner| {
             let mut record = inner.written(&id)?.record;
             let group = inner.container_cgroup(&record.config.pod_uid, &id);
-            group.set(&resources).map_err(RuntimeError::io("set limits of", Path::new(&id)))?;
+            group
+                .set(&resources)
+                .map_err(RuntimeError::io("set limits of", Path::new(&id)))?;
             record.config.resources = resources;
-            let path = inner.layout.pod(&record.config.pod_uid).container(&id).record();
+            let path = inner
+                .layout
+                .pod(&record.config.pod_uid)
+                .container(&id)
+                .record();
             files::write_json(&path, &record, files::Durability::Volatile)
                 .map_err(RuntimeError::io("write", &path))
         })
@@ -210,7 +246,11 @@ impl Runtime {
 
     fn containers_of(&self, uid: &str) -> Vec<String> {
         let known = self.inner.known.lock();
-        known.iter().filter(|(_, known)| known.pod_uid == uid).map(|(id, _)| id.clone()).collect()
+        known
+            .iter()
+            .filter(|(_, known)| known.pod_uid == uid)
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     /// Runs file and kernel work beside the async threads.
@@ -225,7 +265,10 @@ impl Runtime {
 
 impl Inner {
     fn open(options: Options) -> Result<Self, RuntimeError> {
-        let layout = Layout { run: options.run_dir, data: options.data_dir };
+        let layout = Layout {
+            run: options.run_dir,
+            data: options.data_dir,
+        };
         for dir in [layout.pods(), layout.data.join("pods")] {
             files::make_private_dirs(&dir).map_err(RuntimeError::io("make directory", &dir))?;
         }
@@ -254,30 +297,47 @@ impl Inner {
 
     fn pod(&self, uid: &str) -> Result<Option<PodStatus>, RuntimeError> {
         let pod = self.layout.pod(uid);
-        let Some(sandbox) = sandbox::read(&pod)? else { return Ok(None) };
+        let Some(sandbox) = sandbox::read(&pod)? else {
+            return Ok(None);
+        };
         let mut containers = Vec::new();
         for id in names_in(&pod.containers())? {
             let container = pod.container(&id);
-            let read = Written::read(&container).map_err(RuntimeError::io("read", &container.dir))?;
+            let read =
+                Written::read(&container).map_err(RuntimeError::io("read", &container.dir))?;
             containers.extend(read.map(Written::status));
         }
         containers.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-        Ok(Some(PodStatus { sandbox, containers }))
+        Ok(Some(PodStatus {
+            sandbox,
+            containers,
+        }))
     }
 
     fn written(&self, id: &str) -> Result<Written, RuntimeError> {
-        let not_found = || RuntimeError::NotFound { kind: "container", id: id.to_owned() };
+        let not_found = || RuntimeError::NotFound {
+            kind: "container",
+            id: id.to_owned(),
+        };
         let known = self.known.lock().get(id).cloned().ok_or_else(not_found)?;
         let container = self.layout.pod(&known.pod_uid).container(id);
-        Written::read(&container).map_err(RuntimeError::io("read", &container.dir))?.ok_or_else(not_found)
+        Written::read(&container)
+            .map_err(RuntimeError::io("read", &container.dir))?
+            .ok_or_else(not_found)
     }
 
     fn pod_cgroup(&self, uid: &str) -> Cgroup {
-        Cgroup::new(self.hierarchies.clone(), self.cgroup_parent.join(format!("pod{uid}")))
+        Cgroup::new(
+            self.hierarchies.clone(),
+            self.cgroup_parent.join(format!("pod{uid}")),
+        )
     }
 
     fn container_cgroup(&self, uid: &str, id: &str) -> Cgroup {
-        Cgroup::new(self.hierarchies.clone(), self.container_cgroup_path(uid, id))
+        Cgroup::new(
+            self.hierarchies.clone(),
+            self.container_cgroup_path(uid, id),
+        )
     }
 
     fn container_cgroup_path(&self, uid: &str, id: &str) -> PathBuf {
@@ -291,9 +351,13 @@ impl Inner {
         group
             .kill()
             .and_then(|()| group.remove())
-            .map_err(RuntimeError::io("remove cgroup of container", Path::new(id)))?;
+            .map_err(RuntimeError::io(
+                "remove cgroup of container",
+                Path::new(id),
+            ))?;
         for dir in [&container.data, &container.dir] {
-            files::allow_absent(fs::remove_dir_all(dir)).map_err(RuntimeError::io("remove", dir))?;
+            files::allow_absent(fs::remove_dir_all(dir))
+                .map_err(RuntimeError::io("remove", dir))?;
         }
         self.images.release(id)?;
         self.known.lock().remove(id);
@@ -309,20 +373,31 @@ fn names_in(dir: &Path) -> Result<Vec<String>, RuntimeError> {
         Err(error) => return Err(RuntimeError::io("list", dir)(error)),
     };
     entries
-        .map(|entry| Ok(entry.map_err(RuntimeError::io("list", dir))?.file_name().to_string_lossy().into_owned()))
+        .map(|entry| {
+            Ok(entry
+                .map_err(RuntimeError::io("list", dir))?
+                .file_name()
+                .to_string_lossy()
+                .into_owned())
+        })
         .collect()
 }
 
 /// The process to signal and the signal that its image asks for; `None` when it does not run.
 fn stop_target(container: &Container) -> Result<Option<(ProcessId, Signal)>, RuntimeError> {
     let read = Written::read(container).map_err(RuntimeError::io("read", &container.dir))?;
-    Ok(read.and_then(|written| match (written.exit, written.state?.init) {
-        (None, Some(init)) => {
-            let asked = written.record.config.image.config.stop_signal.as_deref();
-            Some((init.process, asked.and_then(parse_signal).unwrap_or(Signal::TERM)))
-        }
-        _ => None,
-    }))
+    Ok(
+        read.and_then(|written| match (written.exit, written.state?.init) {
+            (None, Some(init)) => {
+                let asked = written.record.config.image.config.stop_signal.as_deref();
+                Some((
+                    init.process,
+                    asked.and_then(parse_signal).unwrap_or(Signal::TERM),
+                ))
+            }
+            _ => None,
+        }),
+    )
 }
 
 async fn has_ended(ended: &mut watch_channel::Receiver<bool>) {
@@ -330,6 +405,13 @@ async fn has_ended(ended: &mut watch_channel::Receiver<bool>) {
     let _ = ended.wait_for(|ended| *ended).await;
 }
 
-fn shim_error<'a>(action: &'static str, id: &'a str) -> impl FnOnce(std::io::Error) -> RuntimeError + 'a {
-    move |source| RuntimeError::Shim { action, id: id.to_owned(), source }
+fn shim_error<'a>(
+    action: &'static str,
+    id: &'a str,
+) -> impl FnOnce(std::io::Error) -> RuntimeError + 'a {
+    move |source| RuntimeError::Shim {
+        action,
+        id: id.to_owned(),
+        source,
+    }
 }

@@ -50,19 +50,21 @@ pub(crate) fn create(
 fn build(pod: &Pod, mut status: SandboxStatus) -> Result<SandboxStatus, RuntimeError> {
     etc::write(pod, &status).map_err(RuntimeError::io("write files of", &pod.dir))?;
     let namespaces = pod.namespaces();
-    files::make_private_dirs(&namespaces).map_err(RuntimeError::io("make directory", &namespaces))?;
+    files::make_private_dirs(&namespaces)
+        .map_err(RuntimeError::io("make directory", &namespaces))?;
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| RuntimeError::Network {
         uid: status.config.uid.clone(),
         source,
     };
-    let sandbox =
-        netns::create_sandbox(&namespaces, &status.config.hostname).map_err(|error| failed(Box::new(error)))?;
+    let sandbox = netns::create_sandbox(&namespaces, &status.config.hostname)
+        .map_err(|error| failed(Box::new(error)))?;
     let shm = pod.shm();
     mount_shm(&shm).map_err(RuntimeError::io("mount tmpfs at", &shm))?;
     if let (PodNetwork::Pod { node_ip, .. }, Some(ip), Some(interface)) =
         (status.config.network, status.ip, &status.interface)
     {
-        network::connect(&sandbox.net, interface, ip, node_ip).map_err(|error| failed(Box::new(error)))?;
+        network::connect(&sandbox.net, interface, ip, node_ip)
+            .map_err(|error| failed(Box::new(error)))?;
     }
     status.ready = true;
     write(pod, &status)?;
@@ -76,12 +78,7 @@ pub(crate) fn write(pod: &Pod, status: &SandboxStatus) -> Result<(), RuntimeErro
 
 /// Takes down the pod's network and namespaces; its record and files stay.
 pub(crate) fn stop(pod: &Pod, status: &mut SandboxStatus) -> Result<(), RuntimeError> {
-    if let Some(interface) = &status.interface {
-        network::disconnect(interface).map_err(|error| RuntimeError::Network {
-            uid: status.config.uid.clone(),
-            source: Box::new(error),
-        })?;
-    }
+    disconnect(status)?;
     release(pod)?;
     status.ready = false;
     // Gone, and with it the claim on the address.
@@ -92,11 +89,8 @@ pub(crate) fn stop(pod: &Pod, status: &mut SandboxStatus) -> Result<(), RuntimeE
 /// Removes all of the sandbox. Its containers must be gone.
 pub(crate) fn remove(pod: &Pod) -> Result<(), RuntimeError> {
     // A record that can't be read any more must not keep the pod for ever: the link ends with its namespace.
-    if let Ok(Some(SandboxStatus { interface: Some(interface), .. })) = read(pod) {
-        network::disconnect(&interface).map_err(|error| RuntimeError::Network {
-            uid: pod.dir.display().to_string(),
-            source: Box::new(error),
-        })?;
+    if let Ok(Some(status)) = read(pod) {
+        disconnect(&status)?;
     }
     release(pod)?;
     for dir in [&pod.dir, &pod.data] {
@@ -105,11 +99,22 @@ pub(crate) fn remove(pod: &Pod) -> Result<(), RuntimeError> {
     Ok(())
 }
 
+fn disconnect(status: &SandboxStatus) -> Result<(), RuntimeError> {
+    let (Some(interface), Some(ip)) = (&status.interface, status.ip) else {
+        return Ok(());
+    };
+    network::disconnect(interface, ip).map_err(|error| RuntimeError::Network {
+        uid: status.config.uid.clone(),
+        source: Box::new(error),
+    })
+}
+
 /// Unmounts what the sandbox holds.
 fn release(pod: &Pod) -> Result<(), RuntimeError> {
     let namespaces = pod.namespaces();
-    netns::remove_sandbox(&namespaces)
-        .map_err(|error| RuntimeError::io("unpin namespaces in", &namespaces)(io::Error::other(error)))?;
+    netns::remove_sandbox(&namespaces).map_err(|error| {
+        RuntimeError::io("unpin namespaces in", &namespaces)(io::Error::other(error))
+    })?;
     let shm = pod.shm();
     mounts::unmount(&shm).map_err(RuntimeError::io("unmount", &shm))
 }
@@ -118,12 +123,24 @@ fn release(pod: &Pod) -> Result<(), RuntimeError> {
 fn mount_shm(target: &Path) -> io::Result<()> {
     files::make_private_dirs(target)?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("shm"), target, Some("tmpfs"), flags, Some("mode=1777,size=65536k"))?;
+    mount(
+        Some("shm"),
+        target,
+        Some("tmpfs"),
+        flags,
+        Some("mode=1777,size=65536k"),
+    )?;
     Ok(())
 }
 
 /// A new record, not yet ready.
 fn record(config: SandboxConfig, ip: Option<Ipv4Addr>) -> SandboxStatus {
     let interface = ip.map(|_| network::interface_name(&config.uid));
-    SandboxStatus { config, ip, interface, created_at: Timestamp::now(), ready: false }
+    SandboxStatus {
+        config,
+        ip,
+        interface,
+        created_at: Timestamp::now(),
+        ready: false,
+    }
 }

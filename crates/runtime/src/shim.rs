@@ -62,7 +62,10 @@ fn run(dir: &Path) -> io::Result<()> {
     }
     nix::unistd::setsid()?;
     let container = Container::at(dir);
-    let mut state = ShimState { shim: ProcessId::current()?, init: None };
+    let mut state = ShimState {
+        shim: ProcessId::current()?,
+        init: None,
+    };
     files::write_json(&container.state(), &state, Durability::Volatile)?;
     let launch: Launch = files::read_json(&container.launch())?.ok_or(io::ErrorKind::NotFound)?;
     let running = match launch::launch(&container, &launch, &mut state) {
@@ -83,7 +86,10 @@ fn run(dir: &Path) -> io::Result<()> {
 fn tell(started: &Started) -> io::Result<()> {
     let mut line = serde_json::to_vec(started)?;
     line.push(b'\n');
-    match io::stdout().write_all(&line).and_then(|()| io::stdout().flush()) {
+    match io::stdout()
+        .write_all(&line)
+        .and_then(|()| io::stdout().flush())
+    {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
@@ -91,7 +97,10 @@ fn tell(started: &Started) -> io::Result<()> {
 
 /// Ends the line to whoever started us: end of file means that nothing more is to be said.
 fn close_output() -> io::Result<()> {
-    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    let null = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
     std::env::set_current_dir("/")

@@ -31,8 +31,8 @@ pub(crate) struct Input<'a> {
     pub(crate) pod_files: PodFiles<'a>,
     /// Below the root of each hierarchy, with a leading slash.
     pub(crate) cgroup: &'a Path,
-    /// Devices are guarded by the v1 controller.
-    pub(crate) device_rules: bool,
+    /// The machine has cgroups of version 1: they guard devices, and have no namespace worth the name.
+    pub(crate) cgroup_v1: bool,
     /// What the calling process may hand on.
     pub(crate) bounding: &'a Capabilities,
 }
@@ -54,13 +54,14 @@ pub(crate) fn plan(input: &Input<'_>) -> Result<Value, String> {
         "root": { "path": "rootfs", "readonly": security.read_only_rootfs },
         "mounts": mounts::plan(input.config, &input.pod_files),
         "linux": {
-            "namespaces": namespaces(input.namespaces),
+            "namespaces": namespaces(input.namespaces, input.cgroup_v1),
             "cgroupsPath": input.cgroup,
         },
     });
     let linux = &mut spec["linux"];
-    if input.device_rules {
-        linux["resources"] = json!({ "devices": [{ "allow": security.privileged, "access": "rwm" }] });
+    if input.cgroup_v1 {
+        linux["resources"] =
+            json!({ "devices": [{ "allow": security.privileged, "access": "rwm" }] });
     }
     if !security.privileged {
         linux["maskedPaths"] = json!(mounts::MASKED_PATHS);
@@ -93,10 +94,17 @@ fn process(input: &Input<'_>) -> Result<Value, String> {
 }
 
 fn capabilities(input: &Input<'_>) -> Result<Vec<String>, String> {
-    let Security { privileged, add_capabilities, drop_capabilities, .. } = &input.config.security;
+    let Security {
+        privileged,
+        add_capabilities,
+        drop_capabilities,
+        ..
+    } = &input.config.security;
     let set = match privileged {
         true => Capabilities::all(),
-        false => Capabilities::default().with(add_capabilities)?.without(drop_capabilities)?,
+        false => Capabilities::default()
+            .with(add_capabilities)?
+            .without(drop_capabilities)?,
     };
     Ok(set.only(input.bounding).names())
 }
@@ -121,20 +129,24 @@ pub(crate) fn args(config: &ContainerConfig) -> Result<Vec<String>, String> {
 }
 
 pub(crate) fn working_dir(config: &ContainerConfig) -> &str {
-    [config.working_dir.as_deref(), config.image.config.working_dir.as_deref()]
-        .into_iter()
-        .flatten()
-        .find(|dir| !dir.is_empty())
-        .unwrap_or("/")
+    [
+        config.working_dir.as_deref(),
+        config.image.config.working_dir.as_deref(),
+    ]
+    .into_iter()
+    .flatten()
+    .find(|dir| !dir.is_empty())
+    .unwrap_or("/")
 }
 
 /// In containerd's order: a variable keeps its first place and has its last value.
 fn env(input: &Input<'_>) -> Vec<String> {
     let mut variables: Vec<(String, String)> = Vec::new();
-    let mut set = |name: &str, value: &str| match variables.iter_mut().find(|(other, _)| other == name) {
-        Some((_, old)) => value.clone_into(old),
-        None => variables.push((name.to_owned(), value.to_owned())),
-    };
+    let mut set =
+        |name: &str, value: &str| match variables.iter_mut().find(|(other, _)| other == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => variables.push((name.to_owned(), value.to_owned())),
+        };
     set("PATH", DEFAULT_PATH);
     set("HOSTNAME", input.hostname);
     for variable in input.config.image.config.env.iter().flatten() {
@@ -147,16 +159,23 @@ fn env(input: &Input<'_>) -> Vec<String> {
     if !variables.iter().any(|(name, _)| name == "HOME") {
         variables.push(("HOME".to_owned(), input.home.to_owned()));
     }
-    variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    variables
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
 }
 
-fn namespaces(files: Namespaces<'_>) -> Value {
+/// On v2 the container sees its own cgroup as the root, as containerd has it.
+fn namespaces(files: Namespaces<'_>, cgroup_v1: bool) -> Value {
     let mut list = vec![
         json!({ "type": "pid" }),
         json!({ "type": "mount" }),
         json!({ "type": "ipc", "path": files.ipc }),
         json!({ "type": "uts", "path": files.uts }),
     ];
+    if !cgroup_v1 {
+        list.push(json!({ "type": "cgroup" }));
+    }
     if let Some(net) = files.net {
         list.push(json!({ "type": "network", "path": net }));
     }

@@ -37,7 +37,12 @@ impl Accounts {
             let uid = fields.nth(1)?.parse().ok()?;
             let gid = fields.next()?.parse().ok()?;
             let home = fields.nth(1).unwrap_or_default();
-            Some(Account { name, uid, gid, home })
+            Some(Account {
+                name,
+                uid,
+                gid,
+                home,
+            })
         })
     }
 
@@ -52,7 +57,11 @@ impl Accounts {
     }
 
     /// Who the container runs as; the error is what the kubelet shows.
-    pub(crate) fn resolve(&self, image_user: Option<&str>, security: &Security) -> Result<Identity, String> {
+    pub(crate) fn resolve(
+        &self,
+        image_user: Option<&str>,
+        security: &Security,
+    ) -> Result<Identity, String> {
         let (image_user, image_group) = split(image_user.unwrap_or_default());
         let wanted = match security.run_as_user {
             Some(uid) => uid.to_string(),
@@ -67,14 +76,28 @@ impl Accounts {
         let mut supplemental_groups = security.supplemental_groups.clone();
         let is_member = |members: &str| members.split(',').any(|member| member == account.name);
         if !account.name.is_empty() {
-            supplemental_groups
-                .extend(self.groups().filter(|(_, _, members)| is_member(members)).map(|(_, gid, _)| gid));
+            supplemental_groups.extend(
+                self.groups()
+                    .filter(|(_, _, members)| is_member(members))
+                    .map(|(_, gid, _)| gid),
+            );
         }
         let mut seen = std::collections::HashSet::new();
         supplemental_groups.retain(|gid| seen.insert(*gid));
-        let home = if account.home.is_empty() { "/" } else { account.home };
-        let user = ContainerUser { uid: account.uid, gid, supplemental_groups };
-        Ok(Identity { user, home: home.to_owned() })
+        let home = if account.home.is_empty() {
+            "/"
+        } else {
+            account.home
+        };
+        let user = ContainerUser {
+            uid: account.uid,
+            gid,
+            supplemental_groups,
+        };
+        Ok(Identity {
+            user,
+            home: home.to_owned(),
+        })
     }
 
     /// The account of a name or number; a number needs none.
@@ -84,11 +107,18 @@ impl Accounts {
             Ok(uid) => Ok(self
                 .accounts()
                 .find(|account| account.uid == uid)
-                .unwrap_or(Account { name: "", uid, gid: 0, home: "" })),
+                .unwrap_or(Account {
+                    name: "",
+                    uid,
+                    gid: 0,
+                    home: "",
+                })),
             Err(_) => self
                 .accounts()
                 .find(|account| account.name == user)
-                .ok_or_else(|| format!("unable to find user {user}: no matching entries in passwd file")),
+                .ok_or_else(|| {
+                    format!("unable to find user {user}: no matching entries in passwd file")
+                }),
         }
     }
 
@@ -99,7 +129,9 @@ impl Accounts {
         self.groups()
             .find(|(name, _, _)| *name == group)
             .map(|(_, gid, _)| gid)
-            .ok_or_else(|| format!("unable to find group {group}: no matching entries in group file"))
+            .ok_or_else(|| {
+                format!("unable to find group {group}: no matching entries in group file")
+            })
     }
 }
 
@@ -117,7 +149,8 @@ mod tests {
 
     fn accounts() -> Accounts {
         Accounts {
-            passwd: "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\nbroken\n".to_owned(),
+            passwd: "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\nbroken\n"
+                .to_owned(),
             group: "root:x:0:root\nextra:x:2000:other,app\nmore:x:2001:app\n".to_owned(),
         }
     }
@@ -125,22 +158,61 @@ mod tests {
     #[test]
     fn users_come_from_the_pod_or_the_image() {
         let none = Security::default();
-        let run_as = |user, group| Security { run_as_user: user, run_as_group: group, ..Security::default() };
-        let extra = Security { supplemental_groups: vec![7, 2000], ..Security::default() };
+        let run_as = |user, group| Security {
+            run_as_user: user,
+            run_as_group: group,
+            ..Security::default()
+        };
+        let extra = Security {
+            supplemental_groups: vec![7, 2000],
+            ..Security::default()
+        };
         for (image, security, expected) in [
             (None, &none, (0, 0, vec![0], "/root")),
-            (Some("app"), &none, (1000, 1001, vec![2000, 2001], "/home/app")),
-            (Some("1000"), &none, (1000, 1001, vec![2000, 2001], "/home/app")),
-            (Some("app:extra"), &none, (1000, 2000, vec![2000, 2001], "/home/app")),
-            (Some("app:7"), &none, (1000, 7, vec![2000, 2001], "/home/app")),
+            (
+                Some("app"),
+                &none,
+                (1000, 1001, vec![2000, 2001], "/home/app"),
+            ),
+            (
+                Some("1000"),
+                &none,
+                (1000, 1001, vec![2000, 2001], "/home/app"),
+            ),
+            (
+                Some("app:extra"),
+                &none,
+                (1000, 2000, vec![2000, 2001], "/home/app"),
+            ),
+            (
+                Some("app:7"),
+                &none,
+                (1000, 7, vec![2000, 2001], "/home/app"),
+            ),
             (Some("4242"), &none, (4242, 0, vec![], "/")),
             (Some("app:7"), &run_as(Some(5), None), (5, 0, vec![], "/")),
-            (Some("app"), &run_as(None, Some(9)), (1000, 9, vec![2000, 2001], "/home/app")),
-            (Some("app"), &extra, (1000, 1001, vec![7, 2000, 2001], "/home/app")),
+            (
+                Some("app"),
+                &run_as(None, Some(9)),
+                (1000, 9, vec![2000, 2001], "/home/app"),
+            ),
+            (
+                Some("app"),
+                &extra,
+                (1000, 1001, vec![7, 2000, 2001], "/home/app"),
+            ),
         ] {
             let identity = accounts().resolve(image, security).expect("resolve");
             let (uid, gid, supplemental_groups, home) = expected;
-            assert_eq!(identity.user, ContainerUser { uid, gid, supplemental_groups }, "{image:?}");
+            assert_eq!(
+                identity.user,
+                ContainerUser {
+                    uid,
+                    gid,
+                    supplemental_groups
+                },
+                "{image:?}"
+            );
             assert_eq!(identity.home, home, "{image:?}");
         }
     }
@@ -148,10 +220,19 @@ mod tests {
     #[test]
     fn unknown_names_are_refused() {
         for (image, text) in [
-            ("ghost", "unable to find user ghost: no matching entries in passwd file"),
-            ("app:ghost", "unable to find group ghost: no matching entries in group file"),
+            (
+                "ghost",
+                "unable to find user ghost: no matching entries in passwd file",
+            ),
+            (
+                "app:ghost",
+                "unable to find group ghost: no matching entries in group file",
+            ),
         ] {
-            assert_eq!(accounts().resolve(Some(image), &Security::default()), Err(text.to_owned()));
+            assert_eq!(
+                accounts().resolve(Some(image), &Security::default()),
+                Err(text.to_owned())
+            );
         }
     }
 }

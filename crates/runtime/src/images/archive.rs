@@ -9,7 +9,8 @@ use serde_json::json;
 use tar::{EntryType, Header};
 
 use super::manifest::{
-    ConfigFile, Descriptor, Index, Manifest, OCI_CONFIG, OCI_MANIFEST, Platform, RootFs, architecture,
+    ConfigFile, Descriptor, Index, Manifest, OCI_CONFIG, OCI_MANIFEST, Platform, RootFs,
+    architecture,
 };
 use super::{Digest, ImageConfig, ImageRef};
 
@@ -33,7 +34,11 @@ pub struct Owner {
 impl Owner {
     /// root:root with the mode.
     pub fn root(mode: u32) -> Self {
-        Self { uid: 0, gid: 0, mode }
+        Self {
+            uid: 0,
+            gid: 0,
+            mode,
+        }
     }
 }
 
@@ -44,7 +49,9 @@ pub struct Layer {
 
 impl Default for Layer {
     fn default() -> Self {
-        Self { tar: tar::Builder::new(Vec::new()) }
+        Self {
+            tar: tar::Builder::new(Vec::new()),
+        }
     }
 }
 
@@ -61,7 +68,13 @@ impl Layer {
 
     /// Adds a symlink.
     pub fn symlink(&mut self, path: &str, target: &str) -> io::Result<&mut Self> {
-        self.append(path, EntryType::Symlink, Owner::root(0o777), Some(target), &[])
+        self.append(
+            path,
+            EntryType::Symlink,
+            Owner::root(0o777),
+            Some(target),
+            &[],
+        )
     }
 
     /// Adds a second name of a file that was added before.
@@ -111,17 +124,28 @@ pub struct ImageArchive {
 impl ImageArchive {
     /// Writes an OCI image layout in one tar archive, its layers compressed by gzip.
     pub fn write_oci(&self, out: impl Write) -> io::Result<()> {
-        let layers = self.layers.iter().map(|layer| gzip(layer)).collect::<io::Result<Vec<_>>>()?;
+        let layers = self
+            .layers
+            .iter()
+            .map(|layer| gzip(layer))
+            .collect::<io::Result<Vec<_>>>()?;
         let config = self.config_file()?;
         let manifest = serde_json::to_vec(&Manifest {
             schema_version: 2,
             media_type: OCI_MANIFEST.to_owned(),
             config: descriptor(OCI_CONFIG, &config),
-            layers: layers.iter().map(|layer| descriptor(LAYER_TYPE, layer)).collect(),
+            layers: layers
+                .iter()
+                .map(|layer| descriptor(LAYER_TYPE, layer))
+                .collect(),
         })?;
         let mut tar = tar::Builder::new(out);
         append(&mut tar, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        append(&mut tar, "index.json", &serde_json::to_vec(&self.index(&manifest))?)?;
+        append(
+            &mut tar,
+            "index.json",
+            &serde_json::to_vec(&self.index(&manifest))?,
+        )?;
         let mut written = std::collections::HashSet::new();
         for blob in [&manifest, &config].into_iter().chain(&layers) {
             let digest = Digest::of(blob);
@@ -165,12 +189,19 @@ impl ImageArchive {
     }
 
     fn index(&self, manifest: &[u8]) -> Index {
-        let platform = Platform { architecture: architecture().to_owned(), os: "linux".to_owned(), variant: None };
+        let platform = Platform {
+            architecture: architecture().to_owned(),
+            os: "linux".to_owned(),
+            variant: None,
+        };
         let entry = |name: &ImageRef| Descriptor {
             platform: Some(platform.clone()),
             annotations: [
                 (IMAGE_NAME.to_owned(), name.to_string()),
-                (REF_NAME.to_owned(), name.tag().unwrap_or("latest").to_owned()),
+                (
+                    REF_NAME.to_owned(),
+                    name.tag().unwrap_or("latest").to_owned(),
+                ),
             ]
             .into(),
             ..descriptor(OCI_MANIFEST, manifest)

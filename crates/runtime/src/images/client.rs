@@ -28,7 +28,15 @@ impl Client {
 
     /// The image that `reference` names, if it is here.
     pub async fn status(&self, reference: &ImageRef) -> Result<Option<Image>, ImageError> {
-        match self.ask(Request::Status { reference: reference.clone() }, &|_| {}).await? {
+        match self
+            .ask(
+                Request::Status {
+                    reference: reference.clone(),
+                },
+                &|_| {},
+            )
+            .await?
+        {
             Response::Status { image } => Ok(image),
             other => Err(self.unexpected(&other)),
         }
@@ -45,7 +53,15 @@ impl Client {
         reference: &ImageRef,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Image, ImageError> {
-        match self.ask(Request::Pull { reference: reference.clone() }, progress).await? {
+        match self
+            .ask(
+                Request::Pull {
+                    reference: reference.clone(),
+                },
+                progress,
+            )
+            .await?
+        {
             Response::Status { image: Some(image) } => Ok(image),
             other => Err(self.unexpected(&other)),
         }
@@ -53,7 +69,8 @@ impl Client {
 
     /// Loads an archive, whose path is taken on this machine; the images in it.
     pub async fn load(&self, archive: &Path) -> Result<Vec<Image>, ImageError> {
-        let archive = std::path::absolute(archive).map_err(ImageError::io("open archive", archive))?;
+        let archive =
+            std::path::absolute(archive).map_err(ImageError::io("open archive", archive))?;
         match self.ask(Request::Load { archive }, &|_| {}).await? {
             Response::Images { images } => Ok(images),
             other => Err(self.unexpected(&other)),
@@ -70,7 +87,15 @@ impl Client {
 
     /// Removes a name; content that nothing uses any more goes too. False when there was none.
     pub async fn remove(&self, reference: &ImageRef) -> Result<bool, ImageError> {
-        match self.ask(Request::Remove { reference: reference.clone() }, &|_| {}).await? {
+        match self
+            .ask(
+                Request::Remove {
+                    reference: reference.clone(),
+                },
+                &|_| {},
+            )
+            .await?
+        {
             Response::Removed { removed } => Ok(removed),
             other => Err(self.unexpected(&other)),
         }
@@ -93,6 +118,9 @@ impl Client {
             Self::Remote(socket) => socket.clone(),
         };
         let text = format!("unexpected answer {response:?}");
-        ImageError::Service { path, source: std::io::Error::new(std::io::ErrorKind::InvalidData, text) }
+        ImageError::Service {
+            path,
+            source: std::io::Error::new(std::io::ErrorKind::InvalidData, text),
+        }
     }
 }

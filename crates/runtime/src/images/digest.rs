@@ -46,7 +46,9 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let is_hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
         match text.strip_prefix("sha256:") {
-            Some(hex) if hex.len() == HEX_LEN && hex.bytes().all(is_hex) => Ok(Self(text.to_owned())),
+            Some(hex) if hex.len() == HEX_LEN && hex.bytes().all(is_hex) => {
+                Ok(Self(text.to_owned()))
+            }
             _ => Err(InvalidDigest(text.chars().take(100).collect())),
         }
     }
@@ -89,10 +91,12 @@ impl Hasher {
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// Hashes what passes through, and stops at a bound.
@@ -105,7 +109,11 @@ pub(crate) struct HashingReader<R> {
 impl<R: Read> HashingReader<R> {
     /// Reads at most `bound` bytes; more is an error of kind `FileTooLarge`.
     pub(crate) fn new(inner: R, bound: u64) -> Self {
-        Self { inner, hasher: Hasher::default(), left: bound }
+        Self {
+            inner,
+            hasher: Hasher::default(),
+            left: bound,
+        }
     }
 
     /// Reads the rest, and gives the digest of all.
@@ -118,10 +126,12 @@ impl<R: Read> HashingReader<R> {
 impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.left = self
-            .left
-            .checked_sub(count as u64)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, "content is larger than allowed"))?;
+        self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "content is larger than allowed",
+            )
+        })?;
         self.hasher.update(&buffer[..count]);
         Ok(count)
     }

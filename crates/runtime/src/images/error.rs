@@ -62,12 +62,18 @@ impl ImageError {
     /// For `map_err` on file operations.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Io { action, path, source }
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
     }
 
     /// Content that is not what it claims to be.
     pub(crate) fn corrupt(message: impl Into<String>) -> Self {
-        Self::Corrupt { message: message.into() }
+        Self::Corrupt {
+            message: message.into(),
+        }
     }
 
     /// The gRPC code that containerd's CRI gives for this error, as it stands in kubelet's messages

@@ -35,7 +35,9 @@ pub(super) fn collect_if_wanted(store: &Store, wanted: bool) -> Result<(), Image
     }
     let _lock = match store.lock("content.lock", FlockOperation::NonBlockingLockExclusive) {
         Ok(lock) => lock,
-        Err(ImageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+        Err(ImageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::WouldBlock => {
+            return Ok(());
+        }
         Err(error) => return Err(error),
     };
     collect(store)?;
@@ -45,13 +47,24 @@ pub(super) fn collect_if_wanted(store: &Store, wanted: bool) -> Result<(), Image
 fn collect(store: &Store) -> Result<(), ImageError> {
     let mut blobs = HashSet::new();
     let mut layers = HashSet::new();
-    let mut roots: Vec<Digest> = store.index()?.images.into_values().map(|record| record.manifest).collect();
+    let mut roots: Vec<Digest> = store
+        .index()?
+        .images
+        .into_values()
+        .map(|record| record.manifest)
+        .collect();
     roots.extend(hold::live(store)?);
     for root in roots {
         let document: Manifest = manifest::parse(&store.read_blob(&root)?, "manifest")?;
         let config = store.read_blob(&document.config.digest)?;
         let config = manifest::parse_config(&config, document.layers.len())?;
-        layers.extend(config.rootfs.diff_ids.iter().map(|layer| store.layer_path(layer)));
+        layers.extend(
+            config
+                .rootfs
+                .diff_ids
+                .iter()
+                .map(|layer| store.layer_path(layer)),
+        );
         blobs.insert(store.blob_path(&root));
         blobs.insert(store.blob_path(&document.config.digest));
     }
@@ -68,8 +81,15 @@ fn sweep(dir: &Path, keep: impl Fn(&Path) -> bool) -> Result<(), ImageError> {
         if keep(&path) {
             continue;
         }
-        let is_dir = entry.file_type().map_err(ImageError::io("inspect", &path))?.is_dir();
-        let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        let is_dir = entry
+            .file_type()
+            .map_err(ImageError::io("inspect", &path))?
+            .is_dir();
+        let removed = if is_dir {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
         files::allow_absent(removed).map_err(ImageError::io("remove", &path))?;
     }
     Ok(())

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+use super::ImageError;
 use super::digest::Digest;
 use super::image::Image;
 use super::store::Store;
-use super::ImageError;
 use crate::files::{self, Durability};
 
 #[derive(Serialize, Deserialize)]
@@ -29,8 +29,12 @@ impl Store {
         let _lock = self.lock("content.lock", FlockOperation::LockShared)?;
         self.layer_dirs(image)?;
         let path = self.path("holds").join(id);
-        let hold = Hold { manifest: image.manifest.clone(), owner: owner.to_path_buf() };
-        files::write_json(&path, &hold, Durability::Volatile).map_err(ImageError::io("write", &path))
+        let hold = Hold {
+            manifest: image.manifest.clone(),
+            owner: owner.to_path_buf(),
+        };
+        files::write_json(&path, &hold, Durability::Volatile)
+            .map_err(ImageError::io("write", &path))
     }
 
     /// Ends a hold; one that is not there is no error.
@@ -50,7 +54,8 @@ pub(super) fn live(store: &Store) -> Result<Vec<Digest>, ImageError> {
         match hold {
             Ok(Some(hold)) if hold.owner.exists() => manifests.push(hold.manifest),
             // Gone, of a dead owner, or cut short by a power failure (which ended its owner too).
-            _ => files::allow_absent(fs::remove_file(&path)).map_err(ImageError::io("remove", &path))?,
+            _ => files::allow_absent(fs::remove_file(&path))
+                .map_err(ImageError::io("remove", &path))?,
         }
     }
     Ok(manifests)

@@ -30,7 +30,10 @@ pub struct Image {
 impl Image {
     /// For `status.containerStatuses[].imageID`: the first repository digest, else the ID.
     pub fn image_id(&self) -> String {
-        self.repo_digests.first().cloned().unwrap_or_else(|| self.id.to_string())
+        self.repo_digests
+            .first()
+            .cloned()
+            .unwrap_or_else(|| self.id.to_string())
     }
 }
 

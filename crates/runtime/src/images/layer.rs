@@ -12,8 +12,8 @@ mod whiteout;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::digest::{Digest, HashingReader};
 pub(crate) use self::entry::for_each as for_each_entry;
+use super::digest::{Digest, HashingReader};
 
 /// Most bytes of a layer, uncompressed.
 pub(crate) const LAYER_BYTES_MAX: u64 = 64 << 30;
@@ -37,10 +37,14 @@ pub(crate) enum LayerError {
 impl LayerError {
     /// A full disk is no fault of the archive's.
     pub(crate) fn is_disk(&self) -> bool {
-        let (Self::Entry { source, .. } | Self::Archive(source)) = self else { return false };
+        let (Self::Entry { source, .. } | Self::Archive(source)) = self else {
+            return false;
+        };
         matches!(
             source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem
+            io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::ReadOnlyFilesystem
         )
     }
 }
@@ -53,7 +57,9 @@ pub(crate) fn unpack(archive: impl Read, dir: &Path) -> Result<Digest, LayerErro
     entry::for_each(&mut reader, |entry, content| {
         count += 1;
         if count > ENTRIES_MAX {
-            return Err(LayerError::Refused(format!("more than {ENTRIES_MAX} entries")));
+            return Err(LayerError::Refused(format!(
+                "more than {ENTRIES_MAX} entries"
+            )));
         }
         target.apply(&entry, content)
     })?;

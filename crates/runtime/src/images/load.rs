@@ -12,7 +12,9 @@ use serde::Deserialize;
 
 use self::staged::Staged;
 use super::archive::{IMAGE_NAME, REF_NAME};
-use super::manifest::{self, ConfigFile, Descriptor, Document, Index, Manifest, OCI_CONFIG, OCI_MANIFEST};
+use super::manifest::{
+    self, ConfigFile, Descriptor, Document, Index, Manifest, OCI_CONFIG, OCI_MANIFEST,
+};
 use super::store::{Adding, NewImage};
 use super::{Digest, Image, ImageError, ImageRef, Store};
 
@@ -33,7 +35,12 @@ impl Store {
     pub fn load(&self, archive: &Path) -> Result<Vec<Image>, ImageError> {
         let file = File::open(archive).map_err(ImageError::io("open archive", archive))?;
         let adding = self.add()?;
-        let images = Loading { adding: &adding, archive }.images(file).map_err(|error| match error {
+        let images = Loading {
+            adding: &adding,
+            archive,
+        }
+        .images(file)
+        .map_err(|error| match error {
             ImageError::Corrupt { message } => {
                 ImageError::corrupt(format!("load archive {}: {message}", archive.display()))
             }
@@ -56,7 +63,9 @@ impl Loading<'_> {
         } else if staged.has("manifest.json") {
             self.docker(&staged)?
         } else {
-            return Err(ImageError::corrupt("neither index.json nor manifest.json: not an image archive"));
+            return Err(ImageError::corrupt(
+                "neither index.json nor manifest.json: not an image archive",
+            ));
         };
         if images.is_empty() {
             return Err(ImageError::corrupt("gives no image a name"));
@@ -72,7 +81,9 @@ impl Loading<'_> {
         };
         let mut images = Vec::new();
         for entry in index.manifests.iter().filter(|entry| runs_here(entry)) {
-            let Some(bytes) = self.oci_manifest(staged, entry)? else { continue };
+            let Some(bytes) = self.oci_manifest(staged, entry)? else {
+                continue;
+            };
             let document: Manifest = manifest::parse(&bytes, "manifest")?;
             let config = staged.blob_document(&document.config)?;
             let parsed = manifest::parse_config(&config, document.layers.len())?;
@@ -81,14 +92,23 @@ impl Loading<'_> {
             }
             for reference in names(entry, &document, &fallback)? {
                 let (manifest, config) = (bytes.clone(), config.clone());
-                images.push(NewImage { reference, manifest, config, pulled: None });
+                images.push(NewImage {
+                    reference,
+                    manifest,
+                    config,
+                    pulled: None,
+                });
             }
         }
         Ok(images)
     }
 
     /// The manifest that an entry means on this machine; `None` when it is for others only.
-    fn oci_manifest(&self, staged: &Staged, entry: &Descriptor) -> Result<Option<Vec<u8>>, ImageError> {
+    fn oci_manifest(
+        &self,
+        staged: &Staged,
+        entry: &Descriptor,
+    ) -> Result<Option<Vec<u8>>, ImageError> {
         let mut entry = entry.clone();
         for _ in 0..INDEX_DEPTH_MAX {
             let bytes = staged.blob_document(&entry)?;
@@ -112,7 +132,12 @@ impl Loading<'_> {
             let manifest = self.docker_manifest(staged, &image, &config, &parsed)?;
             for reference in image.repo_tags.unwrap_or_default() {
                 let (manifest, config) = (manifest.clone(), config.clone());
-                images.push(NewImage { reference, manifest, config, pulled: None });
+                images.push(NewImage {
+                    reference,
+                    manifest,
+                    config,
+                    pulled: None,
+                });
             }
         }
         Ok(images)
@@ -131,12 +156,20 @@ impl Loading<'_> {
             let layer = staged.file(name)?;
             self.adding.layer(diff_id, layer.open()?)?;
             let media_type = "application/vnd.oci.image.layer.v1.tar".to_owned();
-            layers.push(plain_descriptor(media_type, layer.digest.clone(), layer.size));
+            layers.push(plain_descriptor(
+                media_type,
+                layer.digest.clone(),
+                layer.size,
+            ));
         }
         let manifest = Manifest {
             schema_version: 2,
             media_type: OCI_MANIFEST.to_owned(),
-            config: plain_descriptor(OCI_CONFIG.to_owned(), Digest::of(config), config.len() as u64),
+            config: plain_descriptor(
+                OCI_CONFIG.to_owned(),
+                Digest::of(config),
+                config.len() as u64,
+            ),
             layers,
         };
         serde_json::to_vec(&manifest).map_err(|error| ImageError::corrupt(error.to_string()))
@@ -148,25 +181,34 @@ fn docker_images(staged: &Staged) -> Result<Vec<DockerImage>, ImageError> {
 }
 
 fn plain_descriptor(media_type: String, digest: Digest, size: u64) -> Descriptor {
-    Descriptor { media_type, digest, size, platform: None, annotations: Default::default() }
+    Descriptor {
+        media_type,
+        digest,
+        size,
+        platform: None,
+        annotations: Default::default(),
+    }
 }
 
 /// Docker names a configuration by its digest; then it must have it.
 fn check_config_name(name: &str, config: &[u8]) -> Result<(), ImageError> {
-    let stem = name.strip_suffix(".json").or_else(|| name.strip_prefix("blobs/sha256/")).unwrap_or(name);
+    let stem = name
+        .strip_suffix(".json")
+        .or_else(|| name.strip_prefix("blobs/sha256/"))
+        .unwrap_or(name);
     match format!("sha256:{stem}").parse::<Digest>() {
-        Ok(digest) if digest != Digest::of(config) => {
-            Err(ImageError::corrupt(format!("{name}: content has digest {}", Digest::of(config))))
-        }
+        Ok(digest) if digest != Digest::of(config) => Err(ImageError::corrupt(format!(
+            "{name}: content has digest {}",
+            Digest::of(config)
+        ))),
         _ => Ok(()),
     }
 }
 
 fn runs_here(entry: &Descriptor) -> bool {
-    entry
-        .platform
-        .as_ref()
-        .is_none_or(|platform| platform.os == "linux" && platform.architecture == manifest::architecture())
+    entry.platform.as_ref().is_none_or(|platform| {
+        platform.os == "linux" && platform.architecture == manifest::architecture()
+    })
 }
 
 /// The names that the archive gives an image, most exact source first.
@@ -179,7 +221,11 @@ fn names(
         return Ok(vec![parse_name(name)?]);
     }
     // A mere tag (`latest`) names nothing.
-    if let Some(name) = entry.annotations.get(REF_NAME).filter(|name| name.contains([':', '/'])) {
+    if let Some(name) = entry
+        .annotations
+        .get(REF_NAME)
+        .filter(|name| name.contains([':', '/']))
+    {
         return Ok(vec![parse_name(name)?]);
     }
     let config = document.config.digest.hex();
@@ -191,5 +237,6 @@ fn names(
 }
 
 fn parse_name(name: &str) -> Result<ImageRef, ImageError> {
-    name.parse().map_err(|error| ImageError::corrupt(format!("name {name:?}: {error}")))
+    name.parse()
+        .map_err(|error| ImageError::corrupt(format!("name {name:?}: {error}")))
 }

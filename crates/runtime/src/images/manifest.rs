@@ -95,7 +95,10 @@ pub(crate) struct RootFs {
 }
 
 /// Reads a document; `what` names it in the error.
-pub(crate) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, ImageError> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+    bytes: &[u8],
+    what: &str,
+) -> Result<T, ImageError> {
     serde_json::from_slice(bytes).map_err(|error| ImageError::corrupt(format!("{what}: {error}")))
 }
 
@@ -109,7 +112,9 @@ pub(crate) fn parse_config(bytes: &[u8], layers: usize) -> Result<ConfigFile, Im
         )));
     }
     if layers > LAYERS_MAX {
-        return Err(ImageError::corrupt(format!("image has {layers} layers, more than {LAYERS_MAX}")));
+        return Err(ImageError::corrupt(format!(
+            "image has {layers} layers, more than {LAYERS_MAX}"
+        )));
     }
     Ok(config)
 }
@@ -127,7 +132,8 @@ pub(crate) fn architecture() -> &'static str {
 impl Index {
     /// The manifest for this machine; an entry that names no platform will do when there is no other.
     pub(crate) fn choose(&self) -> Option<&Descriptor> {
-        let fits = |platform: &Platform| platform.os == "linux" && platform.architecture == architecture();
+        let fits =
+            |platform: &Platform| platform.os == "linux" && platform.architecture == architecture();
         self.manifests
             .iter()
             .find(|entry| entry.platform.as_ref().is_some_and(fits))
@@ -157,12 +163,22 @@ mod tests {
         let Document::Index(index) = parse(text.as_bytes(), "index").expect("parse") else {
             panic!("not an index")
         };
-        assert!(index.choose().expect("choose").digest.hex().starts_with('c'));
+        assert!(
+            index
+                .choose()
+                .expect("choose")
+                .digest
+                .hex()
+                .starts_with('c')
+        );
     }
 
     #[test]
     fn index_without_this_platform_gives_nothing() {
-        let text = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entry("linux", "other", 'b'));
+        let text = format!(
+            r#"{{"schemaVersion":2,"manifests":[{}]}}"#,
+            entry("linux", "other", 'b')
+        );
         let index: Index = parse(text.as_bytes(), "index").expect("parse");
         assert!(index.choose().is_none());
     }

@@ -108,26 +108,39 @@ fn parse(text: &str) -> Result<ImageRef, String> {
         return Err(String::new());
     }
     if domain.len() + 1 + path.len() > NAME_MAX {
-        return Err(format!("repository name must not be more than {NAME_MAX} characters"));
+        return Err(format!(
+            "repository name must not be more than {NAME_MAX} characters"
+        ));
     }
     let tag = match (tag, &digest) {
         (None, None) => Some("latest"),
         (tag, _) => tag,
     };
-    Ok(ImageRef { domain, path: path.to_owned(), tag: tag.map(str::to_owned), digest })
+    Ok(ImageRef {
+        domain,
+        path: path.to_owned(),
+        tag: tag.map(str::to_owned),
+        digest,
+    })
 }
 
 /// Docker's rule: what stands before the first slash is a registry if it looks like one.
 fn split_domain(text: &str) -> (String, String) {
     let (domain, remainder) = match text.split_once('/') {
         Some((first, rest))
-            if first.contains(['.', ':']) || first == "localhost" || first.to_lowercase() != first =>
+            if first.contains(['.', ':'])
+                || first == "localhost"
+                || first.to_lowercase() != first =>
         {
             (first, rest)
         }
         _ => ("docker.io", text),
     };
-    let domain = if domain == "index.docker.io" { "docker.io" } else { domain };
+    let domain = if domain == "index.docker.io" {
+        "docker.io"
+    } else {
+        domain
+    };
     if domain == "docker.io" && !remainder.contains('/') {
         return (domain.to_owned(), format!("library/{remainder}"));
     }
@@ -135,7 +148,10 @@ fn split_domain(text: &str) -> (String, String) {
 }
 
 fn is_domain(domain: &str) -> bool {
-    let (host, port) = match domain.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+    let (host, port) = match domain
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
         Some((address, port)) => {
             if address.parse::<std::net::Ipv6Addr>().is_err() {
                 return false;
@@ -149,7 +165,9 @@ fn is_domain(domain: &str) -> bool {
     };
     let is_label = |label: &str| {
         !label.is_empty()
-            && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
+            && label
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || c == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -188,17 +206,36 @@ mod tests {
             ("redis", "docker.io/library/redis:latest".to_owned()),
             ("redis:7", "docker.io/library/redis:7".to_owned()),
             ("me/app", "docker.io/me/app:latest".to_owned()),
-            ("index.docker.io/redis", "docker.io/library/redis:latest".to_owned()),
+            (
+                "index.docker.io/redis",
+                "docker.io/library/redis:latest".to_owned(),
+            ),
             ("localhost/app", "localhost/app:latest".to_owned()),
-            ("127.0.0.1:1/none/such", "127.0.0.1:1/none/such:latest".to_owned()),
+            (
+                "127.0.0.1:1/none/such",
+                "127.0.0.1:1/none/such:latest".to_owned(),
+            ),
             ("[::1]:5000/a:1", "[::1]:5000/a:1".to_owned()),
-            ("ghcr.io/a/b_c.d--e:V1.2", "ghcr.io/a/b_c.d--e:V1.2".to_owned()),
-            (&format!("redis@{digest}"), format!("docker.io/library/redis@{digest}")),
-            (&format!("redis:7@{digest}"), format!("docker.io/library/redis:7@{digest}")),
+            (
+                "ghcr.io/a/b_c.d--e:V1.2",
+                "ghcr.io/a/b_c.d--e:V1.2".to_owned(),
+            ),
+            (
+                &format!("redis@{digest}"),
+                format!("docker.io/library/redis@{digest}"),
+            ),
+            (
+                &format!("redis:7@{digest}"),
+                format!("docker.io/library/redis:7@{digest}"),
+            ),
         ] {
             let parsed: ImageRef = given.parse().unwrap_or_else(|e| panic!("{given}: {e}"));
             assert_eq!(parsed.to_string(), full, "{given}");
-            assert_eq!(parsed.to_string().parse::<ImageRef>().ok(), Some(parsed), "{given}");
+            assert_eq!(
+                parsed.to_string().parse::<ImageRef>().ok(),
+                Some(parsed),
+                "{given}"
+            );
         }
     }
 

@@ -64,7 +64,11 @@ pub struct Puller {
 impl Puller {
     /// A puller into `store`.
     pub fn new(store: Store) -> Self {
-        Self { store, downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)), references: Arc::default() }
+        Self {
+            store,
+            downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
+            references: Arc::default(),
+        }
     }
 
     /// Pulls the image, also when one of that name is here. Errors have containerd's words.
@@ -77,17 +81,25 @@ impl Puller {
         let _turn = turn.lock().await;
         let session = Session::open(reference).map_err(|error| error.at(reference))?;
         progress(Progress::Resolving);
-        let resolved = session.resolve().await.map_err(|error| error.resolving(reference, &session.url).at(reference))?;
+        let resolved = session
+            .resolve()
+            .await
+            .map_err(|error| error.resolving(reference, &session.url).at(reference))?;
         let store = self.store.clone();
         let adding = tokio::task::spawn_blocking(move || store.add()).await??;
-        let config = session.document(&resolved.manifest.config).await.map_err(|e| e.at(reference))?;
+        let config = session
+            .document(&resolved.manifest.config)
+            .await
+            .map_err(|e| e.at(reference))?;
         let parsed = manifest::parse_config(&config, resolved.manifest.layers.len())?;
         let adding = Arc::new(adding);
         let mut layers = Vec::with_capacity(resolved.manifest.layers.len());
         for (layer, diff_id) in resolved.manifest.layers.iter().zip(&parsed.rootfs.diff_ids) {
             layers.push(self.layer(&session, &adding, layer, diff_id, progress));
         }
-        try_join_all(layers).await.map_err(|error| error.at(reference))?;
+        try_join_all(layers)
+            .await
+            .map_err(|error| error.at(reference))?;
         let adding = Arc::into_inner(adding).expect("all layer tasks have ended");
         let new = NewImage {
             reference: reference.clone(),
@@ -118,9 +130,19 @@ impl Puller {
         diff_id: &Digest,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<(), PullError> {
-        if !adding.store().has_layer(diff_id).map_err(PullError::Store)? {
-            let _permit = self.downloads.acquire().await.expect("the semaphore is never closed");
-            let path = adding.staging().join(format!("blob-{}", layer.digest.hex()));
+        if !adding
+            .store()
+            .has_layer(diff_id)
+            .map_err(PullError::Store)?
+        {
+            let _permit = self
+                .downloads
+                .acquire()
+                .await
+                .expect("the semaphore is never closed");
+            let path = adding
+                .staging()
+                .join(format!("blob-{}", layer.digest.hex()));
             let archive = download::to_file(session, layer, &path, progress).await?;
             let (adding, diff_id) = (Arc::clone(adding), diff_id.clone());
             tokio::task::spawn_blocking(move || {
@@ -133,7 +155,9 @@ impl Puller {
             .map_err(PullError::Store)?;
             let _ = tokio::fs::remove_file(&path).await;
         }
-        progress(Progress::LayerDone { layer: layer.digest.clone() });
+        progress(Progress::LayerDone {
+            layer: layer.digest.clone(),
+        });
         Ok(())
     }
 }
@@ -158,7 +182,11 @@ impl Session {
         // Another part of the process may have chosen a provider already; any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let plain = is_loopback(reference.domain());
-        let protocol = if plain { ClientProtocol::Http } else { ClientProtocol::Https };
+        let protocol = if plain {
+            ClientProtocol::Http
+        } else {
+            ClientProtocol::Https
+        };
         let config = ClientConfig {
             protocol,
             read_timeout: Some(READ_TIMEOUT),
@@ -166,47 +194,77 @@ impl Session {
             user_agent: concat!("karve/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
-        let reference: Reference =
-            reference.to_string().parse().map_err(|e| PullError::Other(format!("{e}")))?;
+        let reference: Reference = reference
+            .to_string()
+            .parse()
+            .map_err(|e| PullError::Other(format!("{e}")))?;
         let name = reference.digest().or(reference.tag()).unwrap_or("latest");
-        let (scheme, host) = (if plain { "http" } else { "https" }, registry_host(&reference));
-        let url = format!("{scheme}://{host}/v2/{}/manifests/{name}", reference.repository());
-        Ok(Self { client: Client::try_from(config)?, reference, url })
+        let (scheme, host) = (
+            if plain { "http" } else { "https" },
+            registry_host(&reference),
+        );
+        let url = format!(
+            "{scheme}://{host}/v2/{}/manifests/{name}",
+            reference.repository()
+        );
+        Ok(Self {
+            client: Client::try_from(config)?,
+            reference,
+            url,
+        })
     }
 
     async fn resolve(&self) -> Result<Resolved, PullError> {
         let (bytes, digest) = self.manifest(&self.reference).await?;
         let index = match parse_document(&bytes)? {
-            Document::Manifest(manifest) => return Ok(Resolved { digest, bytes, manifest }),
+            Document::Manifest(manifest) => {
+                return Ok(Resolved {
+                    digest,
+                    bytes,
+                    manifest,
+                });
+            }
             Document::Index(index) => index,
         };
-        let chosen = index.choose().ok_or_else(|| PullError::NoPlatform(manifest::architecture()))?;
+        let chosen = index
+            .choose()
+            .ok_or_else(|| PullError::NoPlatform(manifest::architecture()))?;
         let reference = self.reference.clone_with_digest(chosen.digest.to_string());
         let (bytes, _) = self.manifest(&reference).await?;
         match parse_document(&bytes)? {
-            Document::Manifest(manifest) => Ok(Resolved { digest, bytes, manifest }),
+            Document::Manifest(manifest) => Ok(Resolved {
+                digest,
+                bytes,
+                manifest,
+            }),
             Document::Index(_) => Err(PullError::Other("index names an index".to_owned())),
         }
     }
 
     async fn manifest(&self, reference: &Reference) -> Result<(Vec<u8>, Digest), PullError> {
-        let (bytes, _) =
-            self.client.pull_manifest_raw(reference, &RegistryAuth::Anonymous, &MANIFEST_TYPES).await?;
+        let (bytes, _) = self
+            .client
+            .pull_manifest_raw(reference, &RegistryAuth::Anonymous, &MANIFEST_TYPES)
+            .await?;
         if bytes.len() as u64 > DOCUMENT_MAX {
-            return Err(PullError::Other(format!("manifest has more than {DOCUMENT_MAX} bytes")));
+            return Err(PullError::Other(format!(
+                "manifest has more than {DOCUMENT_MAX} bytes"
+            )));
         }
         let digest = Digest::of(&bytes);
         match reference.digest() {
-            Some(wanted) if wanted != digest.as_str() => {
-                Err(PullError::Other(format!("manifest has digest {digest}, not {wanted}")))
-            }
+            Some(wanted) if wanted != digest.as_str() => Err(PullError::Other(format!(
+                "manifest has digest {digest}, not {wanted}"
+            ))),
             _ => Ok((bytes.to_vec(), digest)),
         }
     }
 
     async fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, PullError> {
         if descriptor.size > DOCUMENT_MAX {
-            return Err(PullError::Other(format!("image configuration has more than {DOCUMENT_MAX} bytes")));
+            return Err(PullError::Other(format!(
+                "image configuration has more than {DOCUMENT_MAX} bytes"
+            )));
         }
         let mut bytes = Vec::new();
         download::copy(self, descriptor, &mut bytes, &|_| {}).await?;
@@ -217,13 +275,21 @@ impl Session {
 /// The first cause, in Go's words where they are known: what lies between repeats the URL only.
 fn root_cause(error: &(dyn std::error::Error + 'static), host: &str) -> String {
     use std::io::ErrorKind;
-    let first = std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error);
+    let first = std::iter::successors(Some(error), |error| error.source())
+        .last()
+        .unwrap_or(error);
     let failed = first.downcast_ref::<std::io::Error>();
     match failed.and_then(|error| Some((error.kind(), error.raw_os_error()?))) {
         Some((
-            ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::TimedOut,
+            ErrorKind::ConnectionRefused
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::TimedOut,
             number,
-        )) => format!("dial tcp {host}: connect: {}", crate::error::errno_text(number)),
+        )) => format!(
+            "dial tcp {host}: connect: {}",
+            crate::error::errno_text(number)
+        ),
         _ => first.to_string(),
     }
 }
@@ -245,7 +311,10 @@ fn is_loopback(domain: &str) -> bool {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => domain.split(':').next().unwrap_or_default(),
     };
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// Why a pull failed, before it is put into containerd's words.
@@ -269,7 +338,10 @@ enum PullError {
 impl From<OciDistributionError> for PullError {
     fn from(error: OciDistributionError) -> Self {
         let is_missing = |code: &OciErrorCode| {
-            matches!(code, OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound)
+            matches!(
+                code,
+                OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound
+            )
         };
         match &error {
             OciDistributionError::ImageManifestNotFoundError(_)
@@ -279,13 +351,12 @@ impl From<OciDistributionError> for PullError {
             {
                 Self::NotFound
             }
-            OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
-                Self::Other(
-                    "pull access denied, repository does not exist or may require authorization: \
+            OciDistributionError::UnauthorizedError { .. }
+            | OciDistributionError::AuthenticationFailure(_) => Self::Other(
+                "pull access denied, repository does not exist or may require authorization: \
                      server message: insufficient_scope: authorization failed"
-                        .to_owned(),
-                )
-            }
+                    .to_owned(),
+            ),
             _ => Self::Registry(error),
         }
     }
@@ -297,20 +368,37 @@ impl PullError {
         let not_found = matches!(self, Self::NotFound);
         let cause = match self {
             Self::NotFound => format!("{reference}: not found"),
-            Self::Registry(error) => format!("failed to do request: Head \"{url}\": {}", root_cause(&error, reference.domain())),
+            Self::Registry(error) => format!(
+                "failed to do request: Head \"{url}\": {}",
+                root_cause(&error, reference.domain())
+            ),
             other => other.to_string(),
         };
-        Self::Resolve { message: format!("failed to resolve reference \"{reference}\": {cause}"), not_found }
+        Self::Resolve {
+            message: format!("failed to resolve reference \"{reference}\": {cause}"),
+            not_found,
+        }
     }
 
     /// The whole text.
     fn at(self, reference: &ImageRef) -> ImageError {
-        let not_found = matches!(self, Self::NotFound | Self::Resolve { not_found: true, .. });
+        let not_found = matches!(
+            self,
+            Self::NotFound
+                | Self::Resolve {
+                    not_found: true,
+                    ..
+                }
+        );
         match self {
             Self::Store(error @ (ImageError::Io { .. } | ImageError::Join(_))) => error,
             other => {
                 let message = format!("failed to pull and unpack image \"{reference}\": {other}");
-                if not_found { ImageError::NotFound { message } } else { ImageError::Pull { message } }
+                if not_found {
+                    ImageError::NotFound { message }
+                } else {
+                    ImageError::Pull { message }
+                }
             }
         }
     }

@@ -98,7 +98,10 @@ async fn accept(
     listener: &UnixListener,
     permits: &Arc<Semaphore>,
 ) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
+    let permit = Arc::clone(permits)
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed");
     let (stream, _) = listener.accept().await?;
     Ok((stream, permit))
 }
@@ -142,10 +145,18 @@ pub(super) async fn answer(
         return Ok(Response::Status { image: Some(image) });
     }
     tokio::task::spawn_blocking(move || match request {
-        Request::Status { reference } => Ok(Response::Status { image: store.image(&reference)? }),
-        Request::Load { archive } => Ok(Response::Images { images: store.load(&archive)? }),
-        Request::List => Ok(Response::Images { images: store.images()? }),
-        Request::Remove { reference } => Ok(Response::Removed { removed: store.remove(&reference)? }),
+        Request::Status { reference } => Ok(Response::Status {
+            image: store.image(&reference)?,
+        }),
+        Request::Load { archive } => Ok(Response::Images {
+            images: store.load(&archive)?,
+        }),
+        Request::List => Ok(Response::Images {
+            images: store.images()?,
+        }),
+        Request::Remove { reference } => Ok(Response::Removed {
+            removed: store.remove(&reference)?,
+        }),
         Request::Pull { .. } => unreachable!("handled above"),
     })
     .await?
@@ -167,8 +178,10 @@ pub(super) async fn ask(
             }
         }
     };
-    let response =
-        exchange.await.map_err(|source| ImageError::Service { path: socket.to_path_buf(), source })?;
+    let response = exchange.await.map_err(|source| ImageError::Service {
+        path: socket.to_path_buf(),
+        source,
+    })?;
     match response {
         Response::Error { kind, message } => Err(match kind {
             ErrorKind::NotFound => ImageError::NotFound { message },
@@ -186,5 +199,8 @@ fn error_response(error: &ImageError) -> Response {
         ImageError::Corrupt { .. } => ErrorKind::Corrupt,
         _ => ErrorKind::Other,
     };
-    Response::Error { kind, message: crate::error::error_chain(error) }
+    Response::Error {
+        kind,
+        message: crate::error::error_chain(error),
+    }
 }

@@ -65,7 +65,9 @@ pub(super) struct NewImage {
 impl Store {
     /// Opens (and makes if need be) the store at `root` (`<data root>/images`).
     pub fn open(root: &Path) -> Result<Self, ImageError> {
-        let store = Self { root: Arc::new(root.to_path_buf()) };
+        let store = Self {
+            root: Arc::new(root.to_path_buf()),
+        };
         files::make_private_dirs(root).map_err(ImageError::io("make directory", root))?;
         for name in ["blobs/sha256", "layers", "holds", "tmp"] {
             let dir = root.join(name);
@@ -73,7 +75,13 @@ impl Store {
         }
         let empty = root.join("empty");
         fs::create_dir(&empty)
-            .or_else(|e| if e.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(e) })
+            .or_else(|e| {
+                if e.kind() == io::ErrorKind::AlreadyExists {
+                    Ok(())
+                } else {
+                    Err(e)
+                }
+            })
             .map_err(ImageError::io("make directory", &empty))?;
         Ok(store)
     }
@@ -95,7 +103,11 @@ impl Store {
     /// All names, each with its image.
     pub fn images(&self) -> Result<Vec<Image>, ImageError> {
         let index = self.index()?;
-        index.images.iter().map(|(name, record)| self.describe(&index, name, record)).collect()
+        index
+            .images
+            .iter()
+            .map(|(name, record)| self.describe(&index, name, record))
+            .collect()
     }
 
     /// Removes a name, and what nothing uses any more. False when there was no such name.
@@ -118,7 +130,10 @@ impl Store {
             .map(|digest| match self.has_layer(digest)? {
                 true => Ok(self.layer_path(digest).join("fs")),
                 false => Err(ImageError::NotFound {
-                    message: format!("layer {digest} of image {:?} is not on this machine", image.reference),
+                    message: format!(
+                        "layer {digest} of image {:?} is not on this machine",
+                        image.reference
+                    ),
                 }),
             })
             .collect()
@@ -133,7 +148,9 @@ impl Store {
     }
 
     pub(super) fn layer_path(&self, digest: &Digest) -> PathBuf {
-        self.root.join("layers").join(&digest.hex()[..LAYER_NAME_LEN])
+        self.root
+            .join("layers")
+            .join(&digest.hex()[..LAYER_NAME_LEN])
     }
 
     /// Whether the layer is here, whole. Two digests that share a name are told apart.
@@ -141,7 +158,9 @@ impl Store {
         let path = self.layer_path(digest).join("digest");
         match fs::read_to_string(&path) {
             Ok(text) if text == digest.as_str() => Ok(true),
-            Ok(text) => Err(ImageError::corrupt(format!("layer {digest} has the name of layer {text}"))),
+            Ok(text) => Err(ImageError::corrupt(format!(
+                "layer {digest} has the name of layer {text}"
+            ))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(ImageError::io("read", &path)(error)),
         }
@@ -149,7 +168,9 @@ impl Store {
 
     pub(super) fn index(&self) -> Result<IndexFile, ImageError> {
         let path = self.path("index.json");
-        Ok(files::read_json(&path).map_err(ImageError::io("read", &path))?.unwrap_or_default())
+        Ok(files::read_json(&path)
+            .map_err(ImageError::io("read", &path))?
+            .unwrap_or_default())
     }
 
     /// Changes the index under its lock.
@@ -158,7 +179,8 @@ impl Store {
         let mut index = self.index()?;
         let result = change(&mut index);
         let path = self.path("index.json");
-        files::write_json(&path, &index, Durability::Durable).map_err(ImageError::io("write", &path))?;
+        files::write_json(&path, &index, Durability::Durable)
+            .map_err(ImageError::io("write", &path))?;
         Ok(result)
     }
 
@@ -182,27 +204,45 @@ impl Store {
         let path = self.blob_path(digest);
         let bytes = fs::read(&path).map_err(ImageError::io("read", &path))?;
         if Digest::of(&bytes) != *digest {
-            return Err(ImageError::corrupt(format!("blob {digest} was changed on disk")));
+            return Err(ImageError::corrupt(format!(
+                "blob {digest} was changed on disk"
+            )));
         }
         Ok(bytes)
     }
 
-    fn describe(&self, index: &IndexFile, name: &ImageRef, record: &Record) -> Result<Image, ImageError> {
+    fn describe(
+        &self,
+        index: &IndexFile,
+        name: &ImageRef,
+        record: &Record,
+    ) -> Result<Image, ImageError> {
         let document: Manifest = manifest::parse(&self.read_blob(&record.manifest)?, "manifest")?;
         let bytes = self.read_blob(&document.config.digest)?;
         let config = manifest::parse_config(&bytes, document.layers.len())?;
-        let same = || index.images.iter().filter(|(_, other)| other.manifest == record.manifest);
+        let same = || {
+            index
+                .images
+                .iter()
+                .filter(|(_, other)| other.manifest == record.manifest)
+        };
         let mut repo_digests: Vec<String> = same()
-            .filter_map(|(name, other)| Some(format!("{}@{}", name.repository(), other.pulled.as_ref()?)))
+            .filter_map(|(name, other)| {
+                Some(format!("{}@{}", name.repository(), other.pulled.as_ref()?))
+            })
             .collect();
         repo_digests.dedup();
         Ok(Image {
             reference: name.to_string(),
             id: document.config.digest.clone(),
             manifest: record.manifest.clone(),
-            names: same().filter(|(name, _)| name.tag().is_some()).map(|(name, _)| name.to_string()).collect(),
+            names: same()
+                .filter(|(name, _)| name.tag().is_some())
+                .map(|(name, _)| name.to_string())
+                .collect(),
             repo_digests,
-            size: document.config.size + document.layers.iter().map(|layer| layer.size).sum::<u64>(),
+            size: document.config.size
+                + document.layers.iter().map(|layer| layer.size).sum::<u64>(),
             layers: config.rootfs.diff_ids,
             config: config.config.unwrap_or_default(),
         })
@@ -211,9 +251,15 @@ impl Store {
     /// Begins to add content.
     pub(super) fn add(&self) -> Result<Adding, ImageError> {
         let lock = self.lock("content.lock", FlockOperation::LockShared)?;
-        let staging = self.path("tmp").join(uuid::Uuid::new_v4().simple().to_string());
+        let staging = self
+            .path("tmp")
+            .join(uuid::Uuid::new_v4().simple().to_string());
         fs::create_dir(&staging).map_err(ImageError::io("make directory", &staging))?;
-        Ok(Adding { store: self.clone(), staging, lock: Some(lock) })
+        Ok(Adding {
+            store: self.clone(),
+            staging,
+            lock: Some(lock),
+        })
     }
 }
 
@@ -225,7 +271,10 @@ fn find<'a>(index: &'a IndexFile, reference: &ImageRef) -> Option<&'a Record> {
             (same && name.repository() == reference.repository()).then_some(record)
         })
     };
-    index.images.get(reference).or_else(|| by_digest(reference.digest()?))
+    index
+        .images
+        .get(reference)
+        .or_else(|| by_digest(reference.digest()?))
 }
 
 /// Content on its way into the store. Dropped before [`Adding::commit`], it leaves nothing behind but
@@ -252,7 +301,9 @@ impl Adding {
         if self.store.has_layer(digest)? {
             return Ok(());
         }
-        let dir = self.staging.join(format!("layer-{}", uuid::Uuid::new_v4().simple()));
+        let dir = self
+            .staging
+            .join(format!("layer-{}", uuid::Uuid::new_v4().simple()));
         let root = dir.join("fs");
         fs::create_dir(&dir)
             .and_then(|()| fs::create_dir(&root))
@@ -262,7 +313,9 @@ impl Adding {
             false => ImageError::corrupt(format!("layer {digest}: {error}")),
         })?;
         if found != *digest {
-            return Err(ImageError::corrupt(format!("layer {digest}: content has digest {found}")));
+            return Err(ImageError::corrupt(format!(
+                "layer {digest}: content has digest {found}"
+            )));
         }
         let mark = dir.join("digest");
         fs::write(&mark, digest.as_str()).map_err(ImageError::io("write", &mark))?;
@@ -285,7 +338,13 @@ impl Adding {
         for image in images {
             self.blob(&image.config)?;
             let manifest = self.blob(&image.manifest)?;
-            records.push((image.reference, Record { manifest, pulled: image.pulled }));
+            records.push((
+                image.reference,
+                Record {
+                    manifest,
+                    pulled: image.pulled,
+                },
+            ));
         }
         let replaced = self.store.change_index(|index| {
             let mut replaced = false;
@@ -296,8 +355,10 @@ impl Adding {
             replaced
         })?;
         let index = self.store.index()?;
-        let images =
-            records.iter().map(|(name, record)| self.store.describe(&index, name, record)).collect();
+        let images = records
+            .iter()
+            .map(|(name, record)| self.store.describe(&index, name, record))
+            .collect();
         let store = self.store.clone();
         drop(self);
         gc::collect_if_wanted(&store, replaced)?;
@@ -308,7 +369,8 @@ impl Adding {
         let digest = Digest::of(bytes);
         let path = self.store.blob_path(&digest);
         if !path.exists() {
-            files::write(&path, bytes, 0o600, Durability::Durable).map_err(ImageError::io("write", &path))?;
+            files::write(&path, bytes, 0o600, Durability::Durable)
+                .map_err(ImageError::io("write", &path))?;
         }
         Ok(digest)
     }

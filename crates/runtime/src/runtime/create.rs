@@ -26,14 +26,23 @@ impl Inner {
         let pod = self.layout.pod(&config.pod_uid);
         let sandbox = sandbox::read(&pod)?
             .filter(|status| status.ready)
-            .ok_or_else(|| RuntimeError::NotFound { kind: "sandbox", id: config.pod_uid.clone() })?;
+            .ok_or_else(|| RuntimeError::NotFound {
+                kind: "sandbox",
+                id: config.pod_uid.clone(),
+            })?;
         let id = new_id();
         let uid = config.pod_uid.clone();
         match self.prepare(&pod, &sandbox, &id, config) {
             Ok(()) => {
                 // A closed channel: it does not run.
                 let (_, ended) = watch::channel(false);
-                self.known.lock().insert(id.clone(), Known { pod_uid: uid, ended });
+                self.known.lock().insert(
+                    id.clone(),
+                    Known {
+                        pod_uid: uid,
+                        ended,
+                    },
+                );
                 Ok(id)
             }
             Err(error) => {
@@ -56,27 +65,44 @@ impl Inner {
         for dir in [container.rootfs(), container.work()] {
             files::make_private_dirs(&dir).map_err(RuntimeError::io("make directory", &dir))?;
         }
-        make_upper(&container.upper()).map_err(RuntimeError::io("make directory", &container.upper()))?;
+        make_upper(&container.upper())
+            .map_err(RuntimeError::io("make directory", &container.upper()))?;
         self.images.hold(&config.image, id, &container.dir)?;
         let lower = self.images.layer_dirs(&config.image)?;
         let root = container.rootfs();
-        let accounts = rootfs::read_accounts(&lower, &root)
-            .map_err(RuntimeError::io("read accounts of image for", &container.dir))?;
+        let accounts = rootfs::read_accounts(&lower, &root).map_err(RuntimeError::io(
+            "read accounts of image for",
+            &container.dir,
+        ))?;
         let identity = accounts
             .resolve(config.image.config.user.as_deref(), &config.security)
             .map_err(|message| RuntimeError::Config { message })?;
         let cgroup = self.container_cgroup_path(&config.pod_uid, id);
-        let spec = self.spec(pod, sandbox, &config, &identity, &Path::new("/").join(&cgroup))?;
+        let spec = self.spec(
+            pod,
+            sandbox,
+            &config,
+            &identity,
+            &Path::new("/").join(&cgroup),
+        )?;
         let launch = Launch {
             id: id.to_owned(),
-            rootfs: RootFs { lower, upper: container.upper(), work: container.work() },
+            rootfs: RootFs {
+                lower,
+                upper: container.upper(),
+                work: container.work(),
+            },
             working_dir: spec::working_dir(&config).into(),
             log_path: config.log_path.clone(),
             cgroup,
             oom_score_adj: config.resources.oom_score_adj,
         };
-        let record =
-            ContainerRecord { id: id.to_owned(), config, user: identity.user, created_at: Timestamp::now() };
+        let record = ContainerRecord {
+            id: id.to_owned(),
+            config,
+            user: identity.user,
+            created_at: Timestamp::now(),
+        };
         write(&container, &spec, &launch, &record)
     }
 
@@ -90,13 +116,18 @@ impl Inner {
     ) -> Result<serde_json::Value, RuntimeError> {
         let [net, uts, ipc] = ["net", "uts", "ipc"].map(|kind| pod.namespace(kind));
         let own_network = matches!(sandbox.config.network, PodNetwork::Pod { .. });
-        let (hosts, resolv_conf, hostname, shm) = (pod.hosts(), pod.resolv_conf(), pod.hostname(), pod.shm());
+        let (hosts, resolv_conf, hostname, shm) =
+            (pod.hosts(), pod.resolv_conf(), pod.hostname(), pod.shm());
         spec::plan(&spec::Input {
             config,
             user: &identity.user,
             home: &identity.home,
             hostname: &sandbox.config.hostname,
-            namespaces: Namespaces { net: own_network.then_some(net.as_path()), uts: &uts, ipc: &ipc },
+            namespaces: Namespaces {
+                net: own_network.then_some(net.as_path()),
+                uts: &uts,
+                ipc: &ipc,
+            },
             pod_files: PodFiles {
                 hosts: &hosts,
                 resolv_conf: &resolv_conf,
@@ -104,7 +135,7 @@ impl Inner {
                 shm: &shm,
             },
             cgroup,
-            device_rules: self.hierarchies.is_v1(),
+            cgroup_v1: self.hierarchies.is_v1(),
             bounding: &self.bounding,
         })
         .map_err(|message| RuntimeError::Config { message })
@@ -125,7 +156,8 @@ fn write(
     record: &ContainerRecord,
 ) -> Result<(), RuntimeError> {
     let at = |path| RuntimeError::io("write", path);
-    let (spec_path, launch_path, record_path) = (container.spec(), container.launch(), container.record());
+    let (spec_path, launch_path, record_path) =
+        (container.spec(), container.launch(), container.record());
     files::write_json(&spec_path, spec, Durability::Volatile).map_err(at(&spec_path))?;
     files::write_json(&launch_path, launch, Durability::Volatile).map_err(at(&launch_path))?;
     files::write_json(&record_path, record, Durability::Volatile).map_err(at(&record_path))
@@ -133,5 +165,9 @@ fn write(
 
 /// 64 hexadecimal digits, as containerd's.
 fn new_id() -> String {
-    format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())
+    format!(
+        "{}{}",
+        uuid::Uuid::new_v4().simple(),
+        uuid::Uuid::new_v4().simple()
+    )
 }

@@ -52,13 +52,20 @@ impl Inner {
             }
             for id in names_in(&pod.containers())? {
                 let container = pod.container(&id);
-                let read = Written::read(&container).map_err(RuntimeError::io("read", &container.dir))?;
+                let read =
+                    Written::read(&container).map_err(RuntimeError::io("read", &container.dir))?;
                 let Some(written) = read else {
                     self.discard(&uid, &id)?;
                     continue;
                 };
                 let (_, ended) = watch::channel(written.exit.is_some());
-                self.known.lock().insert(id.clone(), Known { pod_uid: uid.clone(), ended });
+                self.known.lock().insert(
+                    id.clone(),
+                    Known {
+                        pod_uid: uid.clone(),
+                        ended,
+                    },
+                );
                 match classify(&written) {
                     Found::Started(shim) => started.push((uid.clone(), id, shim)),
                     Found::Starting(shim) => self.undo_start(&uid, &id, shim)?,

@@ -37,18 +37,29 @@ impl Runtime {
         match self.run_shim(&container, id).await? {
             Started::Running => self.watch_started(&uid, id).await,
             Started::Failed(message) => {
-                self.note_failed_start(&container, &uid, id, &message).await?;
+                self.note_failed_start(&container, &uid, id, &message)
+                    .await?;
                 Err(RuntimeError::Start { message })
             }
         }
     }
 
     async fn limit(&self, written: &Written, id: &str) -> Result<(), RuntimeError> {
-        let (uid, resources) = (written.record.config.pod_uid.clone(), written.record.config.resources.clone());
-        let id = id.to_owned();
+        let config = &written.record.config;
+        let (uid, resources) = (config.pod_uid.clone(), config.resources.clone());
+        let (privileged, id) = (config.security.privileged, id.to_owned());
         self.blocking(move |inner| {
             let group = inner.container_cgroup(&uid, &id);
-            group.create(&resources).map_err(RuntimeError::io("make cgroup of container", Path::new(&id)))
+            group
+                .create(&resources)
+                .and_then(|()| {
+                    if privileged {
+                        Ok(())
+                    } else {
+                        group.guard_devices()
+                    }
+                })
+                .map_err(RuntimeError::io("make cgroup of container", Path::new(&id)))
         })
         .await
     }
@@ -57,7 +68,8 @@ impl Runtime {
     /// shim itself is its child and goes on.
     async fn run_shim(&self, container: &Container, id: &str) -> Result<Started, RuntimeError> {
         let stderr_path = container.dir.join("shim.log");
-        let stderr = File::create(&stderr_path).map_err(RuntimeError::io("create", &stderr_path))?;
+        let stderr =
+            File::create(&stderr_path).map_err(RuntimeError::io("create", &stderr_path))?;
         let mut command = Command::new(&self.inner.exe);
         command
             .args(&self.inner.shim_args)
@@ -73,7 +85,10 @@ impl Runtime {
             .map_err(shim_error("run", id))?;
         serde_json::from_slice(&output.stdout).or_else(|_| {
             let text = std::fs::read_to_string(&stderr_path).unwrap_or_default();
-            Ok(Started::Failed(format!("failed to start shim: {}", text.trim())))
+            Ok(Started::Failed(format!(
+                "failed to start shim: {}",
+                text.trim()
+            )))
         })
     }
 
@@ -97,16 +112,23 @@ impl Runtime {
         id: &str,
         message: &str,
     ) -> Result<(), RuntimeError> {
-        let (path, exit) = (container.exit(), Exit::of_start_error(message, Timestamp::now()));
+        let (path, exit) = (
+            container.exit(),
+            Exit::of_start_error(message, Timestamp::now()),
+        );
         let (owned_uid, owned_id) = (uid.to_owned(), id.to_owned());
         self.blocking(move |inner| {
-            files::write_json(&path, &exit, Durability::Volatile).map_err(RuntimeError::io("write", &path))?;
+            files::write_json(&path, &exit, Durability::Volatile)
+                .map_err(RuntimeError::io("write", &path))?;
             inner.remove_cgroup(&owned_uid, &owned_id);
             Ok(())
         })
         .await?;
         // Nobody listens: then nobody has to know.
-        let _ = self.inner.events.send(Event { pod_uid: uid.to_owned(), container_id: id.to_owned() });
+        let _ = self.inner.events.send(Event {
+            pod_uid: uid.to_owned(),
+            container_id: id.to_owned(),
+        });
         Ok(())
     }
 }

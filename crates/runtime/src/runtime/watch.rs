@@ -19,7 +19,10 @@ impl Runtime {
     /// Watches the shim from now on.
     pub(super) fn watch(&self, uid: &str, id: &str, shim: ProcessId) {
         let (sender, ended) = watch::channel(false);
-        let known = Known { pod_uid: uid.to_owned(), ended };
+        let known = Known {
+            pod_uid: uid.to_owned(),
+            ended,
+        };
         self.inner.known.lock().insert(id.to_owned(), known);
         let (runtime, uid, id) = (self.clone(), uid.to_owned(), id.to_owned());
         tokio::spawn(async move {
@@ -35,7 +38,10 @@ impl Runtime {
                 tracing::error!(container = id, error = %error.chain(), "container's end can't be recorded");
             }
             sender.send_replace(true);
-            let _ = runtime.inner.events.send(Event { pod_uid: uid, container_id: id });
+            let _ = runtime.inner.events.send(Event {
+                pod_uid: uid,
+                container_id: id,
+            });
         });
     }
 }
@@ -43,7 +49,10 @@ impl Runtime {
 /// Returns when the process has ended.
 async fn wait(process: ProcessId) -> io::Result<()> {
     match process.open()? {
-        Some(handle) => readiness::register(handle, Interest::READABLE)?.readable().await.map(drop),
+        Some(handle) => readiness::register(handle, Interest::READABLE)?
+            .readable()
+            .await
+            .map(drop),
         None => Ok(()),
     }
 }
@@ -53,7 +62,9 @@ impl Inner {
     pub(super) fn settle(&self, uid: &str, id: &str) -> Result<(), RuntimeError> {
         let container = self.layout.pod(uid).container(id);
         let at = || RuntimeError::io("settle", &container.dir);
-        let Some(written) = Written::read(&container).map_err(at())? else { return Ok(()) };
+        let Some(written) = Written::read(&container).map_err(at())? else {
+            return Ok(());
+        };
         if written.exit.is_none() {
             // Somebody killed the shim. What it was the parent of has no log and no witness any more.
             let init = written.state.and_then(|state| state.init);

@@ -36,7 +36,11 @@ struct Last {
 
 impl Addresses {
     /// Writes the record of a new sandbox, with an address unless it uses the node's network.
-    pub(crate) fn reserve(&self, layout: &Layout, config: SandboxConfig) -> Result<SandboxStatus, RuntimeError> {
+    pub(crate) fn reserve(
+        &self,
+        layout: &Layout,
+        config: SandboxConfig,
+    ) -> Result<SandboxStatus, RuntimeError> {
         let pod = layout.pod(&config.uid);
         let _turn = self.turn.lock();
         let ip = match config.network {
@@ -59,7 +63,8 @@ fn next_free(layout: &Layout, cidr: Ipv4Net) -> Result<Ipv4Addr, RuntimeError> {
     let path = layout.last_address();
     let last = files::read_json::<Last>(&path).map_err(RuntimeError::io("read", &path))?;
     let taken = taken(layout)?;
-    choose(cidr, last.map(|last| last.address), &taken).ok_or(RuntimeError::AddressesExhausted { cidr })
+    choose(cidr, last.map(|last| last.address), &taken)
+        .ok_or(RuntimeError::AddressesExhausted { cidr })
 }
 
 /// Addresses of sandboxes that have a link, or are about to.
@@ -69,7 +74,11 @@ fn taken(layout: &Layout) -> Result<HashSet<Ipv4Addr>, RuntimeError> {
     for entry in fs::read_dir(&pods).map_err(RuntimeError::io("list", &pods))? {
         let entry = entry.map_err(RuntimeError::io("list", &pods))?;
         let pod = layout.pod(&entry.file_name().to_string_lossy());
-        taken.extend(super::read(&pod)?.filter(|status| status.interface.is_some()).and_then(|status| status.ip));
+        taken.extend(
+            super::read(&pod)?
+                .filter(|status| status.interface.is_some())
+                .and_then(|status| status.ip),
+        );
     }
     Ok(taken)
 }
@@ -82,7 +91,10 @@ fn choose(cidr: Ipv4Net, last: Option<Ipv4Addr>, taken: &HashSet<Ipv4Addr>) -> O
         Some(last) if (first..end).contains(&last) => last + 1,
         _ => first,
     };
-    (start..end).chain(first..start.min(end)).map(Ipv4Addr::from).find(|address| !taken.contains(address))
+    (start..end)
+        .chain(first..start.min(end))
+        .map(Ipv4Addr::from)
+        .find(|address| !taken.contains(address))
 }
 
 #[cfg(test)]
@@ -105,6 +117,9 @@ mod tests {
             let set = taken.iter().copied().collect();
             assert_eq!(choose(cidr, last, &set), expected, "{last:?} {taken:?}");
         }
-        assert_eq!(choose("10.0.0.0/31".parse().expect("CIDR"), None, &HashSet::new()), None);
+        assert_eq!(
+            choose("10.0.0.0/31".parse().expect("CIDR"), None, &HashSet::new()),
+            None
+        );
     }
 }

@@ -15,13 +15,20 @@ const MODE: u32 = 0o644;
 
 pub(super) fn write(pod: &Pod, status: &SandboxStatus) -> io::Result<()> {
     let config = &status.config;
-    let write = |path: &Path, text: &str| files::write(path, text.as_bytes(), MODE, Durability::Volatile);
+    let write =
+        |path: &Path, text: &str| files::write(path, text.as_bytes(), MODE, Durability::Volatile);
     write(&pod.hostname(), &format!("{}\n", config.hostname))?;
     let hosts = match (config.network, status.ip) {
-        (PodNetwork::Pod { .. }, Some(ip)) => {
-            pod_hosts(&ip.to_string(), &config.hostname, config.fqdn.as_deref(), &config.host_aliases)
-        }
-        _ => node_hosts(&fs::read_to_string("/etc/hosts").unwrap_or_default(), &config.host_aliases),
+        (PodNetwork::Pod { .. }, Some(ip)) => pod_hosts(
+            &ip.to_string(),
+            &config.hostname,
+            config.fqdn.as_deref(),
+            &config.host_aliases,
+        ),
+        _ => node_hosts(
+            &fs::read_to_string("/etc/hosts").unwrap_or_default(),
+            &config.host_aliases,
+        ),
     };
     write(&pod.hosts(), &hosts)?;
     let resolv_conf = match &config.dns {
@@ -82,8 +89,16 @@ mod tests {
 
     #[test]
     fn hosts_name_the_pod_and_its_aliases() {
-        let alias = HostAlias { ip: "1.2.3.4".to_owned(), hostnames: vec!["a".to_owned(), "b".to_owned()] };
-        let text = pod_hosts("10.244.1.2", "web", Some("web.sub.ns.svc.cluster.local"), &[alias]);
+        let alias = HostAlias {
+            ip: "1.2.3.4".to_owned(),
+            hostnames: vec!["a".to_owned(), "b".to_owned()],
+        };
+        let text = pod_hosts(
+            "10.244.1.2",
+            "web",
+            Some("web.sub.ns.svc.cluster.local"),
+            &[alias],
+        );
         assert!(text.ends_with(
             "fe00::2\tip6-allrouters\n10.244.1.2\tweb.sub.ns.svc.cluster.local\tweb\n\n\
              # Entries added by HostAliases.\n1.2.3.4\ta\tb\n"
@@ -98,7 +113,10 @@ mod tests {
             searches: vec!["a.svc".to_owned(), "svc".to_owned()],
             options: vec!["ndots:5".to_owned()],
         };
-        assert_eq!(resolv_conf(&dns), "search a.svc svc\nnameserver 10.96.0.10\noptions ndots:5\n");
+        assert_eq!(
+            resolv_conf(&dns),
+            "search a.svc svc\nnameserver 10.96.0.10\noptions ndots:5\n"
+        );
         assert_eq!(resolv_conf(&DnsConfig::default()), "");
     }
 }

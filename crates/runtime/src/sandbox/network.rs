@@ -49,7 +49,8 @@ pub(super) fn connect(
         peer_netns: Some(pod),
         mtu: None,
     })?;
-    let connected = connect_pod(pod, ip).and_then(|()| connect_node(&mut node, interface, ip, node_ip));
+    let connected =
+        connect_pod(pod, ip).and_then(|()| connect_node(&mut node, interface, ip, node_ip));
     if connected.is_err() {
         let _ = node.delete_link(interface);
     }
@@ -61,7 +62,11 @@ fn connect_pod(pod: &NetNs, ip: Ipv4Addr) -> Result<(), link::Error> {
     let index = netlink.link_index(POD_INTERFACE)?;
     netlink.add_address(index, host(ip))?;
     netlink.set_up(POD_INTERFACE)?;
-    netlink.add_neighbour(&Neighbour { index, ip: POD_GATEWAY.into(), mac: NODE_MAC })?;
+    netlink.add_neighbour(&Neighbour {
+        index,
+        ip: POD_GATEWAY.into(),
+        mac: NODE_MAC,
+    })?;
     netlink.add_route(&Route {
         oif: Some(index),
         onlink: true,
@@ -77,7 +82,11 @@ fn connect_node(
 ) -> Result<(), link::Error> {
     let index = node.link_index(interface)?;
     node.set_up(interface)?;
-    node.add_neighbour(&Neighbour { index, ip: ip.into(), mac: pod_mac(ip) })?;
+    node.add_neighbour(&Neighbour {
+        index,
+        ip: ip.into(),
+        mac: pod_mac(ip),
+    })?;
     node.add_route(&Route {
         scope: Scope::Link,
         source: node_ip.map(IpAddr::V4),
@@ -85,9 +94,19 @@ fn connect_node(
     })
 }
 
-/// Takes the link down; with it go its routes and neighbours. One that is gone is no error.
-pub(super) fn disconnect(interface: &str) -> Result<(), link::Error> {
-    Netlink::open()?.delete_link(interface).map(drop)
+/// Takes the pod's route away, so that its address answers nobody from now on.
+///
+/// The link itself ends with the pod's namespace, a little later: the kernel takes its time (tens of
+/// milliseconds of RCU grace periods), for which nobody has to wait. One that is gone is no error.
+pub(super) fn disconnect(interface: &str, ip: Ipv4Addr) -> Result<(), link::Error> {
+    let mut node = Netlink::open()?;
+    let index = match node.link_index(interface) {
+        Ok(index) => index,
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    node.delete_route(&Route::by_link(host(ip), index))
+        .map(drop)
 }
 
 fn host(ip: Ipv4Addr) -> IpNet {

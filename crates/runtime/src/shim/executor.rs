@@ -7,7 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::Spec;
-use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
+use libcontainer::workload::{
+    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
+};
 
 use crate::error::errno_text;
 use crate::files;
@@ -35,12 +37,19 @@ impl PathExecutor {
             env: Vec<String>,
         }
         let document: Document = files::read_json(path)?.ok_or(io::ErrorKind::NotFound)?;
-        Ok(Self { args: document.process.args, env: document.process.env })
+        Ok(Self {
+            args: document.process.args,
+            env: document.process.env,
+        })
     }
 
     fn lookup(&self) -> Result<PathBuf, String> {
         let name = self.args.first().map(String::as_str).unwrap_or_default();
-        let path = self.env.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or_default();
+        let path = self
+            .env
+            .iter()
+            .find_map(|variable| variable.strip_prefix("PATH="))
+            .unwrap_or_default();
         lookup(name, path)
     }
 }
@@ -72,7 +81,9 @@ enum Unfit {
 
 fn check(path: &Path) -> Result<(), Unfit> {
     let metadata = std::fs::metadata(path).map_err(|error| {
-        let text = error.raw_os_error().map_or_else(|| error.to_string(), errno_text);
+        let text = error
+            .raw_os_error()
+            .map_or_else(|| error.to_string(), errno_text);
         Unfit::Missing(text)
     })?;
     if metadata.is_dir() {
@@ -86,7 +97,9 @@ fn check(path: &Path) -> Result<(), Unfit> {
 
 impl Executor for PathExecutor {
     fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
-        self.lookup().map(drop).map_err(ExecutorValidationError::ArgValidationError)
+        self.lookup()
+            .map(drop)
+            .map_err(ExecutorValidationError::ArgValidationError)
     }
 
     fn setup_envs(&self, _envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
@@ -96,15 +109,29 @@ impl Executor for PathExecutor {
 
     fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
         let path = self.lookup().map_err(ExecutorError::Other)?;
-        let strings = |list: &[String]| list.iter().map(|text| CString::new(text.as_bytes())).collect();
-        let args: Vec<CString> = Result::map_err(strings(&self.args), |_: std::ffi::NulError| ExecutorError::InvalidArg)?;
-        let env: Vec<CString> = Result::map_err(strings(&self.env), |_: std::ffi::NulError| ExecutorError::InvalidArg)?;
+        let strings = |list: &[String]| {
+            list.iter()
+                .map(|text| CString::new(text.as_bytes()))
+                .collect()
+        };
+        let args: Vec<CString> = Result::map_err(strings(&self.args), |_: std::ffi::NulError| {
+            ExecutorError::InvalidArg
+        })?;
+        let env: Vec<CString> = Result::map_err(strings(&self.env), |_: std::ffi::NulError| {
+            ExecutorError::InvalidArg
+        })?;
         let program = CString::new(path.into_os_string().into_encoded_bytes())
             .map_err(|_| ExecutorError::InvalidArg)?;
-        karve_sys::process::restore_default_signals().map_err(|error| ExecutorError::Other(error.to_string()))?;
-        let error = nix::unistd::execve(&program, &args, &env).expect_err("execve returns on failure only");
+        karve_sys::process::restore_default_signals()
+            .map_err(|error| ExecutorError::Other(error.to_string()))?;
+        let error =
+            nix::unistd::execve(&program, &args, &env).expect_err("execve returns on failure only");
         // Too late for an error of the start; as with runc it is found in the container's log.
-        eprintln!("exec {}: {}", program.to_string_lossy(), errno_text(error as i32));
+        eprintln!(
+            "exec {}: {}",
+            program.to_string_lossy(),
+            errno_text(error as i32)
+        );
         Err(ExecutorError::Other(format!("{EXEC_ERROR}{error}")))
     }
 }
@@ -121,7 +148,8 @@ mod tests {
         let root = dir.path();
         let file = |name: &str, mode| {
             std::fs::write(root.join(name), "").expect("write");
-            std::fs::set_permissions(root.join(name), std::fs::Permissions::from_mode(mode)).expect("chmod");
+            std::fs::set_permissions(root.join(name), std::fs::Permissions::from_mode(mode))
+                .expect("chmod");
         };
         file("run", 0o755);
         file("text", 0o644);
@@ -130,13 +158,25 @@ mod tests {
         assert_eq!(lookup("run", &path), Ok(root.join("run")));
         assert_eq!(lookup(&full("run"), ""), Ok(root.join("run")));
         for (name, reason) in [
-            ("text".to_owned(), "executable file not found in $PATH".to_owned()),
-            ("absent".to_owned(), "executable file not found in $PATH".to_owned()),
+            (
+                "text".to_owned(),
+                "executable file not found in $PATH".to_owned(),
+            ),
+            (
+                "absent".to_owned(),
+                "executable file not found in $PATH".to_owned(),
+            ),
             (full("text"), "permission denied".to_owned()),
-            (full("absent"), format!("stat {}: no such file or directory", full("absent"))),
+            (
+                full("absent"),
+                format!("stat {}: no such file or directory", full("absent")),
+            ),
             (root.display().to_string(), "is a directory".to_owned()),
         ] {
-            assert_eq!(lookup(&name, &path), Err(format!("exec: \"{name}\": {reason}")));
+            assert_eq!(
+                lookup(&name, &path),
+                Err(format!("exec: \"{name}\": {reason}"))
+            );
         }
     }
 }

@@ -31,11 +31,20 @@ pub(super) struct Running {
 }
 
 /// Starts the container; on failure nothing of it is left, and the error is containerd's text.
-pub(super) fn launch(container: &Container, launch: &Launch, state: &mut ShimState) -> Result<Running, String> {
-    let log = LogFile::open(&launch.log_path)
-        .map_err(|error| format!("failed to open log file \"{}\": {error}", launch.log_path.display()))?;
-    let home = prepare_mounts(container, launch)
-        .map_err(|error| format!("failed to create containerd task: failed to mount rootfs component: {error}"))?;
+pub(super) fn launch(
+    container: &Container,
+    launch: &Launch,
+    state: &mut ShimState,
+) -> Result<Running, String> {
+    let log = LogFile::open(&launch.log_path).map_err(|error| {
+        format!(
+            "failed to open log file \"{}\": {error}",
+            launch.log_path.display()
+        )
+    })?;
+    let home = prepare_mounts(container, launch).map_err(|error| {
+        format!("failed to create containerd task: failed to mount rootfs component: {error}")
+    })?;
     let started = start(container, launch, state).map_err(|cause| {
         format!(
             "failed to create containerd task: failed to create shim task: OCI runtime create failed: \
@@ -46,7 +55,12 @@ pub(super) fn launch(container: &Container, launch: &Launch, state: &mut ShimSta
     let left = setns(home.as_fd(), CloneFlags::CLONE_NEWNS);
     let (init, stdout, stderr) = started?;
     left.map_err(|error| format!("failed to leave mount namespace: {error}"))?;
-    Ok(Running { init, stdout, stderr, log })
+    Ok(Running {
+        init,
+        stdout,
+        stderr,
+        log,
+    })
 }
 
 /// Gives the machine's mount namespace, to go back to.
@@ -80,13 +94,19 @@ fn start(
         .with_systemd(false)
         .build()
         .map_err(|error| cause(&error))?;
-    let pid = created.pid().ok_or_else(|| "container has no process".to_owned())?.as_raw();
+    let pid = created
+        .pid()
+        .ok_or_else(|| "container has no process".to_owned())?
+        .as_raw();
     let result = (|| -> io::Result<Init> {
         let process = ProcessId::of(pid)?;
         if let Some(score) = launch.oom_score_adj {
             set_oom_score(pid, score)?;
         }
-        let init = Init { process, started_at: Timestamp::now() };
+        let init = Init {
+            process,
+            started_at: Timestamp::now(),
+        };
         state.init = Some(init.clone());
         files::write_json(&container.state(), state, Durability::Volatile)?;
         created.start().map_err(io::Error::other)?;
@@ -112,8 +132,13 @@ fn abandon(pid: i32) {
 /// What the executor said, if it was the executor; else all that is known.
 fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let text = error_chain(error);
-    let text = text.split(". error during cleanup").next().unwrap_or_default();
-    text.rfind(EXEC_ERROR).map_or(text, |at| &text[at..]).to_owned()
+    let text = text
+        .split(". error during cleanup")
+        .next()
+        .unwrap_or_default();
+    text.rfind(EXEC_ERROR)
+        .map_or(text, |at| &text[at..])
+        .to_owned()
 }
 
 /// A pipe that blocks the container when it is full, and never us.

@@ -25,7 +25,11 @@ impl LogFile {
         if let Some(parent) = path.parent() {
             crate::files::make_private_dirs(parent)?;
         }
-        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o640)
+            .open(path)?;
         Ok(Self { file })
     }
 
@@ -44,14 +48,26 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(name: &'static str) -> Self {
-        Self { name, pending: Vec::new() }
+        Self {
+            name,
+            pending: Vec::new(),
+        }
     }
 
     /// Logs all lines that `bytes` ends, and keeps the rest.
-    pub(super) fn feed(&mut self, bytes: &[u8], now: Timestamp, log: &mut LogFile) -> io::Result<()> {
+    pub(super) fn feed(
+        &mut self,
+        bytes: &[u8],
+        now: Timestamp,
+        log: &mut LogFile,
+    ) -> io::Result<()> {
         let mut lines = Vec::with_capacity(bytes.len() + 128);
         self.cut(bytes, now, &mut lines);
-        if lines.is_empty() { Ok(()) } else { log.write(&lines) }
+        if lines.is_empty() {
+            Ok(())
+        } else {
+            log.write(&lines)
+        }
     }
 
     /// Logs what is left of a line that never ended.
@@ -60,7 +76,13 @@ impl Stream {
             return Ok(());
         }
         let mut lines = Vec::new();
-        append(&mut lines, now, self.name, 'P', &std::mem::take(&mut self.pending));
+        append(
+            &mut lines,
+            now,
+            self.name,
+            'P',
+            &std::mem::take(&mut self.pending),
+        );
         log.write(&lines)
     }
 
@@ -100,7 +122,10 @@ mod tests {
         for piece in pieces {
             stream.cut(piece, Timestamp::UNIX_EPOCH, &mut lines);
         }
-        (String::from_utf8(lines).expect("text"), stream.pending.len())
+        (
+            String::from_utf8(lines).expect("text"),
+            stream.pending.len(),
+        )
     }
 
     #[test]
@@ -115,7 +140,10 @@ mod tests {
     fn long_lines_come_in_parts() {
         let long = vec![b'x'; LINE_MAX + 10];
         let (text, pending) = cut(&[&long, b"\n"]);
-        let tags: Vec<&str> = text.lines().filter_map(|line| line.split(' ').nth(2)).collect();
+        let tags: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.split(' ').nth(2))
+            .collect();
         assert_eq!(tags, ["P", "F"]);
         assert_eq!(pending, 0);
     }
@@ -125,6 +153,11 @@ mod tests {
         let mut exact = vec![b'x'; LINE_MAX];
         exact.push(b'\n');
         let (text, _) = cut(&[&exact]);
-        assert_eq!(text.lines().filter_map(|line| line.split(' ').nth(2)).collect::<Vec<_>>(), ["F"]);
+        assert_eq!(
+            text.lines()
+                .filter_map(|line| line.split(' ').nth(2))
+                .collect::<Vec<_>>(),
+            ["F"]
+        );
     }
 }

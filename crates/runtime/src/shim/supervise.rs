@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{WaitIdOptions, WaitId, waitid};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::launch::Running;
 use super::log::{LogFile, Stream};
@@ -24,11 +24,24 @@ struct Output {
 
 /// Returns when the container's first process has ended and all that it wrote is logged.
 pub(super) fn until_exit(running: Running, launch: &Launch) -> io::Result<Exit> {
-    let Running { init, stdout, stderr, mut log } = running;
-    let Some(process) = init.process.open()? else { return Err(io::ErrorKind::NotFound.into()) };
+    let Running {
+        init,
+        stdout,
+        stderr,
+        mut log,
+    } = running;
+    let Some(process) = init.process.open()? else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
     let mut outputs = [
-        Output { pipe: Some(stdout), stream: Stream::new("stdout") },
-        Output { pipe: Some(stderr), stream: Stream::new("stderr") },
+        Output {
+            pipe: Some(stdout),
+            stream: Stream::new("stdout"),
+        },
+        Output {
+            pipe: Some(stderr),
+            stream: Stream::new("stderr"),
+        },
     ];
     while !wait(&process, &outputs)? {
         for output in &mut outputs {
@@ -43,7 +56,12 @@ pub(super) fn until_exit(running: Running, launch: &Launch) -> io::Result<Exit> 
         let _ = output.stream.finish(Timestamp::now(), &mut log);
     }
     let oom_killed = Cgroup::new(Hierarchies::detect()?, &launch.cgroup).oom_kills() > 0;
-    Ok(Exit::of_process(code, oom_killed, init.started_at, finished_at))
+    Ok(Exit::of_process(
+        code,
+        oom_killed,
+        init.started_at,
+        finished_at,
+    ))
 }
 
 /// Waits for something to do; true when the process has ended.
@@ -65,7 +83,9 @@ impl Output {
     fn drain(&mut self, log: &mut LogFile, chunks: usize) -> io::Result<()> {
         let mut buffer = [0; CHUNK];
         for _ in 0..chunks {
-            let Some(pipe) = &self.pipe else { return Ok(()) };
+            let Some(pipe) = &self.pipe else {
+                return Ok(());
+            };
             match rustix::io::read(pipe.as_fd(), &mut buffer) {
                 Ok(0) => self.pipe = None,
                 // A full disk costs lines of the log, not the container.

@@ -69,7 +69,12 @@ pub(crate) struct Capabilities(u64);
 
 impl Default for Capabilities {
     fn default() -> Self {
-        Self(DEFAULT.iter().filter_map(|name| bit(name)).fold(0, |set, bit| set | bit))
+        Self(
+            DEFAULT
+                .iter()
+                .filter_map(|name| bit(name))
+                .fold(0, |set, bit| set | bit),
+        )
     }
 }
 
@@ -101,12 +106,18 @@ impl Capabilities {
     /// With `CAP_`, by number.
     pub(crate) fn names(self) -> Vec<String> {
         let has = |number: &usize| self.0 & (1 << number) != 0;
-        (0..NAMES.len()).filter(has).map(|number| format!("CAP_{}", NAMES[number])).collect()
+        (0..NAMES.len())
+            .filter(has)
+            .map(|number| format!("CAP_{}", NAMES[number]))
+            .collect()
     }
 }
 
 fn bit(name: &str) -> Option<u64> {
-    NAMES.iter().position(|other| *other == name).map(|number| 1 << number)
+    NAMES
+        .iter()
+        .position(|other| *other == name)
+        .map(|number| 1 << number)
 }
 
 fn mask(names: &[String]) -> Result<u64, String> {
@@ -114,7 +125,9 @@ fn mask(names: &[String]) -> Result<u64, String> {
         let upper = name.to_uppercase();
         match upper.strip_prefix("CAP_").unwrap_or(&upper) {
             "ALL" => Ok(Capabilities::all().0),
-            plain => bit(plain).map(|bit| set | bit).ok_or_else(|| format!("unknown capability \"CAP_{plain}\"")),
+            plain => bit(plain)
+                .map(|bit| set | bit)
+                .ok_or_else(|| format!("unknown capability \"CAP_{plain}\"")),
         }
     })
 }
@@ -125,8 +138,14 @@ mod tests {
 
     #[test]
     fn sets_are_added_to_and_taken_from() {
-        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let set = Capabilities::default().with(&names(&["NET_ADMIN"])).expect("add");
+        let names = |list: &[&str]| {
+            list.iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let set = Capabilities::default()
+            .with(&names(&["NET_ADMIN"]))
+            .expect("add");
         assert!(set.names().contains(&"CAP_NET_ADMIN".to_owned()));
         assert_eq!(set.names().len(), 15);
         let none = set.without(&names(&["ALL"])).expect("drop");
@@ -138,6 +157,9 @@ mod tests {
     #[test]
     fn nobody_hands_on_what_he_lacks() {
         let bounding = Capabilities::bounding("Name:\tx\nCapBnd:\t0000000000000401\n");
-        assert_eq!(Capabilities::all().only(&bounding).names(), ["CAP_CHOWN", "CAP_NET_BIND_SERVICE"]);
+        assert_eq!(
+            Capabilities::all().only(&bounding).names(),
+            ["CAP_CHOWN", "CAP_NET_BIND_SERVICE"]
+        );
     }
 }

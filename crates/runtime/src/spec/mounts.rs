@@ -21,8 +21,13 @@ pub(super) const MASKED_PATHS: [&str; 10] = [
 ];
 
 /// Read-only in containers.
-pub(super) const READONLY_PATHS: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub(super) const READONLY_PATHS: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 /// Files of the pod that each of its containers sees.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +42,12 @@ pub(crate) struct PodFiles<'a> {
 /// The system's mounts, the pod's files unless the pod mounts something there itself, then its mounts.
 pub(super) fn plan(config: &ContainerConfig, files: &PodFiles<'_>) -> Vec<Value> {
     let mut mounts = system(config.security.privileged);
-    let bound = |target: &str| config.mounts.iter().any(|mount| mount.container_path == Path::new(target));
+    let bound = |target: &str| {
+        config
+            .mounts
+            .iter()
+            .any(|mount| mount.container_path == Path::new(target))
+    };
     for (target, source) in [
         ("/etc/hosts", files.hosts),
         ("/etc/resolv.conf", files.resolv_conf),
@@ -52,7 +62,10 @@ pub(super) fn plan(config: &ContainerConfig, files: &PodFiles<'_>) -> Vec<Value>
     // Parents before children, so that none hides another.
     let mut own: Vec<_> = config.mounts.iter().collect();
     own.sort_by_key(|mount| mount.container_path.components().count());
-    mounts.extend(own.iter().map(|mount| bind(&mount.host_path, &mount.container_path, mount.read_only)));
+    mounts.extend(
+        own.iter()
+            .map(|mount| bind(&mount.host_path, &mount.container_path, mount.read_only)),
+    );
     mounts
 }
 
@@ -64,19 +77,38 @@ fn bind(source: &Path, target: &Path, read_only: bool) -> Value {
 fn system(privileged: bool) -> Vec<Value> {
     let access = if privileged { "rw" } else { "ro" };
     let mount = |target: &str, kind: &str, options: &[&str]| {
-        let source = if kind == "tmpfs" && target == "/dev" { "tmpfs" } else { kind };
+        let source = if kind == "tmpfs" && target == "/dev" {
+            "tmpfs"
+        } else {
+            kind
+        };
         json!({ "destination": target, "type": kind, "source": source, "options": options })
     };
     vec![
         mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
-        mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
         mount(
             "/dev/pts",
             "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
         ),
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", access]),
-        mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access]),
+        mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", "relatime", access],
+        ),
     ]
 }

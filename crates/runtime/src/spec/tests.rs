@@ -36,13 +36,21 @@ fn strings(list: &[&str]) -> Vec<String> {
 }
 
 fn planned(config: &ContainerConfig) -> Value {
-    let user = ContainerUser { uid: 5, gid: 6, supplemental_groups: vec![7] };
+    let user = ContainerUser {
+        uid: 5,
+        gid: 6,
+        supplemental_groups: vec![7],
+    };
     plan(&Input {
         config,
         user: &user,
         home: "/home/x",
         hostname: "pod",
-        namespaces: Namespaces { net: Some(Path::new("/n/net")), uts: Path::new("/n/uts"), ipc: Path::new("/n/ipc") },
+        namespaces: Namespaces {
+            net: Some(Path::new("/n/net")),
+            uts: Path::new("/n/uts"),
+            ipc: Path::new("/n/ipc"),
+        },
         pod_files: PodFiles {
             hosts: Path::new("/p/hosts"),
             resolv_conf: Path::new("/p/resolv.conf"),
@@ -50,7 +58,7 @@ fn planned(config: &ContainerConfig) -> Value {
             shm: Path::new("/p/shm"),
         },
         cgroup: Path::new("/karve/a/node1/podu/c"),
-        device_rules: true,
+        cgroup_v1: true,
         bounding: &Capabilities::all(),
     })
     .expect("plan")
@@ -60,13 +68,49 @@ fn planned(config: &ContainerConfig) -> Value {
 fn command_and_args_replace_the_images() {
     let (entry, cmd) = (strings(&["/entry", "-e"]), strings(&["cmd"]));
     for (entrypoint, image_cmd, command, args_given, expected) in [
-        (Some(&entry), Some(&cmd), vec![], vec![], Ok(strings(&["/entry", "-e", "cmd"]))),
-        (Some(&entry), Some(&cmd), vec![], strings(&["a"]), Ok(strings(&["/entry", "-e", "a"]))),
-        (Some(&entry), Some(&cmd), strings(&["/x"]), vec![], Ok(strings(&["/x"]))),
-        (Some(&entry), Some(&cmd), strings(&["/x"]), strings(&["a"]), Ok(strings(&["/x", "a"]))),
+        (
+            Some(&entry),
+            Some(&cmd),
+            vec![],
+            vec![],
+            Ok(strings(&["/entry", "-e", "cmd"])),
+        ),
+        (
+            Some(&entry),
+            Some(&cmd),
+            vec![],
+            strings(&["a"]),
+            Ok(strings(&["/entry", "-e", "a"])),
+        ),
+        (
+            Some(&entry),
+            Some(&cmd),
+            strings(&["/x"]),
+            vec![],
+            Ok(strings(&["/x"])),
+        ),
+        (
+            Some(&entry),
+            Some(&cmd),
+            strings(&["/x"]),
+            strings(&["a"]),
+            Ok(strings(&["/x", "a"])),
+        ),
         (None, Some(&cmd), vec![], vec![], Ok(strings(&["cmd"]))),
-        (None, None, vec![], vec![], Err("no command specified".to_owned())),
-        (None, None, strings(&[""]), vec![], Err("no command specified".to_owned())),
+        (
+            None,
+            None,
+            vec![],
+            vec![],
+            Err("no command specified".to_owned()),
+        ),
+        (
+            None,
+            None,
+            strings(&[""]),
+            vec![],
+            Err("no command specified".to_owned()),
+        ),
     ] {
         let mut config = config();
         config.image.config.entrypoint = entrypoint.cloned();
@@ -82,8 +126,18 @@ fn variables_keep_their_first_place_and_have_their_last_value() {
     let mut config = config();
     config.command = strings(&["x"]);
     config.image.config.env = Some(strings(&["PATH=/image", "A=image", "B=image"]));
-    config.env = vec![("B".to_owned(), "pod".to_owned()), ("C".to_owned(), "x=y".to_owned())];
-    let expected = ["PATH=/image", "HOSTNAME=pod", "A=image", "B=pod", "C=x=y", "HOME=/home/x"];
+    config.env = vec![
+        ("B".to_owned(), "pod".to_owned()),
+        ("C".to_owned(), "x=y".to_owned()),
+    ];
+    let expected = [
+        "PATH=/image",
+        "HOSTNAME=pod",
+        "A=image",
+        "B=pod",
+        "C=x=y",
+        "HOME=/home/x",
+    ];
     assert_eq!(planned(&config)["process"]["env"], json!(expected));
 }
 
@@ -91,13 +145,34 @@ fn variables_keep_their_first_place_and_have_their_last_value() {
 fn own_mounts_come_parents_first_and_replace_the_pods_files() {
     let mut config = config();
     config.command = strings(&["x"]);
-    let mount = |target: &str| Mount { host_path: "/v".into(), container_path: target.into(), read_only: true };
+    let mount = |target: &str| Mount {
+        host_path: "/v".into(),
+        container_path: target.into(),
+        read_only: true,
+    };
     config.mounts = vec![mount("/data/deep"), mount("/etc/hosts"), mount("/data")];
     let spec = planned(&config);
-    let targets: Vec<&str> =
-        spec["mounts"].as_array().expect("list").iter().filter_map(|m| m["destination"].as_str()).collect();
-    assert_eq!(targets[6..], ["/etc/resolv.conf", "/etc/hostname", "/dev/shm", "/data", "/data/deep", "/etc/hosts"]);
-    assert_eq!(spec["mounts"][9]["options"], json!(["rbind", "rprivate", "ro"]));
+    let targets: Vec<&str> = spec["mounts"]
+        .as_array()
+        .expect("list")
+        .iter()
+        .filter_map(|m| m["destination"].as_str())
+        .collect();
+    assert_eq!(
+        targets[6..],
+        [
+            "/etc/resolv.conf",
+            "/etc/hostname",
+            "/dev/shm",
+            "/data",
+            "/data/deep",
+            "/etc/hosts"
+        ]
+    );
+    assert_eq!(
+        spec["mounts"][9]["options"],
+        json!(["rbind", "rprivate", "ro"])
+    );
 }
 
 #[test]
@@ -105,12 +180,28 @@ fn privileged_containers_have_everything_and_others_the_default() {
     let mut config = config();
     config.command = strings(&["x"]);
     let spec = planned(&config);
-    assert_eq!(spec["process"]["capabilities"]["bounding"].as_array().map(Vec::len), Some(14));
-    assert_eq!(spec["linux"]["resources"]["devices"], json!([{ "allow": false, "access": "rwm" }]));
+    assert_eq!(
+        spec["process"]["capabilities"]["bounding"]
+            .as_array()
+            .map(Vec::len),
+        Some(14)
+    );
+    assert_eq!(
+        spec["linux"]["resources"]["devices"],
+        json!([{ "allow": false, "access": "rwm" }])
+    );
     assert!(spec["linux"]["maskedPaths"].is_array());
     config.security.privileged = true;
     let spec = planned(&config);
-    assert_eq!(spec["process"]["capabilities"]["bounding"].as_array().map(Vec::len), Some(41));
-    assert_eq!(spec["linux"]["resources"]["devices"], json!([{ "allow": true, "access": "rwm" }]));
+    assert_eq!(
+        spec["process"]["capabilities"]["bounding"]
+            .as_array()
+            .map(Vec::len),
+        Some(41)
+    );
+    assert_eq!(
+        spec["linux"]["resources"]["devices"],
+        json!([{ "allow": true, "access": "rwm" }])
+    );
     assert!(spec["linux"]["maskedPaths"].is_null());
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use karve_runtime::images::archive::{ImageArchive, Layer, Owner};
 use karve_runtime::images::{Image, ImageConfig, Store};
 use karve_runtime::{
-    ContainerConfig, ContainerState, ContainerStatus, Options, PodNetwork, Resources, Runtime, SandboxConfig, Security,
+    ContainerConfig, ContainerState, ContainerStatus, Options, PodNetwork, Resources, Runtime,
+    SandboxConfig, Security,
 };
 use karve_sys::link::Netlink;
 use libtest_mimic::{Failed, Trial};
@@ -20,9 +21,9 @@ use nix::sched::{CloneFlags, unshare};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Names of busybox in the image.
-const COMMANDS: [&str; 21] = [
-    "sh", "cat", "echo", "id", "sleep", "env", "hostname", "ip", "ls", "mount", "true", "pwd", "dd", "head", "yes",
-    "ping", "touch", "mknod", "wc", "ps", "kill",
+const COMMANDS: [&str; 22] = [
+    "sh", "cat", "echo", "id", "sleep", "env", "hostname", "ip", "ls", "mount", "true", "pwd",
+    "dd", "head", "yes", "ping", "touch", "mknod", "wc", "ps", "kill", "readlink",
 ];
 
 pub struct Cluster {
@@ -40,7 +41,10 @@ where
 {
     Trial::test(name, move || {
         leave_the_machine();
-        let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let tokio = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
         let cluster = std::sync::Arc::new(Cluster::new());
         let done = tokio.block_on(async { tokio::time::timeout(DEADLINE, test(cluster)).await });
         done.map_err(|_| Failed::from("the test took too long"))
@@ -52,7 +56,9 @@ fn leave_the_machine() {
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("make namespaces (as root)");
     let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("make mounts private");
-    Netlink::open().and_then(|mut links| links.set_up("lo")).expect("set up loopback");
+    Netlink::open()
+        .and_then(|mut links| links.set_up("lo"))
+        .expect("set up loopback");
 }
 
 impl Cluster {
@@ -65,7 +71,12 @@ impl Cluster {
         std::fs::write(&archive, busybox_archive()).expect("write archive");
         let image = store.load(&archive).expect("load image").remove(0);
         let cgroup = format!("karve-test/{}-{number}", std::process::id());
-        Self { dir, cgroup, image, store }
+        Self {
+            dir,
+            cgroup,
+            image,
+            store,
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -132,27 +143,41 @@ impl Cluster {
     }
 
     pub fn log(&self, uid: &str) -> Vec<(String, String)> {
-        let text = std::fs::read_to_string(self.path().join(format!("logs/{uid}.log"))).unwrap_or_default();
+        let text = std::fs::read_to_string(self.path().join(format!("logs/{uid}.log")))
+            .unwrap_or_default();
         text.lines()
             .map(|line| {
                 let mut fields = line.splitn(4, ' ').skip(1);
                 let stream = fields.next().expect("stream");
                 let tag = fields.next().expect("tag");
-                (format!("{stream} {tag}"), fields.next().unwrap_or_default().to_owned())
+                (
+                    format!("{stream} {tag}"),
+                    fields.next().unwrap_or_default().to_owned(),
+                )
             })
             .collect()
     }
 
     /// The lines that a container wrote to standard output.
     pub fn output(&self, uid: &str) -> Vec<String> {
-        self.log(uid).into_iter().filter(|(head, _)| head == "stdout F").map(|(_, line)| line).collect()
+        self.log(uid)
+            .into_iter()
+            .filter(|(head, _)| head == "stdout F")
+            .map(|(_, line)| line)
+            .collect()
     }
 
     /// Runs a container in a pod of its own until it ends.
     pub async fn run(&self, runtime: &Runtime, config: ContainerConfig) -> ContainerStatus {
         let uid = config.pod_uid.clone();
-        runtime.run_sandbox(self.sandbox(&uid)).await.expect("run sandbox");
-        let id = runtime.create_container(config).await.expect("create container");
+        runtime
+            .run_sandbox(self.sandbox(&uid))
+            .await
+            .expect("run sandbox");
+        let id = runtime
+            .create_container(config)
+            .await
+            .expect("create container");
         runtime.start_container(&id).await.expect("start container");
         ended(runtime, &id).await
     }
@@ -185,7 +210,9 @@ pub async fn until(mut condition: impl FnMut() -> bool) {
 
 pub fn exit(status: &ContainerStatus) -> (i32, &str) {
     match &status.state {
-        ContainerState::Exited { exit_code, reason, .. } => (*exit_code, reason),
+        ContainerState::Exited {
+            exit_code, reason, ..
+        } => (*exit_code, reason),
         other => panic!("not ended: {other:?}"),
     }
 }
@@ -203,7 +230,10 @@ fn busybox_archive() -> &'static [u8] {
 fn busybox() -> ImageArchive {
     ImageArchive {
         names: vec!["docker.io/library/busybox:1".parse().expect("reference")],
-        config: ImageConfig { cmd: Some(vec!["sh".to_owned()]), ..ImageConfig::default() },
+        config: ImageConfig {
+            cmd: Some(vec!["sh".to_owned()]),
+            ..ImageConfig::default()
+        },
         layers: vec![busybox_layer().to_vec()],
     }
 }
@@ -215,7 +245,8 @@ pub fn busybox_layer() -> &'static [u8] {
 }
 
 fn pack() -> std::io::Result<Vec<u8>> {
-    let program = std::fs::read("/bin/busybox").expect("read /bin/busybox (package busybox-static)");
+    let program =
+        std::fs::read("/bin/busybox").expect("read /bin/busybox (package busybox-static)");
     let mut layer = Layer::default();
     for dir in ["bin", "etc", "tmp", "root", "proc", "sys", "dev"] {
         layer.directory(dir, Owner::root(0o755))?;
@@ -226,7 +257,11 @@ fn pack() -> std::io::Result<Vec<u8>> {
     }
     let passwd = b"root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n";
     layer.file("etc/passwd", passwd, Owner::root(0o644))?;
-    layer.file("etc/group", b"root:x:0:\napp:x:1000:\nextra:x:2000:app\n", Owner::root(0o644))?;
+    layer.file(
+        "etc/group",
+        b"root:x:0:\napp:x:1000:\nextra:x:2000:app\n",
+        Owner::root(0o644),
+    )?;
     layer.file("etc/noexec", b"text", Owner::root(0o644))?;
     layer.file("bin/garbage", b"\x01\x02\x03\x04", Owner::root(0o755))?;
     layer.finish()

@@ -7,31 +7,47 @@ use crate::cluster::{exit, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("a_container_that_takes_too_much_memory_is_oom_killed", async |cluster| {
-            let runtime = cluster.runtime().await;
-            let mut config = cluster.container("a", "x=0123456789abcdef; while :; do x=$x$x; done");
-            config.resources = Resources { memory_limit: Some(16 << 20), ..Resources::default() };
-            let status = cluster.run(&runtime, config).await;
-            assert_eq!(exit(&status), (137, "OOMKilled"));
-        }),
-        trial("limits_are_in_the_cgroup_and_can_be_changed", async |cluster| {
-            let runtime = cluster.runtime().await;
-            runtime.run_sandbox(cluster.sandbox("a")).await.expect("run sandbox");
-            let mut config = cluster.container("a", "sleep 1000");
-            config.resources = Resources {
-                cpu_shares: Some(512),
-                cpu_quota: Some(50_000),
-                memory_limit: Some(64 << 20),
-                pids_limit: Some(50),
-                ..Resources::default()
-            };
-            let id = runtime.create_container(config).await.expect("create");
-            runtime.start_container(&id).await.expect("start");
-            assert_eq!(memory_limit(&cluster, &id), 64 << 20);
-            let more = Resources { memory_limit: Some(128 << 20), ..Resources::default() };
-            runtime.update_resources(&id, more).await.expect("update");
-            assert_eq!(memory_limit(&cluster, &id), 128 << 20);
-        }),
+        trial(
+            "a_container_that_takes_too_much_memory_is_oom_killed",
+            async |cluster| {
+                let runtime = cluster.runtime().await;
+                let mut config =
+                    cluster.container("a", "x=0123456789abcdef; while :; do x=$x$x; done");
+                config.resources = Resources {
+                    memory_limit: Some(16 << 20),
+                    ..Resources::default()
+                };
+                let status = cluster.run(&runtime, config).await;
+                assert_eq!(exit(&status), (137, "OOMKilled"));
+            },
+        ),
+        trial(
+            "limits_are_in_the_cgroup_and_can_be_changed",
+            async |cluster| {
+                let runtime = cluster.runtime().await;
+                runtime
+                    .run_sandbox(cluster.sandbox("a"))
+                    .await
+                    .expect("run sandbox");
+                let mut config = cluster.container("a", "sleep 1000");
+                config.resources = Resources {
+                    cpu_shares: Some(512),
+                    cpu_quota: Some(50_000),
+                    memory_limit: Some(64 << 20),
+                    pids_limit: Some(50),
+                    ..Resources::default()
+                };
+                let id = runtime.create_container(config).await.expect("create");
+                runtime.start_container(&id).await.expect("start");
+                assert_eq!(memory_limit(&cluster, &id), 64 << 20);
+                let more = Resources {
+                    memory_limit: Some(128 << 20),
+                    ..Resources::default()
+                };
+                runtime.update_resources(&id, more).await.expect("update");
+                assert_eq!(memory_limit(&cluster, &id), 128 << 20);
+            },
+        ),
         trial("oom_score_is_set_or_as_low_as_it_gets", async |cluster| {
             let runtime = cluster.runtime().await;
             let own: i32 = std::fs::read_to_string("/proc/self/oom_score_adj")
@@ -44,7 +60,10 @@ pub fn trials() -> Vec<Trial> {
                 config.resources.oom_score_adj = Some(wanted);
                 cluster.run(&runtime, config).await;
                 let got: i32 = cluster.output(uid)[0].parse().expect("number");
-                assert!(got == wanted || (wanted < own && got == own), "wanted {wanted}, got {got}");
+                assert!(
+                    got == wanted || (wanted < own && got == own),
+                    "wanted {wanted}, got {got}"
+                );
             }
         }),
         trial("capabilities_are_the_default_set", async |cluster| {
@@ -53,8 +72,14 @@ pub fn trials() -> Vec<Trial> {
             config.security.no_new_privileges = true;
             cluster.run(&runtime, config).await;
             let output = cluster.output("a");
-            assert!(output.contains(&"CapBnd: 00000000a80425fb".to_owned()), "{output:?}");
-            assert!(output.contains(&"CapInh: 0000000000000000".to_owned()), "{output:?}");
+            assert!(
+                output.contains(&"CapBnd: 00000000a80425fb".to_owned()),
+                "{output:?}"
+            );
+            assert!(
+                output.contains(&"CapInh: 0000000000000000".to_owned()),
+                "{output:?}"
+            );
             assert!(output.contains(&"NoNewPrivs: 1".to_owned()), "{output:?}");
         }),
         trial("devices_of_the_machine_are_out_of_reach", async |cluster| {
@@ -77,11 +102,14 @@ pub fn trials() -> Vec<Trial> {
 /// As the kernel has it, on either version.
 fn memory_limit(cluster: &crate::cluster::Cluster, id: &str) -> u64 {
     let group = format!("{}/node1/poda/{id}", cluster.cgroup());
-    [format!("/sys/fs/cgroup/memory/{group}/memory.limit_in_bytes"), format!("/sys/fs/cgroup/{group}/memory.max")]
-        .iter()
-        .find_map(|path| std::fs::read_to_string(path).ok())
-        .expect("a memory limit")
-        .trim()
-        .parse()
-        .expect("number")
+    [
+        format!("/sys/fs/cgroup/memory/{group}/memory.limit_in_bytes"),
+        format!("/sys/fs/cgroup/{group}/memory.max"),
+    ]
+    .iter()
+    .find_map(|path| std::fs::read_to_string(path).ok())
+    .expect("a memory limit")
+    .trim()
+    .parse()
+    .expect("number")
 }

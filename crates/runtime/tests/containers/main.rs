@@ -19,6 +19,16 @@ fn main() -> ExitCode {
     if args.next().is_some_and(|first| first == "shim") {
         return karve_runtime::shim::main(args);
     }
-    let trials = [lifecycle::trials(), limits::trials(), network::trials(), recovery::trials(), registry::trials()];
-    libtest_mimic::run(&Arguments::from_args(), trials.into_iter().flatten().collect::<Vec<Trial>>()).exit_code()
+    let trials = [
+        lifecycle::trials(),
+        limits::trials(),
+        network::trials(),
+        recovery::trials(),
+        registry::trials(),
+    ];
+    libtest_mimic::run(
+        &Arguments::from_args(),
+        trials.into_iter().flatten().collect::<Vec<Trial>>(),
+    )
+    .exit_code()
 }

@@ -29,11 +29,22 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
-        Ok(Self { root: Rooted::open(dir)?, dir_times: Vec::new(), parent: None })
+        Ok(Self {
+            root: Rooted::open(dir)?,
+            dir_times: Vec::new(),
+            parent: None,
+        })
     }
 
-    pub(super) fn apply(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), LayerError> {
-        let at = |source| LayerError::Entry { path: entry.path.display().to_string(), source };
+    pub(super) fn apply(
+        &mut self,
+        entry: &Entry,
+        content: &mut dyn Read,
+    ) -> Result<(), LayerError> {
+        let at = |source| LayerError::Entry {
+            path: entry.path.display().to_string(),
+            source,
+        };
         let Some(name) = entry.path.file_name().map(OsStr::to_owned) else {
             return self.root_directory(entry).map_err(at);
         };
@@ -57,7 +68,10 @@ impl Target {
         name: &OsStr,
         content: &mut dyn Read,
     ) -> Result<(), LayerError> {
-        let at = |source| LayerError::Entry { path: entry.path.display().to_string(), source };
+        let at = |source| LayerError::Entry {
+            path: entry.path.display().to_string(),
+            source,
+        };
         match whiteout::read(name) {
             Marker::Plain => {}
             Marker::Ignored => return Ok(()),
@@ -65,12 +79,16 @@ impl Target {
             Marker::Whiteout(gone) => return make_whiteout(parent, &gone).map_err(at),
             Marker::Malformed => {
                 let path = entry.path.display();
-                return Err(LayerError::Refused(format!("entry \"{path}\": whiteout of no name")));
+                return Err(LayerError::Refused(format!(
+                    "entry \"{path}\": whiteout of no name"
+                )));
             }
         }
         match entry.kind {
             EntryType::Directory => self.directory(entry, parent, name).map_err(at),
-            EntryType::Regular | EntryType::Continuous => file(entry, parent, name, content).map_err(at),
+            EntryType::Regular | EntryType::Continuous => {
+                file(entry, parent, name, content).map_err(at)
+            }
             EntryType::Symlink => symlink(entry, parent, name).map_err(at),
             EntryType::Link => self.hard_link(entry, parent, name).map_err(at),
             EntryType::Char => node(entry, parent, name, FileType::CharacterDevice).map_err(at),
@@ -78,7 +96,9 @@ impl Target {
             EntryType::Fifo => node(entry, parent, name, FileType::Fifo).map_err(at),
             other => {
                 let (path, byte) = (entry.path.display(), other.as_byte());
-                Err(LayerError::Refused(format!("entry \"{path}\": unknown type {byte}")))
+                Err(LayerError::Refused(format!(
+                    "entry \"{path}\": unknown type {byte}"
+                )))
             }
         }
     }
@@ -116,13 +136,20 @@ impl Target {
     }
 
     fn hard_link(&self, entry: &Entry, parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
-        let out = || io::Error::new(io::ErrorKind::InvalidData, "hard link leads out of the layer");
+        let out = || {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "hard link leads out of the layer",
+            )
+        };
         let target = rooted::clean(&entry.link).ok_or_else(out)?;
         if target == entry.path {
             return Ok(());
         }
         let target_name = target.file_name().ok_or_else(out)?;
-        let target_parent = self.root.open_dir(target.parent().unwrap_or(Path::new("")))?;
+        let target_parent = self
+            .root
+            .open_dir(target.parent().unwrap_or(Path::new("")))?;
         rooted::remove_at(parent, name)?;
         rustix::fs::linkat(&target_parent, target_name, parent, name, AtFlags::empty())?;
         Ok(())
@@ -135,7 +162,10 @@ impl Target {
                 Ok(dir) => rustix::fs::futimens(&dir, &times(*mtime)).map_err(io::Error::from)?,
                 // A later entry of the archive replaced the directory.
                 Err(error)
-                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                    ) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -143,7 +173,12 @@ impl Target {
     }
 }
 
-fn file(entry: &Entry, parent: BorrowedFd<'_>, name: &OsStr, content: &mut dyn Read) -> io::Result<()> {
+fn file(
+    entry: &Entry,
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    content: &mut dyn Read,
+) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o600);
     let fd = match rustix::fs::openat(parent, name, flags, mode) {
@@ -155,7 +190,10 @@ fn file(entry: &Entry, parent: BorrowedFd<'_>, name: &OsStr, content: &mut dyn R
     };
     let mut file = File::from(fd);
     if io::copy(content, &mut file)? != entry.size {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "archive ends inside the file"));
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "archive ends inside the file",
+        ));
     }
     set_open_metadata(file.as_fd(), entry)?;
     rustix::fs::futimens(&file, &times(entry.mtime))?;
@@ -179,19 +217,34 @@ fn node(entry: &Entry, parent: BorrowedFd<'_>, name: &OsStr, kind: FileType) -> 
     rustix::fs::mknodat(parent, name, kind, Mode::from_raw_mode(0o600), device)?;
     own(entry, parent, name)?;
     // The node was made just now and is no symlink.
-    rustix::fs::chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())?;
+    rustix::fs::chmodat(
+        parent,
+        name,
+        Mode::from_raw_mode(entry.mode),
+        AtFlags::empty(),
+    )?;
     rustix::fs::utimensat(parent, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(())
 }
 
 fn own(entry: &Entry, parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-    Ok(rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(rustix::fs::chownat(
+        parent,
+        name,
+        Some(uid),
+        Some(gid),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
 }
 
 /// Owner first: changing it clears set-user-ID and file capabilities.
 fn set_open_metadata(fd: BorrowedFd<'_>, entry: &Entry) -> io::Result<()> {
-    rustix::fs::fchown(fd, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))?;
+    rustix::fs::fchown(
+        fd,
+        Some(Uid::from_raw(entry.uid)),
+        Some(Gid::from_raw(entry.gid)),
+    )?;
     rustix::fs::fchmod(fd, Mode::from_raw_mode(entry.mode))?;
     for (name, value) in &entry.xattrs {
         match rustix::fs::fsetxattr(fd, OsStr::from_bytes(name), value, XattrFlags::empty()) {
@@ -204,7 +257,12 @@ fn set_open_metadata(fd: BorrowedFd<'_>, entry: &Entry) -> io::Result<()> {
 }
 
 fn make_opaque(dir: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(rustix::fs::fsetxattr(dir, OPAQUE, b"y", XattrFlags::empty())?)
+    Ok(rustix::fs::fsetxattr(
+        dir,
+        OPAQUE,
+        b"y",
+        XattrFlags::empty(),
+    )?)
 }
 
 /// Something of that name in this same layer stays: a whiteout is about lower layers only.
@@ -216,7 +274,9 @@ fn make_whiteout(parent: BorrowedFd<'_>, name: &OsString) -> io::Result<()> {
         }
         Some(FileType::Directory) => {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            make_opaque(rustix::fs::openat(parent, name.as_os_str(), flags, Mode::empty())?.as_fd())?;
+            make_opaque(
+                rustix::fs::openat(parent, name.as_os_str(), flags, Mode::empty())?.as_fd(),
+            )?;
         }
         Some(_) => {}
     }
@@ -224,6 +284,12 @@ fn make_whiteout(parent: BorrowedFd<'_>, name: &OsString) -> io::Result<()> {
 }
 
 fn times((seconds, nanos): (i64, i64)) -> Timestamps {
-    let time = Timespec { tv_sec: seconds, tv_nsec: nanos.clamp(0, 999_999_999) };
-    Timestamps { last_access: time, last_modification: time }
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanos.clamp(0, 999_999_999),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
 }

@@ -63,7 +63,11 @@ pub(crate) fn for_each(
             EntryType::XGlobalHeader => global.append(&mut pax_records(&mut raw)?),
             _ => {
                 let mut records = global.clone();
-                let Pending { path, link, mut pax } = std::mem::take(&mut pending);
+                let Pending {
+                    path,
+                    link,
+                    mut pax,
+                } = std::mem::take(&mut pending);
                 records.append(&mut pax);
                 let entry = assemble(raw.header(), path, link, records)?;
                 visit(entry, &mut raw)?;
@@ -77,7 +81,9 @@ fn extension(raw: &mut impl Read) -> Result<Vec<u8>, LayerError> {
     let mut bytes = Vec::new();
     raw.take(EXTENSION_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > EXTENSION_MAX {
-        return Err(LayerError::Refused(format!("extension record of more than {EXTENSION_MAX} bytes")));
+        return Err(LayerError::Refused(format!(
+            "extension record of more than {EXTENSION_MAX} bytes"
+        )));
     }
     Ok(bytes)
 }
@@ -136,10 +142,15 @@ fn assemble(
         kind: header.entry_type(),
         link,
         mode: or_blank(&header.as_old().mode, header.mode())? & 0o7777,
-        uid: owner(&pax, b"uid", or_blank(&header.as_old().uid, header.uid())).ok_or_else(|| refuse("uid"))?,
-        gid: owner(&pax, b"gid", or_blank(&header.as_old().gid, header.gid())).ok_or_else(|| refuse("gid"))?,
+        uid: owner(&pax, b"uid", or_blank(&header.as_old().uid, header.uid()))
+            .ok_or_else(|| refuse("uid"))?,
+        gid: owner(&pax, b"gid", or_blank(&header.as_old().gid, header.gid()))
+            .ok_or_else(|| refuse("gid"))?,
         mtime: mtime.unwrap_or_else(|| (header.mtime().unwrap_or(0).try_into().unwrap_or(0), 0)),
-        device: (header.device_major().ok().flatten().unwrap_or(0), header.device_minor().ok().flatten().unwrap_or(0)),
+        device: (
+            header.device_major().ok().flatten().unwrap_or(0),
+            header.device_minor().ok().flatten().unwrap_or(0),
+        ),
         size,
         xattrs: xattrs(pax),
         path,
@@ -168,7 +179,11 @@ fn owner(pax: &BTreeMap<Vec<u8>, Vec<u8>>, key: &[u8], header: io::Result<u64>) 
 fn pax_time(text: &[u8]) -> Option<(i64, i64)> {
     let text = std::str::from_utf8(text).ok()?;
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let nanos: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let nanos: String = fraction
+        .chars()
+        .chain("000000000".chars())
+        .take(9)
+        .collect();
     Some((seconds.parse().ok()?, nanos.parse().ok()?))
 }
 
@@ -176,6 +191,8 @@ fn xattrs(pax: BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     pax.into_iter()
         .filter_map(|(key, value)| Some((key.strip_prefix(XATTR_PREFIX)?.to_vec(), value)))
         // Overlayfs's own attributes would steer what the mount shows, past every check made here.
-        .filter(|(name, _)| !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay."))
+        .filter(|(name, _)| {
+            !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay.")
+        })
         .collect()
 }

@@ -17,8 +17,10 @@ impl Archive {
     fn entry(mut self, path: &str, kind: EntryType, link: &str, content: &[u8]) -> Self {
         let mut header = Header::new_gnu();
         // Not by set_path, which refuses what is tried here.
-        header.as_gnu_mut().expect("GNU header").name[..path.len()].copy_from_slice(path.as_bytes());
-        header.as_gnu_mut().expect("GNU header").linkname[..link.len()].copy_from_slice(link.as_bytes());
+        header.as_gnu_mut().expect("GNU header").name[..path.len()]
+            .copy_from_slice(path.as_bytes());
+        header.as_gnu_mut().expect("GNU header").linkname[..link.len()]
+            .copy_from_slice(link.as_bytes());
         header.set_entry_type(kind);
         header.set_mode(0o640);
         header.set_uid(1000);
@@ -65,7 +67,8 @@ impl Archive {
 }
 
 fn read(dir: &tempfile::TempDir, path: &str) -> String {
-    std::fs::read_to_string(dir.path().join("root").join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+    std::fs::read_to_string(dir.path().join("root").join(path))
+        .unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
 fn has_xattr(path: &Path, name: &str) -> bool {
@@ -85,12 +88,36 @@ fn entries_have_their_owner_mode_time_and_content() {
     assert_eq!(read(&dir, "a/file"), "text");
     let root = dir.path().join("root");
     let file = std::fs::metadata(root.join("a/file")).expect("metadata");
-    assert_eq!((file.uid(), file.gid(), file.mode() & 0o7777, file.mtime()), (1000, 1001, 0o640, 1_000_000));
-    assert_eq!(std::fs::metadata(root.join("a/hard")).expect("metadata").ino(), file.ino());
-    assert_eq!(std::fs::metadata(root.join("a")).expect("metadata").mtime(), 1_000_000);
-    assert_eq!(std::fs::read_link(root.join("a/link")).expect("read link"), Path::new("/etc/passwd"));
-    assert_eq!(std::fs::symlink_metadata(root.join("a/link")).expect("metadata").uid(), 1000);
-    assert!(std::fs::metadata(root.join("a/pipe")).expect("metadata").file_type().is_fifo());
+    assert_eq!(
+        (file.uid(), file.gid(), file.mode() & 0o7777, file.mtime()),
+        (1000, 1001, 0o640, 1_000_000)
+    );
+    assert_eq!(
+        std::fs::metadata(root.join("a/hard"))
+            .expect("metadata")
+            .ino(),
+        file.ino()
+    );
+    assert_eq!(
+        std::fs::metadata(root.join("a")).expect("metadata").mtime(),
+        1_000_000
+    );
+    assert_eq!(
+        std::fs::read_link(root.join("a/link")).expect("read link"),
+        Path::new("/etc/passwd")
+    );
+    assert_eq!(
+        std::fs::symlink_metadata(root.join("a/link"))
+            .expect("metadata")
+            .uid(),
+        1000
+    );
+    assert!(
+        std::fs::metadata(root.join("a/pipe"))
+            .expect("metadata")
+            .file_type()
+            .is_fifo()
+    );
 }
 
 #[test]
@@ -98,7 +125,9 @@ fn paths_that_lead_out_are_refused_and_symlinks_do_not_lead_out() {
     for archive in [
         Archive::new().file("../evil", "x"),
         Archive::new().file("a/../../evil", "x"),
-        Archive::new().file("a", "x").entry("b", EntryType::Link, "../../etc/passwd", b""),
+        Archive::new()
+            .file("a", "x")
+            .entry("b", EntryType::Link, "../../etc/passwd", b""),
         Archive::new().entry(".wh...", EntryType::Regular, "", b""),
         Archive::new().pax(&[("path", "../evil")]).file("fine", "x"),
     ] {
@@ -114,7 +143,10 @@ fn paths_that_lead_out_are_refused_and_symlinks_do_not_lead_out() {
         .unpack();
     result.expect("unpack");
     assert!(!dir.path().join("evil").exists());
-    assert_eq!((read(&dir, "evil"), read(&dir, "evil2")), ("one".to_owned(), "two".to_owned()));
+    assert_eq!(
+        (read(&dir, "evil"), read(&dir, "evil2")),
+        ("one".to_owned(), "two".to_owned())
+    );
 }
 
 #[test]
@@ -159,7 +191,10 @@ fn later_entries_replace_earlier_ones() {
         .file("z", "not through the link")
         .unpack();
     result.expect("unpack");
-    assert_eq!((read(&dir, "x/inside"), read(&dir, "y")), ("1".to_owned(), "target".to_owned()));
+    assert_eq!(
+        (read(&dir, "x/inside"), read(&dir, "y")),
+        ("1".to_owned(), "target".to_owned())
+    );
     assert_eq!(read(&dir, "z"), "not through the link");
 }
 
@@ -180,7 +215,10 @@ fn extended_records_are_read_and_overlay_attributes_dropped() {
     assert_eq!(read(&dir, &long), "long");
     let path = dir.path().join("root").join(&long);
     let file = std::fs::metadata(&path).expect("metadata");
-    assert_eq!((file.uid(), file.mtime(), file.mtime_nsec()), (70_000, 12, 500_000_000));
+    assert_eq!(
+        (file.uid(), file.mtime(), file.mtime_nsec()),
+        (70_000, 12, 500_000_000)
+    );
     assert!(has_xattr(&path, "user.color") && !has_xattr(&path, "trusted.overlay.redirect"));
 }
 
@@ -191,7 +229,10 @@ fn truncated_and_oversized_archives_are_refused() {
     let dir = tempfile::tempdir().expect("temporary directory");
     assert!(unpack(Cursor::new(bytes), dir.path()).is_err());
     let big = "x".repeat(2 << 20);
-    let (_dir, result) = Archive::new().entry("pax", EntryType::XHeader, "", big.as_bytes()).file("f", "").unpack();
+    let (_dir, result) = Archive::new()
+        .entry("pax", EntryType::XHeader, "", big.as_bytes())
+        .file("f", "")
+        .unpack();
     assert!(matches!(result, Err(LayerError::Refused(_))));
 }
 
@@ -209,7 +250,10 @@ fn set_user_id_survives_the_change_of_owner() {
     archive.0.append(&header, &b""[..]).expect("append");
     let (dir, result) = archive.unpack();
     result.expect("unpack");
-    let mode = std::fs::metadata(dir.path().join("root/su")).expect("metadata").permissions().mode();
+    let mode = std::fs::metadata(dir.path().join("root/su"))
+        .expect("metadata")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o7777, 0o4755);
 }
 
@@ -223,6 +267,9 @@ fn compressed_archives_give_the_digest_of_the_plain_one() {
     let zstd = zstd::stream::encode_all(Cursor::new(&plain), 0).expect("compress");
     for archive in [plain.clone(), gzip, zstd] {
         let dir = tempfile::tempdir().expect("temporary directory");
-        assert_eq!(unpack(Cursor::new(archive), dir.path()).expect("unpack"), Digest::of(&plain));
+        assert_eq!(
+            unpack(Cursor::new(archive), dir.path()).expect("unpack"),
+            Digest::of(&plain)
+        );
     }
 }

@@ -19,7 +19,9 @@ pub(super) enum Marker {
 }
 
 pub(super) fn read(name: &OsStr) -> Marker {
-    let Some(rest) = name.as_bytes().strip_prefix(b".wh.") else { return Marker::Plain };
+    let Some(rest) = name.as_bytes().strip_prefix(b".wh.") else {
+        return Marker::Plain;
+    };
     match rest {
         b".wh..opq" => Marker::Opaque,
         b"" | b"." | b".." => Marker::Malformed,

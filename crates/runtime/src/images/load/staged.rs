@@ -32,10 +32,14 @@ impl StagedFile {
 
     fn read(&self, name: &str) -> Result<Vec<u8>, ImageError> {
         if self.size > DOCUMENT_MAX {
-            return Err(ImageError::corrupt(format!("{name} has more than {DOCUMENT_MAX} bytes")));
+            return Err(ImageError::corrupt(format!(
+                "{name} has more than {DOCUMENT_MAX} bytes"
+            )));
         }
         let mut bytes = Vec::new();
-        self.open()?.read_to_end(&mut bytes).map_err(ImageError::io("read", &self.path))?;
+        self.open()?
+            .read_to_end(&mut bytes)
+            .map_err(ImageError::io("read", &self.path))?;
         Ok(bytes)
     }
 }
@@ -66,7 +70,9 @@ impl Staged {
                 }
                 EntryType::Symlink | EntryType::Link => {
                     let base = match entry.kind {
-                        EntryType::Symlink => entry.path.parent().unwrap_or(Path::new("")).to_path_buf(),
+                        EntryType::Symlink => {
+                            entry.path.parent().unwrap_or(Path::new("")).to_path_buf()
+                        }
                         _ => PathBuf::new(),
                     };
                     let target = lexical(&base.join(String::from_utf8_lossy(&entry.link).as_ref()));
@@ -88,7 +94,8 @@ impl Staged {
     }
 
     pub(super) fn file(&self, name: &str) -> Result<&StagedFile, ImageError> {
-        self.find(Path::new(name)).ok_or_else(|| ImageError::corrupt(format!("{name} is missing")))
+        self.find(Path::new(name))
+            .ok_or_else(|| ImageError::corrupt(format!("{name} is missing")))
     }
 
     pub(super) fn document(&self, name: &str) -> Result<Vec<u8>, ImageError> {
@@ -101,7 +108,8 @@ impl Staged {
     }
 
     pub(super) fn blob_document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, ImageError> {
-        self.checked_blob(descriptor)?.read(descriptor.digest.as_str())
+        self.checked_blob(descriptor)?
+            .read(descriptor.digest.as_str())
     }
 
     fn checked_blob(&self, descriptor: &Descriptor) -> Result<&StagedFile, ImageError> {
@@ -128,7 +136,10 @@ impl Staged {
 }
 
 fn copy(content: &mut dyn Read, path: PathBuf, size: u64) -> Result<StagedFile, LayerError> {
-    let at = |source| LayerError::Entry { path: path.display().to_string(), source };
+    let at = |source| LayerError::Entry {
+        path: path.display().to_string(),
+        source,
+    };
     let mut file = File::create_new(&path).map_err(at)?;
     let mut hasher = Hasher::default();
     let mut buffer = vec![0; 128 << 10];
@@ -145,7 +156,11 @@ fn copy(content: &mut dyn Read, path: PathBuf, size: u64) -> Result<StagedFile, 
     if copied != size {
         return Err(LayerError::Refused("archive ends inside a file".to_owned()));
     }
-    Ok(StagedFile { path, size, digest: hasher.finish() })
+    Ok(StagedFile {
+        path,
+        size,
+        digest: hasher.finish(),
+    })
 }
 
 /// The path without `.` and `..`, which never leads above the archive's root.

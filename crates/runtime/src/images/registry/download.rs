@@ -21,10 +21,15 @@ pub(super) async fn copy(
     out: &mut (impl AsyncWrite + Unpin + Send),
     report: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<(), PullError> {
-    let mut stream = session.client.pull_blob_stream(&session.reference, descriptor.digest.as_str()).await?;
+    let mut stream = session
+        .client
+        .pull_blob_stream(&session.reference, descriptor.digest.as_str())
+        .await?;
     let mut hasher = Hasher::default();
     let (mut received, mut reported) = (0_u64, 0_u64);
-    let at = |error: io::Error| PullError::Other(format!("failed to copy {}: {error}", descriptor.digest));
+    let at = |error: io::Error| {
+        PullError::Other(format!("failed to copy {}: {error}", descriptor.digest))
+    };
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(at)?;
         received += chunk.len() as u64;
@@ -57,10 +62,16 @@ pub(super) async fn to_file(
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<File, PullError> {
     let store = |action| move |error| PullError::Store(ImageError::io(action, path)(error));
-    let file = tokio::fs::File::create(path).await.map_err(store("create"))?;
+    let file = tokio::fs::File::create(path)
+        .await
+        .map_err(store("create"))?;
     let mut writer = tokio::io::BufWriter::with_capacity(256 << 10, file);
     let report = |done| {
-        progress(Progress::Downloading { layer: layer.digest.clone(), done, total: layer.size });
+        progress(Progress::Downloading {
+            layer: layer.digest.clone(),
+            done,
+            total: layer.size,
+        });
     };
     copy(session, layer, &mut writer, &report).await?;
     File::open(path).map_err(store("open"))

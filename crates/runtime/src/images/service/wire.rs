@@ -9,10 +9,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// Largest document: a list of many thousand images.
 const DOCUMENT_MAX: u32 = 16 << 20;
 
-pub(super) async fn read<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<T> {
+pub(super) async fn read<T: DeserializeOwned>(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> io::Result<T> {
     let length = stream.read_u32().await?;
     if length > DOCUMENT_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "document is too large"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "document is too large",
+        ));
     }
     let mut bytes = Vec::new();
     stream.take(length.into()).read_to_end(&mut bytes).await?;
@@ -37,6 +42,9 @@ pub(super) async fn write(
 pub(super) async fn hung_up(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     match stream.read(&mut [0]).await? {
         0 => Ok(()),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "more than one request")),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "more than one request",
+        )),
     }
 }
