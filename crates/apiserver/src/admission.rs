@@ -25,14 +25,31 @@ pub fn before_create(server: &Server, call: &mut Call, object: &mut Value) -> Re
 }
 
 /// Refuses updates that the cluster forbids.
-pub fn before_update(
-    _server: &Server,
-    call: &mut Call,
-    _old: &Value,
-    _next: &mut Value,
-) -> Result<(), Refusal> {
-    let _ = call;
-    Ok(())
+pub fn before_update(call: &Call, old: &Value) -> Result<(), Refusal> {
+    own_pod(call, old, "update pod status for")
+}
+
+/// Refuses deletions that the cluster forbids.
+pub fn before_delete(call: &Call, object: &Value) -> Result<(), Refusal> {
+    let name = object.meta("name");
+    let core = call.resource.group.is_empty();
+    if core && call.resource.plural == "namespaces" && IMMORTAL.contains(&name) {
+        return Err(call.forbidden(name, "this namespace may not be deleted"));
+    }
+    own_pod(call, object, "delete")
+}
+
+/// Namespaces that every cluster has.
+const IMMORTAL: [&str; 3] = ["default", "kube-public", "kube-system"];
+
+/// NodeRestriction: a node's agent touches only Pods that are bound to it.
+fn own_pod(call: &Call, pod: &Value, what: &str) -> Result<(), Refusal> {
+    let Some(node) = call.identity.node() else { return Ok(()) };
+    if !call.resource.group.is_empty() || call.resource.plural != "pods" || pod["spec"]["nodeName"] == node {
+        return Ok(());
+    }
+    let why = format!("node \"{node}\" can only {what} pods with spec.nodeName set to itself");
+    Err(call.forbidden(pod.meta("name"), &why))
 }
 
 /// Nothing is made in a namespace that does not exist or goes away.
@@ -71,6 +88,14 @@ fn stored(server: &Server, group: &str, plural: &str, namespace: &str, name: &st
 }
 
 fn pod(server: &Server, call: &mut Call, pod: &mut Value) -> Result<(), Refusal> {
+    if let Some(node) = call.identity.node()
+        && !defaults::is_mirror(pod)
+    {
+        let why = format!(
+            "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"{node}\" can only create mirror pods"
+        );
+        return Err(call.forbidden(pod.meta("name"), &why));
+    }
     service_account(server, call, pod)?;
     priority(server, call, pod)?;
     defaults::default_tolerations(pod);

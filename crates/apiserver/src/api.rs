@@ -19,7 +19,7 @@ use crate::allocate::Family;
 use crate::body::Body;
 use crate::identity::Identity;
 use crate::server::Server;
-use crate::{bootstrap, listen};
+use crate::{bootstrap, expiry, listen};
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -94,9 +94,11 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// Makes what every cluster has (unless it is there) and a server that is ready to answer. Takes milliseconds.
+    /// Makes what every cluster has (unless it is there) and a server that is ready to answer. Takes milliseconds, for
+    /// which it blocks. Inside a tokio runtime, which it needs for what runs until [`Options::shutdown`].
     pub fn new(store: Store, options: Options) -> Result<ApiServer, Error> {
         bootstrap::run(&store, &options).map_err(Error::Bootstrap)?;
+        tokio::spawn(expiry::run(store.clone(), options.shutdown.clone()));
         let server = Server { store, options, presence: Default::default(), documents: Default::default() };
         Ok(ApiServer { server: Arc::new(server) })
     }

@@ -19,7 +19,7 @@ use crate::object::{self, Meta};
 use crate::select::Selection;
 use crate::server::Server;
 use crate::write::{self, Committed};
-use crate::{allocate, convert, query, respond};
+use crate::{admission, allocate, convert, query, respond};
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -203,6 +203,7 @@ pub async fn delete_one(
     for _ in 0..ATTEMPTS {
         let entry = server.store.get(&key).ok_or_else(|| call.not_found_name(name))?;
         let object = object::decode(entry.value(), resource);
+        admission::before_delete(call, &object)?;
         check_preconditions(call, &object, options)?;
         let step = plan(call, object.clone(), options);
         let mut ops = Vec::new();

@@ -18,6 +18,7 @@ mod call;
 mod convert;
 mod create;
 mod delete;
+mod expiry;
 mod identity;
 mod keys;
 mod kubelet;

@@ -124,7 +124,7 @@ fn next_version(
     let mut next = wanted;
     keep_metadata(call, old, &mut next);
     semantics::record_manager(call, Some(old), &mut next);
-    admission::before_update(server, call, old, &mut next)?;
+    admission::before_update(call, old)?;
     let ops = allocate::for_update(server, call, old, &mut next, dry_run)?;
     semantics::prepare_update(call, old, &mut next);
     semantics::validate_update(call, old, &next)?;

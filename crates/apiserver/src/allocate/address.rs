@@ -78,8 +78,8 @@ impl Pool {
     }
 
     /// All addresses in the order in which they are tried: the upper band from a random place, then the lower one.
-    pub fn candidates(&self, random: impl Fn(u128) -> u128) -> impl Iterator<Item = IpAddr> {
-        let (pool, band) = (*self, self.band());
+    pub fn candidates(self, random: impl Fn(u128) -> u128) -> impl Iterator<Item = IpAddr> {
+        let (pool, band) = (self, self.band());
         let upper = self.count - band;
         let start = if upper > 0 { random(upper) } else { 0 };
         let wrap = move |i: u128| pool.first + band + (start + i) % upper;
