@@ -117,6 +117,9 @@ pub async fn run(
                 Change::Slice,
             ));
         }
+        if let Err(err) = view.configured.follow(&view.config_maps) {
+            warn!(err = &err as &dyn StdError, "pools not understood");
+        }
         if view.complete() {
             due = announcer.follow(&view, due).await;
         }
