@@ -20,6 +20,7 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod time;
+pub mod validate;
 pub mod encode;
 pub mod patch;
 pub mod discovery;

@@ -1,0 +1,161 @@
+//! Checks that many kinds share.
+
+use crate::field::{Error, Path};
+use crate::intstr::IntOrString;
+use crate::names;
+use serde_json::{Map, Value};
+
+/// What was found wrong so far.
+pub(super) type Errors = Vec<Error>;
+
+/// A text, empty when absent.
+pub(super) fn text<'a>(node: &'a Value, member: &str) -> &'a str {
+    node.get(member).and_then(Value::as_str).unwrap_or("")
+}
+
+/// A list, empty when absent.
+pub(super) fn list<'a>(node: &'a Value, member: &str) -> &'a [Value] {
+    node.get(member).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// An object, empty when absent.
+pub(super) fn map<'a>(node: &'a Value, member: &str) -> impl Iterator<Item = (&'a String, &'a Value)> + Clone {
+    node.get(member).and_then(Value::as_object).into_iter().flat_map(Map::iter)
+}
+
+/// A number, zero when absent.
+pub(super) fn int(node: &Value, member: &str) -> i64 {
+    node.get(member).and_then(Value::as_i64).unwrap_or(0)
+}
+
+/// A member that is there and not null.
+pub(super) fn some<'a>(node: &'a Value, member: &str) -> Option<&'a Value> {
+    node.get(member).filter(|v| !v.is_null())
+}
+
+/// Each text as an error about a value.
+pub(super) fn invalid_each(errors: &mut Errors, path: &Path<'_>, value: &str, texts: Vec<String>) {
+    errors.extend(texts.into_iter().map(|t| Error::invalid(path, value, t)));
+}
+
+/// A text that must be there.
+pub(super) fn required(errors: &mut Errors, path: &Path<'_>, node: &Value, member: &str) -> bool {
+    let missing = text(node, member).is_empty();
+    if missing {
+        errors.push(Error::required(&path.field(member), ""));
+    }
+    !missing
+}
+
+/// A member that is one of some words; absent is wrong too.
+pub(super) fn one_of(errors: &mut Errors, path: &Path<'_>, node: &Value, member: &str, supported: &[&str]) {
+    let word = text(node, member);
+    if word.is_empty() {
+        errors.push(Error::required(&path.field(member), ""));
+    } else if !supported.contains(&word) {
+        errors.push(Error::not_supported(&path.field(member), word, supported));
+    }
+}
+
+/// A member that is one of some words or absent.
+pub(super) fn one_of_if_set(errors: &mut Errors, path: &Path<'_>, node: &Value, member: &str, supported: &[&str]) {
+    let word = text(node, member);
+    if !word.is_empty() && !supported.contains(&word) {
+        errors.push(Error::not_supported(&path.field(member), word, supported));
+    }
+}
+
+pub(super) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
+
+/// A number that is not below zero.
+pub(super) fn non_negative(errors: &mut Errors, path: &Path<'_>, node: &Value, member: &str) {
+    let number = int(node, member);
+    if number < 0 {
+        errors.push(Error::invalid(&path.field(member), number, NOT_NEGATIVE));
+    }
+}
+
+/// A value that an update can't change.
+pub(super) fn immutable(errors: &mut Errors, path: &Path<'_>, old: &Value, new: &Value, member: &str) {
+    let (old, new) = (some(old, member), some(new, member));
+    if old != new {
+        errors.push(Error::invalid(&path.field(member), new, "field is immutable"));
+    }
+}
+
+/// A map of labels.
+pub(super) fn labels(errors: &mut Errors, path: &Path<'_>, labels: Option<&Value>) {
+    for (key, value) in labels.and_then(Value::as_object).into_iter().flatten() {
+        let value = value.as_str().unwrap_or("");
+        invalid_each(errors, path, key, names::qualified_name(key));
+        invalid_each(errors, path, value, names::label_value(value));
+    }
+}
+
+/// A label selector in its object form.
+pub(super) fn label_selector(errors: &mut Errors, path: &Path<'_>, selector: &Value) {
+    labels(errors, &path.field("matchLabels"), selector.get("matchLabels"));
+    for (i, expression) in list(selector, "matchExpressions").iter().enumerate() {
+        let list_path = path.field("matchExpressions");
+        let at = list_path.index(i);
+        let values = list(expression, "values");
+        match text(expression, "operator") {
+            "In" | "NotIn" if values.is_empty() => errors.push(Error::required(
+                &at.field("values"),
+                "must be specified when `operator` is 'In' or 'NotIn'",
+            )),
+            "In" | "NotIn" => {}
+            "Exists" | "DoesNotExist" if !values.is_empty() => errors.push(Error::forbidden(
+                &at.field("values"),
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            )),
+            "Exists" | "DoesNotExist" => {}
+            other => errors.push(Error::invalid(&at.field("operator"), other, "not a valid selector operator")),
+        }
+        let key = text(expression, "key");
+        invalid_each(errors, &at.field("key"), key, names::qualified_name(key));
+        let values_path = at.field("values");
+        for (j, value) in values.iter().enumerate() {
+            let value = value.as_str().unwrap_or("");
+            invalid_each(errors, &values_path.index(j), value, names::label_value(value));
+        }
+    }
+}
+
+const PERCENT_TEXT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
+
+/// A count or a percentage, not below zero.
+pub(super) fn count_or_percent(errors: &mut Errors, path: &Path<'_>, value: &Value) {
+    match IntOrString::from_json(value) {
+        Some(IntOrString::Int(number)) if number < 0 => {
+            errors.push(Error::invalid(path, number, NOT_NEGATIVE));
+        }
+        Some(number @ IntOrString::String(text)) if number.percent().is_none() => {
+            errors.push(Error::invalid(path, text, PERCENT_TEXT));
+        }
+        _ => {}
+    }
+}
+
+/// A percentage that is no more than all.
+pub(super) fn at_most_all(errors: &mut Errors, path: &Path<'_>, value: &Value) {
+    if let Some(percent) = IntOrString::from_json(value).and_then(IntOrString::percent)
+        && percent > 100
+    {
+        errors.push(Error::invalid(path, value, "must not be greater than 100%"));
+    }
+}
+
+/// A port's number, or the name of one.
+pub(super) fn port_number_or_name(errors: &mut Errors, path: &Path<'_>, value: &Value) {
+    match IntOrString::from_json(value) {
+        Some(IntOrString::String(name)) => invalid_each(errors, path, name, names::port_name(name)),
+        Some(IntOrString::Int(number)) => port_number(errors, path, number),
+        None => port_number(errors, path, 0),
+    }
+}
+
+/// A port's number.
+pub(super) fn port_number(errors: &mut Errors, path: &Path<'_>, number: i64) {
+    errors.extend(names::port_number(number).into_iter().map(|t| Error::invalid(path, number, t)));
+}

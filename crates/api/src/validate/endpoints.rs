@@ -1,0 +1,160 @@
+//! Endpoints and EndpointSlices.
+
+use super::address;
+use super::checks::{Errors, immutable, int, invalid_each, list, one_of, port_number, text};
+use crate::field::{Error, Path};
+use crate::names;
+use serde_json::Value;
+
+const ENDPOINTS_MAX: usize = 1000;
+const ADDRESSES_MAX: usize = 100;
+const PORTS_MAX: usize = 20_000;
+
+pub(super) fn endpoints(errors: &mut Errors, endpoints: &Value) {
+    let path = Path::root("subsets");
+    for (i, subset) in list(endpoints, "subsets").iter().enumerate() {
+        let at = path.index(i);
+        let (ready, others) = (list(subset, "addresses"), list(subset, "notReadyAddresses"));
+        if ready.is_empty() && others.is_empty() {
+            errors.push(Error::required(&at, "must specify `addresses` or `notReadyAddresses`"));
+        }
+        for (member, all) in [("addresses", ready), ("notReadyAddresses", others)] {
+            let path = at.field(member);
+            for (j, entry) in all.iter().enumerate() {
+                endpoint_address(errors, &path.index(j), entry);
+            }
+        }
+        let ports_path = at.field("ports");
+        let ports = list(subset, "ports");
+        for (j, port) in ports.iter().enumerate() {
+            endpoint_port(errors, &ports_path.index(j), port, ports.len() > 1);
+        }
+    }
+}
+
+fn endpoint_address(errors: &mut Errors, path: &Path<'_>, entry: &Value) {
+    let ip = text(entry, "ip");
+    let at = path.field("ip");
+    if address::ip(errors, &at, ip, false) {
+        address::not_special(errors, &at, ip);
+    }
+    let host = text(entry, "hostname");
+    if !host.is_empty() {
+        invalid_each(errors, &path.field("hostname"), host, names::dns1123_label(host));
+    }
+    let node = text(entry, "nodeName");
+    if !node.is_empty() {
+        invalid_each(errors, &path.field("nodeName"), node, names::dns1123_subdomain(node));
+    }
+}
+
+fn endpoint_port(errors: &mut Errors, path: &Path<'_>, port: &Value, named: bool) {
+    let name = text(port, "name");
+    match name {
+        "" if named => errors.push(Error::required(&path.field("name"), "")),
+        "" => {}
+        _ => invalid_each(errors, &path.field("name"), name, names::dns1123_label(name)),
+    }
+    port_number(errors, &path.field("port"), int(port, "port"));
+    one_of(errors, path, port, "protocol", &["SCTP", "TCP", "UDP"]);
+    let protocol = text(port, "appProtocol");
+    if !protocol.is_empty() {
+        invalid_each(errors, &path.field("appProtocol"), protocol, names::qualified_name(protocol));
+    }
+}
+
+pub(super) fn slice(errors: &mut Errors, slice: &Value) {
+    one_of(errors, &NO_PARENT, slice, "addressType", &["FQDN", "IPv4", "IPv6"]);
+    // The path of a root is its name alone.
+    for error in errors.iter_mut().filter(|e| e.field == ".addressType") {
+        error.field = "addressType".to_owned();
+    }
+    slice_endpoints(errors, slice);
+    slice_ports(errors, slice);
+}
+
+const NO_PARENT: Path<'static> = Path::root("");
+
+fn slice_endpoints(errors: &mut Errors, slice: &Value) {
+    let path = Path::root("endpoints");
+    let all = list(slice, "endpoints");
+    if all.len() > ENDPOINTS_MAX {
+        errors.push(Error::too_many(&path, all.len(), ENDPOINTS_MAX));
+        return;
+    }
+    for (i, endpoint) in all.iter().enumerate() {
+        let at = path.index(i);
+        let addresses = at.field("addresses");
+        let found = list(endpoint, "addresses");
+        if found.is_empty() {
+            errors.push(Error::required(&addresses, ""));
+        } else if found.len() > ADDRESSES_MAX {
+            errors.push(Error::too_many(&addresses, found.len(), ADDRESSES_MAX));
+        }
+        for (j, value) in found.iter().filter_map(Value::as_str).enumerate() {
+            slice_address(errors, &addresses, j, value, text(slice, "addressType"));
+        }
+        let node = text(endpoint, "nodeName");
+        if !node.is_empty() {
+            invalid_each(errors, &at.field("nodeName"), node, names::dns1123_subdomain(node));
+        }
+        let host = text(endpoint, "hostname");
+        if !host.is_empty() {
+            invalid_each(errors, &at.field("hostname"), host, names::dns1123_label(host));
+        }
+    }
+}
+
+fn slice_address(errors: &mut Errors, path: &Path<'_>, index: usize, value: &str, kind: &str) {
+    let at = path.index(index);
+    match kind {
+        "IPv4" | "IPv6" => {
+            if !address::ip(errors, &at, value, false) {
+                return;
+            }
+            if address::is_ipv6(value) != (kind == "IPv6") {
+                let article = if kind == "IPv4" { "an IPv4" } else { "an IPv6" };
+                errors.push(Error::invalid(path, value, format!("must be {article} address")));
+                return;
+            }
+            address::not_special(errors, &at, value);
+        }
+        "FQDN" => invalid_each(errors, path, value, names::dns1123_subdomain(value)),
+        _ => {}
+    }
+}
+
+fn slice_ports(errors: &mut Errors, slice: &Value) {
+    let path = Path::root("ports");
+    let all = list(slice, "ports");
+    if all.len() > PORTS_MAX {
+        errors.push(Error::too_many(&path, all.len(), PORTS_MAX));
+        return;
+    }
+    for (i, port) in all.iter().enumerate() {
+        let at = path.index(i);
+        let name = text(port, "name");
+        if !name.is_empty() {
+            invalid_each(errors, &at.field("name"), name, names::dns1123_label(name));
+        }
+        if all[..i].iter().any(|p| text(p, "name") == name) {
+            errors.push(Error::duplicate(&at.field("name"), name));
+        }
+        one_of(errors, &at, port, "protocol", &["SCTP", "TCP", "UDP"]);
+        let protocol = text(port, "appProtocol");
+        if !protocol.is_empty() {
+            invalid_each(errors, &at.field("appProtocol"), protocol, names::qualified_name(protocol));
+        }
+    }
+}
+
+pub(super) fn slice_update(errors: &mut Errors, old: &Value, new: &Value) {
+    slice(errors, new);
+    let before = errors.len();
+    immutable(errors, &NO_PARENT, old, new, "addressType");
+    for error in &mut errors[before..] {
+        error.field = "addressType".to_owned();
+        // Upstream passes a pointer to the type that it prints as null.
+        error.value = Value::Null.into();
+    }
+}

@@ -1,0 +1,169 @@
+//! `metadata`, of all kinds.
+
+use super::checks::{Errors, immutable, int, invalid_each, labels, list, map, some, text};
+use crate::field::{Error, Path};
+use crate::names;
+use crate::resource::Resource;
+use serde_json::Value;
+
+const ANNOTATIONS_MAX: usize = 256 * 1024;
+
+/// The check of a kind's names.
+type NameCheck = fn(&str) -> Vec<String>;
+
+fn name_check(resource: &Resource) -> NameCheck {
+    match (&*resource.group, &*resource.plural) {
+        _ if resource.custom => names::dns1123_subdomain,
+        ("", "services" | "namespaces") | ("apps", "statefulsets") => names::dns1123_label,
+        ("rbac.authorization.k8s.io", _) => names::path_segment,
+        ("apiregistration.k8s.io", "apiservices") | ("certificates.k8s.io", "clustertrustbundles") => names::path_segment,
+        ("networking.k8s.io", "ipaddresses") => |_| Vec::new(),
+        ("batch", "cronjobs") => cron_job_name,
+        _ => names::dns1123_subdomain,
+    }
+}
+
+/// Jobs get eleven characters more than their CronJob.
+fn cron_job_name(name: &str) -> Vec<String> {
+    const MAX: usize = 52;
+    let mut errors = names::dns1123_subdomain(name);
+    if name.len() > MAX && errors.is_empty() {
+        errors.push(names::max_length(MAX));
+    }
+    errors
+}
+
+fn path() -> Path<'static> {
+    Path::root("metadata")
+}
+
+/// A new object's metadata.
+pub(super) fn create(errors: &mut Errors, resource: &Resource, object: &Value) {
+    let (meta, path) = (&object["metadata"], path());
+    let check = name_check(resource);
+    let base = text(meta, "generateName");
+    if !base.is_empty() {
+        let masked = names::mask_trailing_dash(base);
+        invalid_each(errors, &path.field("generateName"), base, check(&masked));
+    }
+    let name = text(meta, "name");
+    if name.is_empty() {
+        errors.push(Error::required(&path.field("name"), "name or generateName is required"));
+    } else {
+        invalid_each(errors, &path.field("name"), name, check(name));
+    }
+    let namespace = text(meta, "namespace");
+    match (resource.namespaced, namespace) {
+        (true, "") => errors.push(Error::required(&path.field("namespace"), "")),
+        (true, _) => invalid_each(errors, &path.field("namespace"), namespace, names::dns1123_label(namespace)),
+        (false, "") => {}
+        (false, _) => errors.push(Error::forbidden(&path.field("namespace"), "not allowed on this type")),
+    }
+    if int(meta, "generation") < 0 {
+        let generation = int(meta, "generation");
+        errors.push(Error::invalid(&path.field("generation"), generation, super::checks::NOT_NEGATIVE));
+    }
+    common(errors, meta);
+    finalizers(errors, meta);
+}
+
+/// The metadata of a Pod's template, which has no name.
+pub(super) fn template(errors: &mut Errors, path: &Path<'_>, meta: &Value) {
+    labels(errors, &path.field("labels"), meta.get("labels"));
+    annotations(errors, &path.field("annotations"), meta);
+}
+
+fn common(errors: &mut Errors, meta: &Value) {
+    let path = path();
+    labels(errors, &path.field("labels"), meta.get("labels"));
+    annotations(errors, &path.field("annotations"), meta);
+    owners(errors, meta);
+}
+
+pub(super) fn annotations(errors: &mut Errors, path: &Path<'_>, meta: &Value) {
+    let all = map(meta, "annotations");
+    for (key, _) in all.clone() {
+        invalid_each(errors, path, key, names::qualified_name(&key.to_lowercase()));
+    }
+    let size: usize = all.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+    if size > ANNOTATIONS_MAX {
+        errors.push(Error::too_long(path, ANNOTATIONS_MAX));
+    }
+}
+
+fn owners(errors: &mut Errors, meta: &Value) {
+    let parent = path();
+    let path = parent.field("ownerReferences");
+    let mut controller: Option<String> = None;
+    for owner in list(meta, "ownerReferences") {
+        let api_version = text(owner, "apiVersion");
+        let version = api_version.rsplit('/').next().unwrap_or("");
+        for (member, what) in [("apiVersion", "version"), ("kind", "kind"), ("name", "name"), ("uid", "uid")] {
+            let value = text(owner, member);
+            let empty = if member == "apiVersion" { version.is_empty() } else { value.is_empty() };
+            if empty {
+                errors.push(Error::invalid(&path.field(member), value, format!("{what} must not be empty")));
+            }
+        }
+        if (api_version, text(owner, "kind")) == ("v1", "Event") {
+            errors.push(Error::invalid(&path, owner, "/v1, Kind=Event is disallowed from being an owner"));
+        }
+        if owner["controller"] == true {
+            let this = format!("{}/{}", text(owner, "kind"), text(owner, "name"));
+            match &controller {
+                Some(first) => errors.push(Error::invalid(
+                    &path,
+                    some(meta, "ownerReferences"),
+                    format!(
+                        "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
+                    ),
+                )),
+                None => controller = Some(this),
+            }
+        }
+    }
+}
+
+fn finalizers(errors: &mut Errors, meta: &Value) {
+    let parent = path();
+    let path = parent.field("finalizers");
+    let all = list(meta, "finalizers");
+    for finalizer in all.iter().filter_map(Value::as_str) {
+        invalid_each(errors, &path, finalizer, names::qualified_name(finalizer));
+    }
+    let has = |name: &str| all.iter().any(|f| f == name);
+    if has("orphan") && has("foregroundDeletion") {
+        errors.push(Error::invalid(
+            &path,
+            some(meta, "finalizers"),
+            "finalizer orphan and foregroundDeletion cannot be both set",
+        ));
+    }
+}
+
+/// Go's `%#v` of a list of texts.
+fn go_strings(items: &[&Value]) -> String {
+    let texts: Vec<String> = items.iter().map(|i| crate::field::quote(i.as_str().unwrap_or(""))).collect();
+    format!("[]string{{{}}}", texts.join(", "))
+}
+
+/// A changed object's metadata.
+pub(super) fn update(errors: &mut Errors, old: &Value, new: &Value) {
+    let (old, new, path) = (&old["metadata"], &new["metadata"], path());
+    if some(old, "deletionTimestamp").is_some() {
+        let before = list(old, "finalizers");
+        let added: Vec<&Value> = list(new, "finalizers").iter().filter(|f| !before.contains(f)).collect();
+        if !added.is_empty() {
+            let detail = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers {}",
+                go_strings(&added)
+            );
+            errors.push(Error::forbidden(&path.field("finalizers"), detail));
+        }
+    }
+    for member in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        immutable(errors, &path, old, new, member);
+    }
+    common(errors, new);
+    finalizers(errors, new);
+}

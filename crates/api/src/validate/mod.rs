@@ -1,0 +1,148 @@
+//! Whether an object is right: upstream's rules, in upstream's order, with upstream's texts.
+//!
+//! [`create`] and [`update`] take objects that are decoded, defaulted and prepared (see [`crate::strategy`]) and give
+//! what is wrong; nothing wrong is an empty list. The answer to errors is [`crate::status::Status::invalid`]. All kinds
+//! have their metadata checked; kinds without a module here have no further rules yet. Absent: rules that need other
+//! objects (allocation, quota, admission).
+
+mod address;
+mod autoscaling;
+mod batch;
+mod checks;
+mod cluster;
+mod config;
+mod endpoints;
+mod ingress;
+mod meta;
+mod pod;
+mod policy;
+mod service;
+mod service_ips;
+mod storage;
+mod workload;
+
+use crate::field::{Error, Path};
+use crate::resource::Resource;
+use checks::{Errors, immutable};
+use serde_json::Value;
+
+/// What is wrong with a new object.
+pub fn create(resource: &Resource, object: &Value) -> Vec<Error> {
+    let mut errors = Errors::new();
+    meta::create(&mut errors, resource, object);
+    if !resource.custom {
+        spec(&mut errors, resource, object);
+    }
+    errors
+}
+
+/// What is wrong with a changed object. `subresource` is empty for the object itself.
+pub fn update(resource: &Resource, subresource: &str, old: &Value, new: &Value) -> Vec<Error> {
+    let mut errors = Errors::new();
+    meta::update(&mut errors, old, new);
+    if resource.custom {
+        return errors;
+    }
+    match subresource {
+        "" => changed(&mut errors, resource, old, new),
+        "status" => status(&mut errors, resource, new),
+        _ => {}
+    }
+    errors
+}
+
+/// The error of an update without a resourceVersion, for kinds that need it
+/// (see [`crate::strategy::unconditional_update`]).
+pub fn version_required() -> Error {
+    let meta = Path::root("metadata");
+    Error::invalid(&meta.field("resourceVersion"), 0, "must be specified for an update")
+}
+
+/// The error of a Scale with fewer than no replicas.
+pub fn scale(scale: &Value) -> Vec<Error> {
+    let mut errors = Errors::new();
+    checks::non_negative(&mut errors, &Path::root("spec"), &scale["spec"], "replicas");
+    errors
+}
+
+/// Everything but metadata, for objects new and changed.
+fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
+    match (&*resource.group, &*resource.plural) {
+        ("", "pods") => pod::create(errors, object),
+        ("", "podtemplates") => pod::template(errors, &Path::root("template"), &object["template"]),
+        ("", "services") => service::service(errors, object, None),
+        ("", "replicationcontrollers") => workload::replication_controller(errors, object),
+        ("", "nodes") => cluster::node(errors, object),
+        ("", "namespaces") => cluster::namespace(errors, object),
+        ("", "configmaps") => config::config_map(errors, object),
+        ("", "secrets") => config::secret(errors, object),
+        ("", "endpoints") => endpoints::endpoints(errors, object),
+        ("", "events") => cluster::event(errors, object),
+        ("", "resourcequotas") => policy::resource_quota(errors, object),
+        ("", "limitranges") => policy::limit_range(errors, object),
+        ("", "persistentvolumes") => storage::volume(errors, object),
+        ("", "persistentvolumeclaims") => storage::claim(errors, object),
+        ("apps", "deployments") => workload::deployment(errors, object),
+        ("apps", "replicasets") => workload::replica_set(errors, object),
+        ("apps", "daemonsets") => workload::daemon_set(errors, object),
+        ("apps", "statefulsets") => workload::stateful_set(errors, object),
+        ("batch", "jobs") => batch::job(errors, object),
+        ("batch", "cronjobs") => batch::cron_job(errors, object),
+        ("autoscaling", _) => autoscaling::autoscaler(errors, object),
+        ("policy", _) => policy::disruption_budget(errors, object),
+        ("coordination.k8s.io", "leases") => cluster::lease(errors, object),
+        ("discovery.k8s.io", _) => endpoints::slice(errors, object),
+        ("networking.k8s.io", "ingresses") => ingress::ingress(errors, object),
+        ("networking.k8s.io", "networkpolicies") => policy::network_policy(errors, object),
+        ("rbac.authorization.k8s.io", "roles") => policy::role(errors, object, true),
+        ("rbac.authorization.k8s.io", "clusterroles") => policy::role(errors, object, false),
+        ("rbac.authorization.k8s.io", _) => policy::role_binding(errors, object),
+        _ => {}
+    }
+}
+
+fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
+    let path = Path::root("spec");
+    match (&*resource.group, &*resource.plural) {
+        ("", "pods") => pod::update(errors, old, new),
+        ("", "services") => service::update(errors, old, new),
+        ("", "nodes") => cluster::node_update(errors, old, new),
+        ("", "secrets") => config::secret_update(errors, old, new),
+        ("", "configmaps") => config::config_map_update(errors, old, new),
+        ("", "persistentvolumeclaims") => storage::claim_update(errors, old, new),
+        ("", "persistentvolumes") => storage::volume_update(errors, old, new),
+        ("apps", "deployments" | "replicasets" | "daemonsets") => {
+            spec(errors, resource, new);
+            immutable(errors, &path, &old["spec"], &new["spec"], "selector");
+        }
+        ("apps", "statefulsets") => workload::stateful_set_update(errors, old, new),
+        ("batch", "jobs") => batch::job_update(errors, old, new),
+        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
+            policy::role_binding_update(errors, old, new);
+        }
+        ("discovery.k8s.io", _) => endpoints::slice_update(errors, old, new),
+        _ => spec(errors, resource, new),
+    }
+}
+
+fn status(errors: &mut Errors, resource: &Resource, new: &Value) {
+    let path = Path::root("status");
+    match (&*resource.group, &*resource.plural) {
+        ("apps", "deployments" | "replicasets" | "statefulsets") | ("", "replicationcontrollers") => {
+            workload::replica_status(errors, &resource.plural, &new["status"]);
+        }
+        ("", "services") => {
+            let balanced = new["spec"]["type"] == "LoadBalancer";
+            let (path, status) = (path.field("loadBalancer"), &new["status"]["loadBalancer"]);
+            service::load_balancer_status(errors, &path, status, balanced);
+        }
+        ("networking.k8s.io", "ingresses") => {
+            let (path, status) = (path.field("loadBalancer"), &new["status"]["loadBalancer"]);
+            service::load_balancer_status(errors, &path, status, true);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Scheduling gates, tolerations and spreading.
+
+use super::super::checks::{Errors, invalid_each, list, one_of, some, text};
+use super::{positive, selector_if_set};
+use crate::field::{Error, Path};
+use crate::names;
+use serde_json::Value;
+
+const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+
+/// `schedulingGates` (KEP-3521).
+pub(super) fn gates(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
+    let path = path.field("schedulingGates");
+    let all = list(spec, "schedulingGates");
+    for (i, gate) in all.iter().enumerate() {
+        let (at, name) = (path.index(i), text(gate, "name"));
+        invalid_each(errors, &at, name, names::qualified_name(name));
+        if all[..i].iter().any(|g| text(g, "name") == name) {
+            errors.push(Error::duplicate(&at, name));
+        }
+    }
+}
+
+/// `topologySpreadConstraints`.
+pub(super) fn spread(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
+    let path = path.field("topologySpreadConstraints");
+    let all = list(spec, "topologySpreadConstraints");
+    let pair = |c: &Value| (text(c, "topologyKey").to_owned(), text(c, "whenUnsatisfiable").to_owned());
+    for (i, constraint) in all.iter().enumerate() {
+        let at = path.index(i);
+        positive(errors, &at, constraint, "maxSkew", "must be greater than zero");
+        let key = text(constraint, "topologyKey");
+        match key {
+            "" => errors.push(Error::required(&at.field("topologyKey"), "can not be empty")),
+            _ => invalid_each(errors, &at.field("topologyKey"), key, names::qualified_name(key)),
+        }
+        one_of(errors, &at, constraint, "whenUnsatisfiable", &["DoNotSchedule", "ScheduleAnyway"]);
+        if all[..i].iter().any(|c| pair(c) == pair(constraint)) {
+            let (key, action) = pair(constraint);
+            errors.push(Error::duplicate(&at.field("{topologyKey, whenUnsatisfiable}"), format!("{{{key}, {action}}}")));
+        }
+        if some(constraint, "minDomains").is_some() {
+            positive(errors, &at, constraint, "minDomains", "must be greater than zero");
+            let action = text(constraint, "whenUnsatisfiable");
+            if action != "DoNotSchedule" {
+                let detail = "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ".to_owned() + action;
+                errors.push(Error::invalid(&at.field("minDomains"), some(constraint, "minDomains"), detail));
+            }
+        }
+        for member in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            let word = text(constraint, member);
+            if !matches!(word, "" | "Honor" | "Ignore") {
+                errors.push(Error::not_supported(&at.field(member), word, &["Honor", "Ignore"]));
+            }
+        }
+        selector_if_set(errors, &at, constraint, "labelSelector");
+    }
+}
+
+/// The effect of a taint or toleration.
+pub(in super::super) fn taint_effect(errors: &mut Errors, path: &Path<'_>, effect: &str) {
+    if !EFFECTS.contains(&effect) {
+        errors.push(Error::not_supported(path, effect, &EFFECTS));
+    }
+}
+
+/// `tolerations`.
+pub(super) fn tolerations(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
+    let path = path.field("tolerations");
+    for (i, toleration) in list(spec, "tolerations").iter().enumerate() {
+        let at = path.index(i);
+        let (key, operator, value, effect) = (
+            text(toleration, "key"),
+            text(toleration, "operator"),
+            text(toleration, "value"),
+            text(toleration, "effect"),
+        );
+        let operator_path = at.field("operator");
+        if !key.is_empty() {
+            invalid_each(errors, &at.field("key"), key, names::qualified_name(key));
+        } else if operator != "Exists" {
+            let detail = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+            errors.push(Error::invalid(&operator_path, operator, detail));
+        }
+        if some(toleration, "tolerationSeconds").is_some() && effect != "NoExecute" {
+            let detail = "effect must be 'NoExecute' when `tolerationSeconds` is set";
+            errors.push(Error::invalid(&at.field("effect"), effect, detail));
+        }
+        match operator {
+            "" | "Equal" => {
+                let wrong = names::label_value(value);
+                if !wrong.is_empty() {
+                    errors.push(Error::invalid(&operator_path, value, wrong.join(";")));
+                }
+            }
+            "Exists" if !value.is_empty() => {
+                errors.push(Error::invalid(&operator_path, value, "value must be empty when `operator` is 'Exists'"));
+            }
+            "Exists" => {}
+            other => errors.push(Error::not_supported(&operator_path, other, &["Equal", "Exists"])),
+        }
+        if !effect.is_empty() {
+            taint_effect(errors, &at.field("effect"), effect);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What of a Pod can change.
+
+use super::super::checks::{Errors, list, some, text};
+use super::own;
+use crate::field::{Error, Path};
+use serde_json::Value;
+
+const ALLOWED: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+
+/// A changed Pod, its metadata already checked. Upstream adds a diff of the Go structs to the last text; it is left out
+/// here (docs/deviations.md).
+pub(in super::super) fn update(errors: &mut Errors, old: &Value, new: &Value) {
+    own(errors, new);
+    let (old_spec, spec, path) = (&old["spec"], &new["spec"], Path::root("spec"));
+    for member in ["containers", "initContainers"] {
+        if list(old_spec, member).len() != list(spec, member).len() {
+            errors.push(Error::forbidden(&path.field(member), "pod updates may not add or remove containers"));
+            return;
+        }
+    }
+    deadline(errors, old_spec, spec);
+    let gates = |spec: &Value| list(spec, "schedulingGates").len();
+    if list(spec, "schedulingGates").iter().any(|g| !list(old_spec, "schedulingGates").contains(g)) {
+        let detail = "only deletion is allowed, but found new scheduling gate '".to_owned();
+        let added = list(spec, "schedulingGates").iter().find(|g| !list(old_spec, "schedulingGates").contains(g));
+        let name = added.map_or("", |g| text(g, "name"));
+        errors.push(Error::forbidden(&path.field("schedulingGates"), format!("{detail}{name}'")));
+    }
+    tolerations(errors, old_spec, spec);
+    if !same_but_for_allowed(old_spec, spec, gates(old_spec) > 0) {
+        errors.push(Error::forbidden(&path, ALLOWED));
+    }
+}
+
+/// A deadline can come, and then only get nearer.
+fn deadline(errors: &mut Errors, old: &Value, new: &Value) {
+    const MEMBER: &str = "activeDeadlineSeconds";
+    let spec = Path::root("spec");
+    let path = spec.field(MEMBER);
+    let seconds = |spec: &Value| some(spec, MEMBER).and_then(Value::as_i64);
+    match (seconds(old), seconds(new)) {
+        (Some(old), Some(new)) if new > old => {
+            errors.push(Error::invalid(&path, new, "must be less than or equal to previous value"));
+        }
+        (Some(_), None) => errors.push(Error::invalid(&path, Value::Null, "must not update from a positive integer to nil value")),
+        _ => {}
+    }
+}
+
+/// Tolerations can be added; an existing one may change its seconds only.
+fn tolerations(errors: &mut Errors, old: &Value, new: &Value) {
+    let spec = Path::root("spec");
+    let same = |a: &Value, b: &Value| {
+        ["key", "operator", "value", "effect"].iter().all(|m| text(a, m) == text(b, m))
+    };
+    let after = list(new, "tolerations");
+    if list(old, "tolerations").iter().any(|t| !after.iter().any(|n| same(t, n))) {
+        let detail = "existing toleration can not be modified except its tolerationSeconds";
+        errors.push(Error::forbidden(&spec.field("tolerations"), detail));
+    }
+}
+
+/// The new spec with everything that may change put back.
+fn same_but_for_allowed(old: &Value, new: &Value, gated: bool) -> bool {
+    let mut munged = new.clone();
+    for member in ["containers", "initContainers"] {
+        let theirs = list(old, member);
+        let ours = munged.get_mut(member).and_then(Value::as_array_mut);
+        for (ours, theirs) in ours.into_iter().flatten().zip(theirs) {
+            ours["image"] = theirs["image"].clone();
+        }
+    }
+    let mut members = vec!["activeDeadlineSeconds", "tolerations", "schedulingGates"];
+    if text(&munged, "terminationGracePeriodSeconds").is_empty() {
+        let grace = |s: &Value| s["terminationGracePeriodSeconds"].as_i64();
+        if grace(old).is_some_and(|g| g < 0) && grace(new) == Some(1) {
+            members.push("terminationGracePeriodSeconds");
+        }
+    }
+    // A Pod that waits for its gates may be narrowed to fewer nodes (KEP-3838).
+    if gated {
+        members.extend(["nodeSelector", "affinity"]);
+    }
+    for member in members {
+        match some(old, member) {
+            Some(value) => munged[member] = value.clone(),
+            None => {
+                if let Some(spec) = munged.as_object_mut() {
+                    spec.remove(member);
+                }
+            }
+        }
+    }
+    &munged == old
+}
