@@ -49,12 +49,16 @@ fn custom_changed(resource: &Resource, old: &Value, new: &Value) -> bool {
 }
 
 /// Gives the new object the old one's generation, or the next when what counts has changed.
-pub(super) fn carry(resource: &Resource, old: &Value, new: &mut Value) {
+///
+/// Annotations count only when the object itself is written: the deployment controller sets the revision through
+/// `/status`.
+pub(super) fn carry(resource: &Resource, subresource: &str, old: &Value, new: &mut Value) {
     let generation = old.pointer("/metadata/generation").and_then(Value::as_i64);
+    let counts = |path: &str| subresource.is_empty() || path != "/metadata/annotations";
     let changed = match resource.custom {
         true => custom_changed(resource, old, new),
         false => watched(resource)
-            .is_some_and(|paths| paths.iter().any(|p| present(old, p) != present(new, p))),
+            .is_some_and(|paths| paths.iter().any(|p| counts(p) && present(old, p) != present(new, p))),
     };
     let next = match (generation, changed) {
         (Some(generation), true) => Some(generation + 1),

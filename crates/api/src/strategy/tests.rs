@@ -40,6 +40,17 @@ fn generation_moves_with_what_counts() {
 }
 
 #[test]
+fn a_revision_written_with_the_status_moves_no_generation() {
+    let old = json!({"metadata": {"name": "x", "uid": "u", "generation": 1, "creationTimestamp": "t"},
+        "spec": {"replicas": 1}, "status": {}});
+    let mut new = old.clone();
+    new["metadata"]["annotations"] = json!({"deployment.kubernetes.io/revision": "1"});
+    prepare_update(resource("apps", "deployments"), "status", &old, &mut new, now());
+    assert_eq!(new["metadata"]["generation"], 1);
+    assert!(new["metadata"]["annotations"].is_object());
+}
+
+#[test]
 fn identity_can_be_left_out_but_not_changed_in_time() {
     let old = json!({"metadata": {"name": "x", "uid": "u", "creationTimestamp": "t", "deletionTimestamp": "d",
         "deletionGracePeriodSeconds": 30}});

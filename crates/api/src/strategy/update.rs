@@ -15,7 +15,7 @@ pub fn prepare_update(resource: &Resource, subresource: &str, old: &Value, new: 
         "resize" => *new = with_resources(old, new),
         _ => {}
     }
-    generation::carry(resource, old, new);
+    generation::carry(resource, subresource, old, new);
 }
 
 /// What no client can change: leaving it out keeps it, and times are kept whatever was sent.
