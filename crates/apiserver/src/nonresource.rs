@@ -53,6 +53,7 @@ pub fn answer(server: &Server, parts: &Parts, path: &str, query: &Query) -> Http
         ["apis", group, version] if table.group(group).is_some() => {
             Some(resources(table, group, version))
         }
+        ["openapi", "v2"] => Some(openapi_v2(parts)),
         ["openapi", "v3"] => Some(openapi_index(server)),
         ["openapi", "v3", ref rest @ ..] => return openapi_document(server, parts, rest, query),
         _ => None,
@@ -127,6 +128,21 @@ fn go_architecture() -> &'static str {
         "aarch64" => "arm64",
         other => other,
     }
+}
+
+/// kubectl asks for this when `/openapi/v3` does not know a kind, only to learn that this does not know it either.
+///
+/// DEVIATION: it has no paths and no definitions.
+fn openapi_v2(parts: &Parts) -> HttpResponse {
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    /// A gnostic `Document`: swagger (1), info (2) with title (1) and version (2), paths (8).
+    const DOCUMENT: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.37.2\x42\x00";
+    let accept = parts.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if accept.contains("proto-openapi.spec.v2") {
+        return answer::with_type(200, PROTOBUF, Bytes::from_static(DOCUMENT));
+    }
+    let info = json!({"title": "Kubernetes", "version": discovery::GIT_VERSION});
+    answer::json(200, &json!({"swagger": "2.0", "info": info, "paths": {}}))
 }
 
 fn openapi_index(server: &Server) -> HttpResponse {

@@ -8,12 +8,13 @@ use karve_api::patch::{self, PatchError};
 use karve_api::schema::{Type, tidy};
 use karve_api::status::Status;
 use karve_api::strategy::{self, Caller, Creation};
+use karve_api::validate;
 use serde_json::Value;
 
 use crate::answer::Refusal;
 use crate::call::Call;
 use crate::write::{self, FieldValidation};
-use crate::object;
+use crate::object::{self, Meta};
 
 /// Gives defaults to an object as it was decoded.
 pub fn set_defaults(call: &Call, object: &mut Value) {
@@ -32,7 +33,7 @@ pub fn prepare_create(call: &Call, object: &mut Value) {
 /// Whether a new object is valid.
 pub fn validate_create(call: &mut Call, object: &Value) -> Result<(), Refusal> {
     warn(call, object);
-    Ok(())
+    check(call, object.meta("name"), &validate::create(&call.resource, object))
 }
 
 /// What an update keeps or decides.
@@ -41,9 +42,16 @@ pub fn prepare_update(call: &Call, old: &Value, next: &mut Value) {
 }
 
 /// Whether an update is valid and allowed.
-pub fn validate_update(call: &mut Call, _old: &Value, next: &Value) -> Result<(), Refusal> {
+pub fn validate_update(call: &mut Call, old: &Value, next: &Value) -> Result<(), Refusal> {
     warn(call, next);
-    Ok(())
+    check(call, call.name(), &validate::update(&call.resource, &call.path.subresource, old, next))
+}
+
+fn check(call: &Call, name: &str, errors: &[field::Error]) -> Result<(), Refusal> {
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(invalid(call, name, errors)),
+    }
 }
 
 /// Warns of what is right but unwise, once although a write may be tried again.

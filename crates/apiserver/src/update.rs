@@ -1,10 +1,9 @@
 //! `update` and the commit that it shares with `patch`: read, change, compare and swap.
 
 use bytes::Bytes;
-use karve_api::field;
 use karve_api::resource::Verb;
 use karve_api::status::Status;
-use karve_api::strategy;
+use karve_api::{strategy, validate};
 use karve_store::{Action, Expect, Op};
 use serde_json::Value;
 
@@ -86,12 +85,7 @@ fn check_version(call: &Call, wanted: &Value, stored: u64) -> Result<bool, Refus
     let text = wanted.meta("resourceVersion");
     if text.is_empty() || text == "0" {
         if !strategy::unconditional_update(&call.resource) && call.verb == Verb::Update {
-            let metadata = field::Path::root("metadata");
-            let error = field::Error::invalid(
-                &metadata.field("resourceVersion"),
-                0,
-                "must be specified for an update",
-            );
+            let error = validate::version_required();
             let resource = &call.resource;
             // Upstream names the resource here, where others have the kind.
             return Err(Status::invalid(&resource.group, &resource.plural, call.name(), &[error]).into());

@@ -1,9 +1,9 @@
 //! `scale`: the number of replicas, whatever the kind.
 
-use karve_api::field;
 use karve_api::schema::Schema;
 use karve_api::status::Status;
 use karve_api::strategy::scale;
+use karve_api::validate;
 use serde_json::Value;
 
 use crate::answer::{HttpResponse, Refusal};
@@ -62,15 +62,9 @@ async fn change(
 }
 
 fn validate(call: &Call, scale: &Value) -> Result<(), Refusal> {
-    let replicas = object::number(&scale["spec"]["replicas"]);
-    if replicas >= 0 {
+    let errors = validate::scale(scale);
+    if errors.is_empty() {
         return Ok(());
     }
-    let spec = field::Path::root("spec");
-    let error = field::Error::invalid(
-        &spec.field("replicas"),
-        replicas,
-        "must be greater than or equal to 0",
-    );
-    Err(Status::invalid("autoscaling", "Scale", call.name(), &[error]).into())
+    Err(Status::invalid("autoscaling", "Scale", call.name(), &errors).into())
 }
