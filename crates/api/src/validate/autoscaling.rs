@@ -20,9 +20,7 @@ pub(super) fn autoscaler(errors: &mut Errors, hpa: &Value) {
     }
     let max = int(spec, "maxReplicas");
     let max_path = path.field("maxReplicas");
-    if max == 0 {
-        errors.push(Error::required(&max_path, ""));
-    } else if max < 0 {
+    if max < 0 {
         errors.push(Error::invalid(&max_path, max, "must be greater than 0"));
     }
     if min.is_some_and(|min| max < min) {
@@ -32,7 +30,15 @@ pub(super) fn autoscaler(errors: &mut Errors, hpa: &Value) {
     for member in ["kind", "name"] {
         required(errors, &target, &spec["scaleTargetRef"], member);
     }
+    // Also for a kind of the core group the version has to be written.
+    if text(&spec["scaleTargetRef"], "apiVersion").is_empty() {
+        let detail = "apiVersion must specify API group";
+        errors.push(Error::invalid(&target.field("apiVersion"), "", detail));
+    }
     metrics(errors, spec, min);
+    if max == 0 {
+        errors.push(Error::required(&max_path, ""));
+    }
 }
 
 fn metrics(errors: &mut Errors, spec: &Value, min: Option<i64>) {

@@ -111,7 +111,11 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
         ("", "configmaps") => config::config_map_update(errors, old, new),
         ("", "persistentvolumeclaims") => storage::claim_update(errors, old, new),
         ("", "persistentvolumes") => storage::volume_update(errors, old, new),
-        ("apps", "deployments" | "replicasets" | "daemonsets") => {
+        ("apps", "daemonsets") => {
+            immutable(errors, &path, &old["spec"], &new["spec"], "selector");
+            spec(errors, resource, new);
+        }
+        ("apps", "deployments" | "replicasets") => {
             spec(errors, resource, new);
             immutable(errors, &path, &old["spec"], &new["spec"], "selector");
         }
@@ -131,6 +135,7 @@ fn status(errors: &mut Errors, resource: &Resource, new: &Value) {
         ("apps", "deployments" | "replicasets" | "statefulsets") | ("", "replicationcontrollers") => {
             workload::replica_status(errors, &resource.plural, &new["status"]);
         }
+        ("batch", "jobs") => batch::job_status(errors, new),
         ("", "services") => {
             let balanced = new["spec"]["type"] == "LoadBalancer";
             let (path, status) = (path.field("loadBalancer"), &new["status"]["loadBalancer"]);

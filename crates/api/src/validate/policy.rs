@@ -160,9 +160,10 @@ fn limit_item(errors: &mut Errors, path: &Path<'_>, item: &Value, kind: &str) {
             if amount <= *limit {
                 continue;
             }
-            // The error stands at the value that is given, which for a minimum against defaults is the default.
+            // A minimum is told of at the default that is below it; upstream shows the default in one case only.
             let (member, shown) = match (low, high) {
-                ("min", "default" | "defaultRequest") => (high, limit_value),
+                ("min", "defaultRequest") => (high, limit_value),
+                ("min", "default") => (high, &value),
                 _ => (low, &value),
             };
             let detail = format!(

@@ -152,7 +152,12 @@ pub(super) fn replication_controller(errors: &mut Errors, object: &Value) {
 pub(super) fn daemon_set(errors: &mut Errors, object: &Value) {
     let (spec, path) = (&object["spec"], spec_path());
     let template_path = path.field("template");
-    match selector(errors, spec, "empty selector is invalid for daemonset") {
+    // Upstream does not say that the selector is missing; that it does not match is enough.
+    let found = match some(spec, "selector") {
+        Some(_) => selector(errors, spec, "empty selector is invalid for daemonset"),
+        None => Some(LabelSelector::nothing()),
+    };
+    match found {
         Some(selector) => pod::selected_template(errors, &template_path, &spec["template"], &selector),
         None => pod::template(errors, &template_path, &spec["template"]),
     }

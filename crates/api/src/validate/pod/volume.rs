@@ -105,9 +105,10 @@ fn one_source(errors: &mut Errors, path: &Path<'_>, member: &str, source: &Value
 
 /// Also of PersistentVolumes.
 pub(in super::super) fn host_path(errors: &mut Errors, path: &Path<'_>, source: &Value) {
-    if required(errors, path, source, "path") {
-        no_backsteps(errors, &path.field("path"), text(source, "path"));
+    if !required(errors, path, source, "path") {
+        return;
     }
+    no_backsteps(errors, &path.field("path"), text(source, "path"));
     let kind = text(source, "type");
     if !HOST_PATH_TYPES.contains(&kind) {
         errors.push(Error::not_supported(&path.field("type"), kind, &HOST_PATH_TYPES));
