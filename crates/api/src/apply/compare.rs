@@ -30,9 +30,12 @@ impl Comparison {
     }
 
     fn attach(&mut self, element: Box<str>, change: Change, inner: Comparison) {
-        self.removed.attach(element.clone(), change == Change::Removed, inner.removed);
-        self.modified.attach(element.clone(), change == Change::Modified, inner.modified);
-        self.added.attach(element, change == Change::Added, inner.added);
+        self.removed
+            .attach(element.clone(), change == Change::Removed, inner.removed);
+        self.modified
+            .attach(element.clone(), change == Change::Modified, inner.modified);
+        self.added
+            .attach(element, change == Change::Added, inner.added);
     }
 }
 
@@ -65,7 +68,10 @@ fn compare_at(old: Option<&Value>, new: Option<&Value>, place: Place<'_>) -> (Ch
     }
     let inner = match (place.kind(old.or(new)), place.kind(new.or(old))) {
         (Kind::Members, Kind::Members) => {
-            let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
+            let (old, new) = (
+                old.and_then(Value::as_object),
+                new.and_then(Value::as_object),
+            );
             let empty = old.is_none_or(Map::is_empty) && new.is_none_or(Map::is_empty);
             (!empty).then(|| compare_members(old, new, place))
         }
@@ -84,10 +90,17 @@ fn compare_at(old: Option<&Value>, new: Option<&Value>, place: Place<'_>) -> (Ch
     }
 }
 
-fn compare_members(old: Option<&Map<String, Value>>, new: Option<&Map<String, Value>>, place: Place<'_>) -> Comparison {
+fn compare_members(
+    old: Option<&Map<String, Value>>,
+    new: Option<&Map<String, Value>>,
+    place: Place<'_>,
+) -> Comparison {
     let mut comparison = Comparison::default();
     let names = old.into_iter().flat_map(Map::keys);
-    let fresh = new.into_iter().flat_map(Map::keys).filter(|name| !old.is_some_and(|old| old.contains_key(*name)));
+    let fresh = new
+        .into_iter()
+        .flat_map(Map::keys)
+        .filter(|name| !old.is_some_and(|old| old.contains_key(*name)));
     for name in names.chain(fresh) {
         let (old, new) = (old.and_then(|m| m.get(name)), new.and_then(|m| m.get(name)));
         let (change, inner) = compare_at(old, new, place.member(name));
@@ -97,7 +110,11 @@ fn compare_members(old: Option<&Map<String, Value>>, new: Option<&Map<String, Va
 }
 
 /// Items by their path elements; items without one are not owned by anybody.
-fn index<'v>(list: Option<&'v Vec<Value>>, topology: &Topology, place: Place<'_>) -> BTreeMap<Box<str>, Vec<&'v Value>> {
+fn index<'v>(
+    list: Option<&'v Vec<Value>>,
+    topology: &Topology,
+    place: Place<'_>,
+) -> BTreeMap<Box<str>, Vec<&'v Value>> {
     let mut index: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for item in list.into_iter().flatten() {
         if let Ok(element) = place.item_element(topology, item) {
@@ -107,20 +124,40 @@ fn index<'v>(list: Option<&'v Vec<Value>>, topology: &Topology, place: Place<'_>
     index
 }
 
-fn compare_items(old: Option<&Vec<Value>>, new: Option<&Vec<Value>>, topology: &Topology, place: Place<'_>) -> Comparison {
+fn compare_items(
+    old: Option<&Vec<Value>>,
+    new: Option<&Vec<Value>>,
+    topology: &Topology,
+    place: Place<'_>,
+) -> Comparison {
     let mut comparison = Comparison::default();
     let (old, new) = (index(old, topology, place), index(new, topology, place));
     let fresh = new.keys().filter(|element| !old.contains_key(*element));
     for element in old.keys().chain(fresh) {
-        let items = |index: &BTreeMap<Box<str>, Vec<&'_ Value>>| index.get(element).map_or(0, Vec::len);
-        let first = |index: &'_ BTreeMap<Box<str>, Vec<&Value>>| index.get(element).and_then(|items| items.first().map(|v| (*v).clone()));
+        let items =
+            |index: &BTreeMap<Box<str>, Vec<&'_ Value>>| index.get(element).map_or(0, Vec::len);
+        let first = |index: &'_ BTreeMap<Box<str>, Vec<&Value>>| {
+            index
+                .get(element)
+                .and_then(|items| items.first().map(|v| (*v).clone()))
+        };
         let (change, inner) = match (items(&old), items(&new)) {
-            (0 | 1, 0 | 1) => compare_at(first(&old).as_ref(), first(&new).as_ref(), place.element()),
+            (0 | 1, 0 | 1) => {
+                compare_at(first(&old).as_ref(), first(&new).as_ref(), place.element())
+            }
             // Items that appear twice are owned like an atomic list.
-            (2.., 2..) if old.get(element) == new.get(element) => (Change::None, Comparison::default()),
+            (2.., 2..) if old.get(element) == new.get(element) => {
+                (Change::None, Comparison::default())
+            }
             (2.., 2..) => (Change::Modified, Comparison::default()),
-            (2.., _) => (Change::Removed, compare_at(None, first(&new).as_ref(), place.element()).1),
-            (_, _) => (Change::Added, compare_at(first(&old).as_ref(), None, place.element()).1),
+            (2.., _) => (
+                Change::Removed,
+                compare_at(None, first(&new).as_ref(), place.element()).1,
+            ),
+            (_, _) => (
+                Change::Added,
+                compare_at(first(&old).as_ref(), None, place.element()).1,
+            ),
         };
         comparison.attach(element.clone(), change, inner);
     }
@@ -141,7 +178,11 @@ fn fields_at(value: &Value, place: Place<'_>) -> (bool, FieldSet) {
             for (name, value) in members {
                 let (own, children) = fields_at(value, place.member(name));
                 let bare = value.is_null() || value.as_object().is_some_and(Map::is_empty);
-                set.attach(member(name), own || bare || place.declared(name).is_none(), children);
+                set.attach(
+                    member(name),
+                    own || bare || place.declared(name).is_none(),
+                    children,
+                );
             }
         }
         (Kind::Items(topology), Value::Array(items)) => {
@@ -168,7 +209,11 @@ pub(super) fn with_named_parents(set: &FieldSet, place: Place<'_>) -> FieldSet {
             Some(name) => place.member(name),
             None => place.element(),
         };
-        out.attach(element.into(), own || (declared && !children.is_empty()), with_named_parents(children, inner));
+        out.attach(
+            element.into(),
+            own || (declared && !children.is_empty()),
+            with_named_parents(children, inner),
+        );
     }
     out
 }

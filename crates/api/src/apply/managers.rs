@@ -41,10 +41,24 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn new(manager: &str, operation: Operation, api_version: &str, subresource: &str) -> Identity {
-        let api_version = if operation == Operation::Apply { "" } else { api_version };
+    pub(super) fn new(
+        manager: &str,
+        operation: Operation,
+        api_version: &str,
+        subresource: &str,
+    ) -> Identity {
+        let api_version = if operation == Operation::Apply {
+            ""
+        } else {
+            api_version
+        };
         Identity {
-            manager: if manager.is_empty() { "unknown" } else { manager }.to_owned(),
+            manager: if manager.is_empty() {
+                "unknown"
+            } else {
+                manager
+            }
+            .to_owned(),
             operation,
             api_version: api_version.to_owned(),
             subresource: subresource.to_owned(),
@@ -81,7 +95,9 @@ impl Managers {
     /// Of an object; `None` when the entries make no sense.
     pub(super) fn read(object: &Value) -> Option<Managers> {
         let mut managers = Managers::default();
-        let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+        let entries = object
+            .pointer("/metadata/managedFields")
+            .and_then(Value::as_array);
         for entry in entries.into_iter().flatten() {
             let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
             let operation = match text("operation") {
@@ -92,21 +108,34 @@ impl Managers {
             if text("apiVersion").is_empty() || text("fieldsType") != "FieldsV1" {
                 return None;
             }
-            let identity = Identity { manager: text("manager").to_owned(), ..Identity::new("", operation, text("apiVersion"), text("subresource")) };
+            let identity = Identity {
+                manager: text("manager").to_owned(),
+                ..Identity::new("", operation, text("apiVersion"), text("subresource"))
+            };
             let set = match entry.get("fieldsV1") {
                 None | Some(Value::Null) => FieldSet::default(),
                 Some(fields) => FieldSet::from_json(fields)?,
             };
             let time = entry.get("time").and_then(Value::as_str).map(str::to_owned);
-            managers.0.insert(identity, Owned { set, api_version: text("apiVersion").to_owned(), time });
+            managers.0.insert(
+                identity,
+                Owned {
+                    set,
+                    api_version: text("apiVersion").to_owned(),
+                    time,
+                },
+            );
         }
         Some(managers)
     }
 
     /// Whether an update asks to forget all managers: one empty entry (an empty list decodes to that).
     pub(super) fn is_reset(object: &Value) -> bool {
-        let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
-        entries.is_some_and(|list| matches!(list.as_slice(), [Value::Object(only)] if only.is_empty()))
+        let entries = object
+            .pointer("/metadata/managedFields")
+            .and_then(Value::as_array);
+        entries
+            .is_some_and(|list| matches!(list.as_slice(), [Value::Object(only)] if only.is_empty()))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -115,9 +144,15 @@ impl Managers {
 
     /// Writes them into an object, which must be one.
     pub(super) fn write(&self, object: &mut Value) {
-        let Some(members) = object.as_object_mut() else { return };
-        let metadata = members.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
-        let Some(metadata) = metadata.as_object_mut() else { return };
+        let Some(members) = object.as_object_mut() else {
+            return;
+        };
+        let metadata = members
+            .entry("metadata")
+            .or_insert_with(|| Value::Object(Map::new()));
+        let Some(metadata) = metadata.as_object_mut() else {
+            return;
+        };
         match self.is_empty() {
             true => drop(metadata.remove("managedFields")),
             false => drop(metadata.insert("managedFields".to_owned(), self.to_json())),
@@ -128,7 +163,15 @@ impl Managers {
         let mut entries: Vec<_> = self.0.iter().collect();
         // RFC 3339 in UTC sorts as text.
         entries.sort_by(|(a, x), (b, y)| {
-            let key = |i: &Identity, o: &Owned| (i.operation, o.time.clone().unwrap_or_default(), i.manager.clone(), o.api_version.clone(), i.subresource.clone());
+            let key = |i: &Identity, o: &Owned| {
+                (
+                    i.operation,
+                    o.time.clone().unwrap_or_default(),
+                    i.manager.clone(),
+                    o.api_version.clone(),
+                    i.subresource.clone(),
+                )
+            };
             key(a, x).cmp(&key(b, y))
         });
         let entries = entries.into_iter().map(|(identity, owned)| {
@@ -152,7 +195,12 @@ impl Managers {
 
     /// Merges the oldest managers that update, version by version, until few enough are left.
     pub(super) fn cap(&mut self) {
-        let mut updaters: Vec<Identity> = self.0.keys().filter(|i| i.operation == Operation::Update).cloned().collect();
+        let mut updaters: Vec<Identity> = self
+            .0
+            .keys()
+            .filter(|i| i.operation == Operation::Update)
+            .cloned()
+            .collect();
         let mut count = updaters.len();
         if count <= UPDATE_MANAGERS_MAX {
             return;
@@ -176,7 +224,9 @@ impl Managers {
             if identity == bucket {
                 continue;
             }
-            let Some(owned) = self.0.remove(&identity) else { continue };
+            let Some(owned) = self.0.remove(&identity) else {
+                continue;
+            };
             if let Some(into) = self.0.get_mut(&bucket) {
                 into.set = into.set.union(&owned.set);
                 into.time = owned.time;

@@ -10,8 +10,15 @@ use crate::schema::Topology;
 
 /// The object with the configuration merged into it: what the configuration says wins.
 pub(super) fn merge(live: &Value, config: &Value, place: Place<'_>) -> Value {
-    match (place.kind(Some(live)), place.kind(Some(config)), live, config) {
-        (Kind::Members, Kind::Members, Value::Object(live), Value::Object(config)) if !(live.is_empty() && config.is_empty()) => {
+    match (
+        place.kind(Some(live)),
+        place.kind(Some(config)),
+        live,
+        config,
+    ) {
+        (Kind::Members, Kind::Members, Value::Object(live), Value::Object(config))
+            if !(live.is_empty() && config.is_empty()) =>
+        {
             let mut merged = live.clone();
             for (name, value) in config {
                 let value = match live.get(name) {
@@ -24,21 +31,32 @@ pub(super) fn merge(live: &Value, config: &Value, place: Place<'_>) -> Value {
         }
         // Null or nothing merges into what is there.
         (Kind::Members, Kind::Members, Value::Object(_), Value::Null) => live.clone(),
-        (Kind::Items(topology), _, Value::Array(live), Value::Array(config)) if !(live.is_empty() && config.is_empty()) => {
+        (Kind::Items(topology), _, Value::Array(live), Value::Array(config))
+            if !(live.is_empty() && config.is_empty()) =>
+        {
             Value::Array(merge_items(live, config, topology, place))
         }
-        (Kind::Items(_), _, Value::Array(live), Value::Null) if !live.is_empty() => Value::Array(live.clone()),
+        (Kind::Items(_), _, Value::Array(live), Value::Null) if !live.is_empty() => {
+            Value::Array(live.clone())
+        }
         (_, _, _, config) => config.clone(),
     }
 }
 
 /// Items with their elements; an item without one has none.
 fn elements(list: &[Value], topology: &Topology, place: Place<'_>) -> Vec<Option<Box<str>>> {
-    list.iter().map(|item| place.item_element(topology, item).ok()).collect()
+    list.iter()
+        .map(|item| place.item_element(topology, item).ok())
+        .collect()
 }
 
 /// Keeps the order of the configuration for the items that it names, and the order of the object for the rest.
-fn merge_items(live: &[Value], config: &[Value], topology: &Topology, place: Place<'_>) -> Vec<Value> {
+fn merge_items(
+    live: &[Value],
+    config: &[Value],
+    topology: &Topology,
+    place: Place<'_>,
+) -> Vec<Value> {
     let live_elements = elements(live, topology, place);
     let config_elements = elements(config, topology, place);
     let mut in_live: HashMap<&str, &Value> = HashMap::new();
@@ -47,12 +65,22 @@ fn merge_items(live: &[Value], config: &[Value], topology: &Topology, place: Pla
             in_live.entry(element).or_insert(item);
         }
     }
-    let in_config = |element: &Option<Box<str>>| element.is_some() && config_elements.contains(element);
+    let in_config =
+        |element: &Option<Box<str>>| element.is_some() && config_elements.contains(element);
     let merged_with_live = |i: usize| {
-        let old = config_elements[i].as_deref().and_then(|element| in_live.get(element));
-        old.map_or_else(|| config[i].clone(), |old| merge(old, &config[i], place.element()))
+        let old = config_elements[i]
+            .as_deref()
+            .and_then(|element| in_live.get(element));
+        old.map_or_else(
+            || config[i].clone(),
+            |old| merge(old, &config[i], place.element()),
+        )
     };
-    let mut shared = config_elements.iter().flatten().filter(|element| in_live.contains_key(&***element)).peekable();
+    let mut shared = config_elements
+        .iter()
+        .flatten()
+        .filter(|element| in_live.contains_key(&***element))
+        .peekable();
     let mut out = Vec::with_capacity(live.len() + config.len());
     let (mut l, mut c) = (0, 0);
     while l < live.len() || c < config.len() {
@@ -64,7 +92,11 @@ fn merge_items(live: &[Value], config: &[Value], topology: &Topology, place: Pla
                 continue;
             }
             // A shared item, but not the one whose turn it is: it comes where the configuration has it.
-            if in_config(&live_elements[l]) && shared.peek().is_some_and(|next| Some(*next) != live_elements[l].as_ref()) {
+            if in_config(&live_elements[l])
+                && shared
+                    .peek()
+                    .is_some_and(|next| Some(*next) != live_elements[l].as_ref())
+            {
                 l += 1;
                 continue;
             }
@@ -76,7 +108,10 @@ fn merge_items(live: &[Value], config: &[Value], topology: &Topology, place: Pla
         }
         if c < config.len() {
             out.push(merged_with_live(c));
-            if shared.peek().is_some_and(|next| Some(*next) == config_elements[c].as_ref()) {
+            if shared
+                .peek()
+                .is_some_and(|next| Some(*next) == config_elements[c].as_ref())
+            {
                 shared.next();
             }
             c += 1;
@@ -104,7 +139,11 @@ pub(super) fn remove(value: &Value, gone: &FieldSet, place: Place<'_>) -> Value 
                 };
                 kept.insert(name.clone(), value);
             }
-            if kept.is_empty() { Value::Null } else { Value::Object(kept) }
+            if kept.is_empty() {
+                Value::Null
+            } else {
+                Value::Object(kept)
+            }
         }
         (Kind::Items(topology), Value::Array(items)) => {
             let mut kept = Vec::with_capacity(items.len());
@@ -118,7 +157,11 @@ pub(super) fn remove(value: &Value, gone: &FieldSet, place: Place<'_>) -> Value 
                     None => item.clone(),
                 });
             }
-            if kept.is_empty() { Value::Null } else { Value::Array(kept) }
+            if kept.is_empty() {
+                Value::Null
+            } else {
+                Value::Array(kept)
+            }
         }
         (Kind::Leaf, Value::Object(_) | Value::Array(_)) => Value::Null,
         (_, value) => value.clone(),

@@ -30,7 +30,10 @@ pub(super) enum Kind<'a> {
 impl<'a> Place<'a> {
     /// A whole object.
     pub(super) fn root(ty: Type<'a>) -> Place<'a> {
-        Place { ty: Some(ty), topology: None }
+        Place {
+            ty: Some(ty),
+            topology: None,
+        }
     }
 
     /// How a value here is owned.
@@ -68,28 +71,50 @@ impl<'a> Place<'a> {
     /// The place of a member.
     pub(super) fn member(self, name: &str) -> Place<'a> {
         match self.declared(name) {
-            Some((field, ty)) => Place { ty: Some(ty), topology: field.extra().topology.as_ref() },
+            Some((field, ty)) => Place {
+                ty: Some(ty),
+                topology: field.extra().topology.as_ref(),
+            },
             None => self.element(),
         }
     }
 
     /// The place of an item of a list or a value of a map.
     pub(super) fn element(self) -> Place<'a> {
-        Place { ty: self.ty.and_then(Type::element), topology: None }
+        Place {
+            ty: self.ty.and_then(Type::element),
+            topology: None,
+        }
     }
 
     /// The path element of a list item.
-    pub(super) fn item_element(self, topology: &Topology, item: &Value) -> Result<Box<str>, String> {
+    pub(super) fn item_element(
+        self,
+        topology: &Topology,
+        item: &Value,
+    ) -> Result<Box<str>, String> {
         match topology {
             Topology::Map(keys) => {
                 let members = match item {
                     Value::Object(members) => members,
-                    Value::Null => return Err("associative list with keys may not have a null element".to_owned()),
-                    _ => return Err("associative list with keys may not have non-map elements".to_owned()),
+                    Value::Null => {
+                        return Err(
+                            "associative list with keys may not have a null element".to_owned()
+                        );
+                    }
+                    _ => {
+                        return Err(
+                            "associative list with keys may not have non-map elements".to_owned()
+                        );
+                    }
                 };
                 let mut found = Map::new();
                 for key in keys {
-                    if let Some(value) = members.get(&**key).cloned().or_else(|| self.element().key_default(key)) {
+                    if let Some(value) = members
+                        .get(&**key)
+                        .cloned()
+                        .or_else(|| self.element().key_default(key))
+                    {
                         found.insert(key.to_string(), value);
                     }
                 }
@@ -102,9 +127,16 @@ impl<'a> Place<'a> {
                 Ok(set::keyed(found))
             }
             _ => match item {
-                Value::Object(_) => Err("associative list without keys has an element that's a map type".to_owned()),
-                Value::Array(_) => Err("not supported: associative list with lists as elements".to_owned()),
-                Value::Null => Err("associative list without keys has an element that's an explicit null".to_owned()),
+                Value::Object(_) => {
+                    Err("associative list without keys has an element that's a map type".to_owned())
+                }
+                Value::Array(_) => {
+                    Err("not supported: associative list with lists as elements".to_owned())
+                }
+                Value::Null => Err(
+                    "associative list without keys has an element that's an explicit null"
+                        .to_owned(),
+                ),
                 scalar => Ok(set::item(scalar)),
             },
         }
@@ -117,7 +149,9 @@ impl<'a> Place<'a> {
             return field.extra().default.clone();
         }
         match ty.shape() {
-            Shape::Scalar(scalar) if !field.omit_empty() && !field.pointer() => Some(tidy::zero_scalar(scalar)),
+            Shape::Scalar(scalar) if !field.omit_empty() && !field.pointer() => {
+                Some(tidy::zero_scalar(scalar))
+            }
             _ => None,
         }
     }

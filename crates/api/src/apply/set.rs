@@ -31,7 +31,9 @@ impl FieldSet {
     pub fn of_names(paths: &[&[&str]]) -> FieldSet {
         let mut set = FieldSet::default();
         for path in paths {
-            let Some((last, parents)) = path.split_last() else { continue };
+            let Some((last, parents)) = path.split_last() else {
+                continue;
+            };
             let mut at = &mut set;
             for name in parents {
                 at = &mut at.0.entry(member(name)).or_default().children;
@@ -60,12 +62,17 @@ impl FieldSet {
 
     /// The paths behind an element.
     pub(super) fn below(&self, element: &str) -> Option<&FieldSet> {
-        self.0.get(element).map(|entry| &entry.children).filter(|set| !set.is_empty())
+        self.0
+            .get(element)
+            .map(|entry| &entry.children)
+            .filter(|set| !set.is_empty())
     }
 
     /// The elements with their children; for functions that rebuild a set.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, bool, &FieldSet)> {
-        self.0.iter().map(|(element, entry)| (&**element, entry.member, &entry.children))
+        self.0
+            .iter()
+            .map(|(element, entry)| (&**element, entry.member, &entry.children))
     }
 
     /// Paths of either.
@@ -81,18 +88,26 @@ impl FieldSet {
 
     /// Paths of both.
     pub fn intersection(&self, other: &FieldSet) -> FieldSet {
-        self.combine(other, |mine, theirs| mine && theirs, |mine, theirs| match theirs {
-            Some(theirs) => mine.intersection(theirs),
-            None => FieldSet::default(),
-        })
+        self.combine(
+            other,
+            |mine, theirs| mine && theirs,
+            |mine, theirs| match theirs {
+                Some(theirs) => mine.intersection(theirs),
+                None => FieldSet::default(),
+            },
+        )
     }
 
     /// Paths of `self` that are not in `other`.
     pub fn difference(&self, other: &FieldSet) -> FieldSet {
-        self.combine(other, |mine, theirs| mine && !theirs, |mine, theirs| match theirs {
-            Some(theirs) => mine.difference(theirs),
-            None => mine.clone(),
-        })
+        self.combine(
+            other,
+            |mine, theirs| mine && !theirs,
+            |mine, theirs| match theirs {
+                Some(theirs) => mine.difference(theirs),
+                None => mine.clone(),
+            },
+        )
     }
 
     /// Paths of `self` that neither are in `other` nor lie below a path of it.
@@ -101,7 +116,11 @@ impl FieldSet {
         for (element, member, children) in self.entries() {
             match other.0.get(element) {
                 Some(entry) if entry.member => {}
-                Some(entry) => rest.attach(element.into(), member, children.without_trees(&entry.children)),
+                Some(entry) => rest.attach(
+                    element.into(),
+                    member,
+                    children.without_trees(&entry.children),
+                ),
                 None => rest.attach(element.into(), member, children.clone()),
             }
         }
@@ -118,7 +137,11 @@ impl FieldSet {
         for (element, entry) in &self.0 {
             let theirs = other.0.get(element);
             let member = members(entry.member, theirs.is_some_and(|t| t.member));
-            out.attach(element.clone(), member, children(&entry.children, theirs.map(|t| &t.children)));
+            out.attach(
+                element.clone(),
+                member,
+                children(&entry.children, theirs.map(|t| &t.children)),
+            );
         }
         out
     }
@@ -132,8 +155,17 @@ impl FieldSet {
 
     fn collect_paths(&self, prefix: &str, paths: &mut Vec<String>) {
         let printed = |element: &str| format!("{prefix}{}", print(element));
-        paths.extend(self.0.iter().filter(|(_, entry)| entry.member).map(|(element, _)| printed(element)));
-        for (element, entry) in self.0.iter().filter(|(_, entry)| !entry.children.is_empty()) {
+        paths.extend(
+            self.0
+                .iter()
+                .filter(|(_, entry)| entry.member)
+                .map(|(element, _)| printed(element)),
+        );
+        for (element, entry) in self
+            .0
+            .iter()
+            .filter(|(_, entry)| !entry.children.is_empty())
+        {
             entry.children.collect_paths(&printed(element), paths);
         }
     }
@@ -143,7 +175,9 @@ impl FieldSet {
         let members = self.0.iter().map(|(element, entry)| {
             let mut body = entry.children.to_json();
             // A path that ends here and also goes on needs a mark.
-            if let (true, Value::Object(members)) = (entry.member && !entry.children.is_empty(), &mut body) {
+            if let (true, Value::Object(members)) =
+                (entry.member && !entry.children.is_empty(), &mut body)
+            {
                 members.insert(".".to_owned(), Value::Object(Map::new()));
             }
             (element.to_string(), body)
@@ -203,7 +237,9 @@ fn canonical(name: &str) -> Option<Box<str>> {
     match kind {
         "f" => Some(name.into()),
         "i" => rest.parse::<i64>().ok().map(|i| format!("i:{i}").into()),
-        "k" => serde_json::from_str::<Map<String, Value>>(rest).ok().map(keyed),
+        "k" => serde_json::from_str::<Map<String, Value>>(rest)
+            .ok()
+            .map(keyed),
         "v" => serde_json::from_str(rest).ok().map(|value| item(&value)),
         _ => None,
     }
@@ -215,7 +251,10 @@ pub(super) fn print(element: &str) -> String {
     match kind {
         "k" => {
             let keys: Map<String, Value> = serde_json::from_str(rest).unwrap_or_default();
-            let keys: Vec<_> = keys.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let keys: Vec<_> = keys
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
             format!("[{}]", keys.join(","))
         }
         "v" => format!("[={rest}]"),
@@ -254,9 +293,15 @@ mod tests {
     fn operations_treat_a_path_and_its_children_apart() {
         let all = FieldSet::of_names(&[&["a"], &["a", "b"], &["a", "c"], &["d"]]);
         let some = FieldSet::of_names(&[&["a", "b"], &["d"]]);
-        assert_eq!(all.difference(&some), FieldSet::of_names(&[&["a"], &["a", "c"]]));
+        assert_eq!(
+            all.difference(&some),
+            FieldSet::of_names(&[&["a"], &["a", "c"]])
+        );
         assert_eq!(all.intersection(&some), some);
-        assert_eq!(all.without_trees(&FieldSet::of_names(&[&["a"]])), FieldSet::of_names(&[&["d"]]));
+        assert_eq!(
+            all.without_trees(&FieldSet::of_names(&[&["a"]])),
+            FieldSet::of_names(&[&["d"]])
+        );
         assert_eq!(some.union(&all), all);
         assert!(some.difference(&all).is_empty());
     }

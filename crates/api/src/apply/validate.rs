@@ -28,7 +28,11 @@ pub(super) fn validate(config: &Value, place: Place<'_>) -> Result<(), String> {
 fn walk(value: &Value, place: Place<'_>, path: &str, faults: &mut Vec<String>) {
     let Some(ty) = place.ty() else { return };
     let mut fault = |what: String| {
-        faults.push(if path.is_empty() { what } else { format!("{path}: {what}") });
+        faults.push(if path.is_empty() {
+            what
+        } else {
+            format!("{path}: {what}")
+        });
     };
     match (ty.shape(), value) {
         (_, Value::Null) => {}
@@ -42,7 +46,9 @@ fn walk(value: &Value, place: Place<'_>, path: &str, faults: &mut Vec<String>) {
                 walk(value, place.member(name), &format!("{path}.{name}"), faults);
             }
         }
-        (Shape::Struct(_) | Shape::Map(_), other) => fault(format!("expected map, got &{{{}}}", go_print(other))),
+        (Shape::Struct(_) | Shape::Map(_), other) => {
+            fault(format!("expected map, got &{{{}}}", go_print(other)))
+        }
         (Shape::List(_), Value::Array(items)) => list(items, value, place, path, faults),
         (Shape::List(_), other) => fault(format!("expected list, got &{{{}}}", go_print(other))),
         (Shape::Scalar(scalar), value) => {
@@ -92,11 +98,17 @@ fn scalar_fault(scalar: Scalar, value: &Value) -> Option<String> {
         Scalar::Int32 | Scalar::Int64 | Scalar::Uint32 | Scalar::Uint64 | Scalar::Float64 => {
             (!value.is_number()).then(|| format!("expected numeric (int or float), got {go_type}"))
         }
-        Scalar::Bool => (!value.is_boolean()).then(|| format!("expected boolean, got &{{{}}}", go_print(value))),
+        Scalar::Bool => {
+            (!value.is_boolean()).then(|| format!("expected boolean, got &{{{}}}", go_print(value)))
+        }
         Scalar::Quantity | Scalar::IntOrString => (value.is_array() || value.is_object())
             .then(|| format!("expected any scalar, got &{{{}}}", go_print(value))),
         _ => (!value.is_string()).then(|| {
-            let shown = if value.is_array() || value.is_object() { go_print(value) } else { value.to_string() };
+            let shown = if value.is_array() || value.is_object() {
+                go_print(value)
+            } else {
+                value.to_string()
+            };
             format!("expected string, got &value.valueUnstructured{{Value:{shown}}}")
         }),
     }

@@ -141,15 +141,21 @@ impl<'n> Walk<'n> {
             slots[at] = Some(self.member(name, node, &fields.fields()[at], ty)?);
         }
         self.owner = owner;
-        let finished = fields.fields().iter().zip(slots).filter_map(|(field, slot)| {
-            // Until it is stored, an empty list that was sent differs from none: its sender comes to own it.
-            let empty = slot.as_ref().is_some_and(|v| v.as_array().is_some_and(Vec::is_empty));
-            let value = match slot {
-                Some(value) if empty && !field.omit_empty() => value,
-                slot => tidy::finish(field, ty.of(field), slot)?,
-            };
-            Some((field.name.to_string(), value))
-        });
+        let finished = fields
+            .fields()
+            .iter()
+            .zip(slots)
+            .filter_map(|(field, slot)| {
+                // Until it is stored, an empty list that was sent differs from none: its sender comes to own it.
+                let empty = slot
+                    .as_ref()
+                    .is_some_and(|v| v.as_array().is_some_and(Vec::is_empty));
+                let value = match slot {
+                    Some(value) if empty && !field.omit_empty() => value,
+                    slot => tidy::finish(field, ty.of(field), slot)?,
+                };
+                Some((field.name.to_string(), value))
+            });
         Ok(Value::Object(finished.collect()))
     }
 
@@ -199,7 +205,11 @@ impl<'n> Walk<'n> {
         }
         // Storage can't tell an empty list from none, but an update with an empty list of managers forgets them, as
         // one with a single empty entry does.
-        if list.is_empty() && ty.fields().is_some_and(|s| s.name() == "ManagedFieldsEntry") {
+        if list.is_empty()
+            && ty
+                .fields()
+                .is_some_and(|s| s.name() == "ManagedFieldsEntry")
+        {
             list.push(Value::Object(Map::new()));
         }
         Ok(Value::Array(list))

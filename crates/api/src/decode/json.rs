@@ -8,8 +8,9 @@ use super::node::Node;
 
 /// How deep lists and objects may nest.
 ///
-/// DEVIATION: upstream allows 10,000. No Kubernetes object comes near this bound, and values are dropped by recursion.
-pub const MAX_DEPTH: usize = 512;
+/// DEVIATION: upstream allows 10,000. Objects are walked and dropped by recursion, and `serde_json`, which reads them
+/// back from the store, wrapped into lists and events, stops at 128. No Kubernetes object comes near this bound.
+pub const MAX_DEPTH: usize = 100;
 
 /// What is wrong with a document's syntax.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

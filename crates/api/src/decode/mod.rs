@@ -113,7 +113,13 @@ pub fn decode(
         }
         Format::Yaml => {
             let yaml = yaml::parse(body).map_err(|e| unrecognized(e.to_string()))?;
-            decode_node(&yaml.node, &Vec::from_iter(yaml.strict()), expected, schema, &unrecognized)
+            decode_node(
+                &yaml.node,
+                &Vec::from_iter(yaml.strict()),
+                expected,
+                schema,
+                &unrecognized,
+            )
         }
         Format::Protobuf => {
             let envelope = protobuf::open(body).map_err(|e| unrecognized(e.to_string()))?;
@@ -165,8 +171,8 @@ fn decode_message(
     let meta = json!({"apiVersion": envelope.api_version, "kind": envelope.kind});
     let found = find_kind(&Node::from(&meta), expected).map_err(unrecognized)?;
     let ty = type_of(&found, schema).map_err(|cause| unhandled(&found, expected, cause))?;
-    let mut object =
-        protobuf::message(envelope.raw, ty).map_err(|e| unhandled(&found, expected, e.to_string()))?;
+    let mut object = protobuf::message(envelope.raw, ty)
+        .map_err(|e| unhandled(&found, expected, e.to_string()))?;
     object["apiVersion"] = Value::from(found.api_version());
     object["kind"] = Value::from(&*found.kind);
     decode_node(&Node::from(&object), &[], expected, schema, unrecognized)
@@ -294,5 +300,7 @@ fn summary(body: &[u8]) -> String {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

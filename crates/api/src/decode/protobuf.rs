@@ -2,26 +2,32 @@
 //!
 //! The schema table holds the numbers; wire types follow from the types: integers and bools are varints, floats are
 //! fixed, everything else has a length. The result is the JSON that Go would write for the message, which then conforms
-//! as any JSON does. Invariant: recursion is bounded by [`MAX_DEPTH`], work by the size of the body.
+//! as any JSON does. Invariant: recursion is bounded by `MESSAGE_DEPTH_MAX`, work by the size of the body.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Number, Value};
 
-use super::json::{self, MAX_DEPTH};
+use super::json;
 use crate::schema::{Field, Scalar, Shape, Type};
 use crate::time;
 
+/// How deep messages may nest: one makes at most two levels of JSON, as an item of a list or a value of a map.
+const MESSAGE_DEPTH_MAX: usize = json::MAX_DEPTH / 2;
+
 const MAGIC: &[u8] = b"k8s\0";
 
-const JSON_SCHEMA: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+const JSON_SCHEMA: &str =
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
 /// Why bytes are no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProtobufError {
     /// The envelope's first bytes are wrong.
-    #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]
+    #[error(
+        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+    )]
     Magic,
     /// A length or varint reaches beyond the end.
     #[error("unexpected EOF")]
@@ -40,7 +46,7 @@ pub enum ProtobufError {
     /// More than ten bytes of varint.
     #[error("proto: integer overflow")]
     Overflow,
-    /// Messages nest deeper than [`MAX_DEPTH`].
+    /// Messages nest too deep.
     #[error("exceeded max depth")]
     Depth,
     /// Raw JSON inside a message is none.
@@ -152,14 +158,22 @@ impl<'b> Reader<'b> {
     }
 }
 
-fn read_struct(bytes: &[u8], ty: Type<'_>, members: &mut Map<String, Value>, depth: usize) -> Result<(), ProtobufError> {
-    if depth > MAX_DEPTH {
+fn read_struct(
+    bytes: &[u8],
+    ty: Type<'_>,
+    members: &mut Map<String, Value>,
+    depth: usize,
+) -> Result<(), ProtobufError> {
+    if depth > MESSAGE_DEPTH_MAX {
         return Err(ProtobufError::Depth);
     }
     let fields = ty.fields().map(|s| s.fields()).unwrap_or_default();
     let mut reader = Reader(bytes);
     while let Some((number, wire)) = reader.tag()? {
-        if let Some(field) = fields.iter().find(|f| f.in_message() && u64::from(f.number) == number) {
+        if let Some(field) = fields
+            .iter()
+            .find(|f| f.in_message() && u64::from(f.number) == number)
+        {
             read_field(wire, field, ty.of(field), members, depth)?;
         } else if let Some((_, inner)) = ty.embedded().find(|(n, _)| u64::from(*n) == number) {
             let Wire::Bytes(bytes) = wire else { continue };
@@ -176,26 +190,40 @@ fn read_field(
     members: &mut Map<String, Value>,
     depth: usize,
 ) -> Result<(), ProtobufError> {
-    let wrong = |wire: &Wire<'_>| ProtobufError::Field { wire: wire.number(), field: field.name.to_string() };
+    let wrong = |wire: &Wire<'_>| ProtobufError::Field {
+        wire: wire.number(),
+        field: field.name.to_string(),
+    };
     let member = || field.name.to_string();
     match ty.shape() {
         Shape::List(item) if !ty.is_list_message() => {
-            let list = members.entry(member()).or_insert_with(|| Value::Array(Vec::new()));
-            let Value::Array(list) = list else { return Ok(()) };
+            let list = members
+                .entry(member())
+                .or_insert_with(|| Value::Array(Vec::new()));
+            let Value::Array(list) = list else {
+                return Ok(());
+            };
             match wire {
                 Wire::Bytes(packed) if is_varint(item) => {
                     let mut reader = Reader(packed);
                     while !reader.0.is_empty() {
-                        list.push(read_varint(reader.varint()?, item).ok_or_else(|| wrong(&Wire::Varint(0)))?);
+                        list.push(
+                            read_varint(reader.varint()?, item)
+                                .ok_or_else(|| wrong(&Wire::Varint(0)))?,
+                        );
                     }
                 }
                 wire => list.push(read(&wire, item, depth)?.ok_or_else(|| wrong(&wire))?),
             }
         }
         Shape::Map(value) => {
-            let Wire::Bytes(entry) = wire else { return Err(wrong(&wire)) };
+            let Wire::Bytes(entry) = wire else {
+                return Err(wrong(&wire));
+            };
             let (key, value) = read_entry(entry, value, depth)?;
-            let map = members.entry(member()).or_insert_with(|| Value::Object(Map::new()));
+            let map = members
+                .entry(member())
+                .or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(map) = map {
                 map.insert(key, value);
             }
@@ -221,7 +249,9 @@ fn read_entry(bytes: &[u8], ty: Type<'_>, depth: usize) -> Result<(String, Value
     let value = match value {
         Some(value) => value,
         // An entry without a value holds the zero value.
-        None => read(&Wire::Bytes(&[]), ty, depth)?.or_else(|| read_varint(0, ty)).unwrap_or(Value::Null),
+        None => read(&Wire::Bytes(&[]), ty, depth)?
+            .or_else(|| read_varint(0, ty))
+            .unwrap_or(Value::Null),
     };
     Ok((key, value))
 }
@@ -231,7 +261,9 @@ fn is_varint(ty: Type<'_>) -> bool {
 }
 
 fn read_varint(value: u64, ty: Type<'_>) -> Option<Value> {
-    let Shape::Scalar(scalar) = ty.shape() else { return None };
+    let Shape::Scalar(scalar) = ty.shape() else {
+        return None;
+    };
     // Negative numbers are sign-extended to 64 bits, so truncation restores them.
     Some(match scalar {
         Scalar::Bool => Value::Bool(value != 0),
@@ -276,7 +308,12 @@ fn read(wire: &Wire<'_>, ty: Type<'_>, depth: usize) -> Result<Option<Value>, Pr
     }
 }
 
-fn read_scalar(bytes: &[u8], scalar: Scalar, ty: Type<'_>, depth: usize) -> Result<Option<Value>, ProtobufError> {
+fn read_scalar(
+    bytes: &[u8],
+    scalar: Scalar,
+    ty: Type<'_>,
+    depth: usize,
+) -> Result<Option<Value>, ProtobufError> {
     Ok(Some(match scalar {
         Scalar::String => Value::String(lossy(bytes)),
         Scalar::Bytes => Value::String(STANDARD.encode(bytes)),
@@ -288,11 +325,20 @@ fn read_scalar(bytes: &[u8], scalar: Scalar, ty: Type<'_>, depth: usize) -> Resu
         Scalar::Time | Scalar::MicroTime => timestamp(bytes, scalar)?,
         Scalar::Duration => Value::String(format!("{}ns", varint_of(bytes, 1)? as i64)),
         Scalar::FieldsV1 | Scalar::Raw | Scalar::Json => match first_bytes(bytes)? {
-            Some(raw) if !raw.is_empty() => json::parse(raw).map_err(|e| ProtobufError::Json(e.to_string()))?.to_value(),
+            Some(raw) if !raw.is_empty() => json::parse(raw)
+                .map_err(|e| ProtobufError::Json(e.to_string()))?
+                .to_value(),
             _ => Value::Null,
         },
-        Scalar::SchemaOrArray | Scalar::SchemaOrBool | Scalar::SchemaOrStrings => json_schema(bytes, ty, depth)?,
-        Scalar::Bool | Scalar::Int32 | Scalar::Int64 | Scalar::Uint32 | Scalar::Uint64 | Scalar::Float64 => return Ok(None),
+        Scalar::SchemaOrArray | Scalar::SchemaOrBool | Scalar::SchemaOrStrings => {
+            json_schema(bytes, ty, depth)?
+        }
+        Scalar::Bool
+        | Scalar::Int32
+        | Scalar::Int64
+        | Scalar::Uint32
+        | Scalar::Uint64
+        | Scalar::Float64 => return Ok(None),
     }))
 }
 
@@ -329,7 +375,11 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, ProtobufError> {
             _ => {}
         }
     }
-    Ok(if is_text { Value::String(text) } else { Value::from(number) })
+    Ok(if is_text {
+        Value::String(text)
+    } else {
+        Value::from(number)
+    })
 }
 
 /// Seconds and nanoseconds since 1970; the moment zero stands for no time.
@@ -348,12 +398,16 @@ fn timestamp(bytes: &[u8], scalar: Scalar) -> Result<Value, ProtobufError> {
 /// `allows` or a text list beside a schema; a schema or schemas.
 fn json_schema(bytes: &[u8], ty: Type<'_>, depth: usize) -> Result<Value, ProtobufError> {
     let (mut reader, mut allows, mut schema, mut list) = (Reader(bytes), false, None, Vec::new());
-    let Some(props) = ty.model(JSON_SCHEMA) else { return Ok(Value::Null) };
+    let Some(props) = ty.model(JSON_SCHEMA) else {
+        return Ok(Value::Null);
+    };
     let or_bool = ty.is_scalar(Scalar::SchemaOrBool);
     while let Some((number, wire)) = reader.tag()? {
         match (number, &wire) {
             (1, Wire::Varint(value)) => allows = *value != 0,
-            (2, Wire::Bytes(text)) if ty.is_scalar(Scalar::SchemaOrStrings) => list.push(Value::String(lossy(text))),
+            (2, Wire::Bytes(text)) if ty.is_scalar(Scalar::SchemaOrStrings) => {
+                list.push(Value::String(lossy(text)))
+            }
             (1, wire) => schema = read(wire, props, depth + 1)?,
             (2, wire) if or_bool => schema = read(wire, props, depth + 1)?,
             (2, wire) => list.extend(read(wire, props, depth + 1)?),

@@ -173,7 +173,12 @@ fn objects_come_back_as_through_gos_types() {
     );
     let mut role = decoded.expect("accepted").object;
     assert_eq!(role["rules"], json!([]));
-    crate::schema::tidy::tidy(&mut role, Schema::builtin().kind("rbac.authorization.k8s.io", "v1", "Role").expect("Role"));
+    crate::schema::tidy::tidy(
+        &mut role,
+        Schema::builtin()
+            .kind("rbac.authorization.k8s.io", "v1", "Role")
+            .expect("Role"),
+    );
     assert_eq!(role["rules"], json!(null));
     let decoded = decode_as(&expected("", "v1", "ConfigMap"), Format::Json, "null")
         .expect("null is an empty object");
@@ -204,4 +209,42 @@ fn bytes_and_times_are_spelt_anew() {
         decoded.object["metadata"],
         json!({"creationTimestamp": "2024-01-02T01:04:05Z", "deletionGracePeriodSeconds": 0})
     );
+}
+
+#[test]
+fn the_deepest_objects_fit_the_stack_of_a_worker() {
+    let crd = expected("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
+    let ty = Schema::builtin()
+        .kind(&crd.group, &crd.version, &crd.kind)
+        .expect("a type");
+    let levels = json::MAX_DEPTH - 6;
+    let schema = "{\"not\":".repeat(levels) + "{}" + &"}".repeat(levels);
+    let body =
+        format!("{{\"spec\":{{\"versions\":[{{\"schema\":{{\"openAPIV3Schema\":{schema}}}}}]}}}}");
+    let walk = move || {
+        let mut object = decode(body.as_bytes(), Format::Json, &crd, Schema::builtin())
+            .expect("deep, but not too deep")
+            .object;
+        crate::schema::tidy::tidy(&mut object, ty);
+        let bytes = crate::encode::json(&object, Some(ty));
+        let patched = crate::patch::patch(crate::patch::Kind::Merge, &object, &bytes, ty)
+            .expect("a fitting patch");
+        assert_eq!(patched.object, object);
+        let reset = crate::apply::FieldSet::default();
+        let writer = crate::apply::Writer {
+            manager: "m",
+            api_version: "apiextensions.k8s.io/v1",
+            subresource: "",
+            time: "",
+            reset: &reset,
+        };
+        crate::apply::update_managers(None, &mut object, ty, &writer);
+        assert!(object["metadata"]["managedFields"].is_array());
+    };
+    // Half of what a worker of the runtime has.
+    let thread = std::thread::Builder::new()
+        .stack_size(1024 * 1024)
+        .spawn(walk)
+        .expect("a thread");
+    thread.join().expect("no overflow");
 }

@@ -84,7 +84,10 @@ pub fn parse(bytes: &[u8]) -> Result<Yaml, YamlError> {
         open_ended: text.trim_end().ends_with(['[', '{', ',']),
     };
     let node = reader.document()?;
-    Ok(Yaml { node, duplicates: reader.duplicates })
+    Ok(Yaml {
+        node,
+        duplicates: reader.duplicates,
+    })
 }
 
 /// A node with its depth and the number of its values.
@@ -106,7 +109,10 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn next(&mut self) -> Result<Option<(Event<'a>, Span)>, YamlError> {
-        self.events.next_event().transpose().map_err(|e| syntax(&e, self.open_ended))
+        self.events
+            .next_event()
+            .transpose()
+            .map_err(|e| syntax(&e, self.open_ended))
     }
 
     fn document(&mut self) -> Result<Node<'static>, YamlError> {
@@ -211,8 +217,13 @@ impl<'a> Reader<'a> {
             }
             let name = name(&key.node)?;
             if members.contains_key(&name) {
-                let shown = if matches!(key.node, Node::String(_)) { format!("{name:?}") } else { name.clone() };
-                self.duplicates.push(format!("line {line}: key {shown} already set in map"));
+                let shown = if matches!(key.node, Node::String(_)) {
+                    format!("{name:?}")
+                } else {
+                    name.clone()
+                };
+                self.duplicates
+                    .push(format!("line {line}: key {shown} already set in map"));
             }
             members.insert(name, value.node);
         }
@@ -359,7 +370,9 @@ fn float(text: &str) -> Option<String> {
 
 fn syntax(error: &ScanError, open_ended: bool) -> YamlError {
     let what = match error.kind() {
-        ErrorKind::UnclosedFlowCollection { .. } if open_ended => Cow::Borrowed("did not find expected node content"),
+        ErrorKind::UnclosedFlowCollection { .. } if open_ended => {
+            Cow::Borrowed("did not find expected node content")
+        }
         ErrorKind::UnexpectedEofFlowSequence
         | ErrorKind::ExpectedFlowSequenceSeparator
         | ErrorKind::UnclosedFlowCollection { open: '[' } => {
@@ -433,8 +446,17 @@ mod tests {
     #[test]
     fn duplicates_are_named_by_line() {
         let yaml = parse(b"a: 1\nb:\n  c: 1\n  c: 2\na: 3\n").expect("well formed");
-        assert_eq!(yaml.duplicates, ["line 4: key \"c\" already set in map", "line 5: key \"a\" already set in map"]);
-        assert_eq!(parse(b"{y: 1, y: 2}").expect("well formed").duplicates, ["line 1: key true already set in map"]);
+        assert_eq!(
+            yaml.duplicates,
+            [
+                "line 4: key \"c\" already set in map",
+                "line 5: key \"a\" already set in map"
+            ]
+        );
+        assert_eq!(
+            parse(b"{y: 1, y: 2}").expect("well formed").duplicates,
+            ["line 1: key true already set in map"]
+        );
         assert_eq!(yaml.node.to_value(), json!({"a": 3, "b": {"c": 2}}));
     }
 
@@ -458,7 +480,10 @@ mod tests {
 
     #[test]
     fn unclosed_lists_have_libyamls_words() {
-        assert_eq!(parse(b"a: [").expect_err("unclosed").to_string(), "yaml: line 1: did not find expected node content");
+        assert_eq!(
+            parse(b"a: [").expect_err("unclosed").to_string(),
+            "yaml: line 1: did not find expected node content"
+        );
         assert_eq!(
             parse(b"a: [b").expect_err("unclosed").to_string(),
             "yaml: line 1: did not find expected ',' or ']'"

@@ -62,7 +62,9 @@ fn merge_map(
             (Some(Value::Object(old)), Value::Object(new)) => {
                 Some(Value::Object(merge_map(old, new, field_of(ty, name).1)?))
             }
-            (Some(Value::Array(old)), Value::Array(new)) => Some(Value::Array(merge_list(old, new, ty, name, deletes)?)),
+            (Some(Value::Array(old)), Value::Array(new)) => {
+                Some(Value::Array(merge_list(old, new, ty, name, deletes)?))
+            }
             (old, _) if deletes => old,
             (_, new) => without_directives(without_nulls(new)),
         };
@@ -149,15 +151,24 @@ fn set_element_order(
 ///
 /// When the patch deletes items and adds others, upstream's in-place merge lets the added ones take the places of the
 /// deleted ones, at the end; clients that rename an item see that order.
-fn server_order(old: Option<&[Value]>, new: Option<&[Value]>, key: Option<&str>) -> Result<Vec<Value>, PatchError> {
+fn server_order(
+    old: Option<&[Value]>,
+    new: Option<&[Value]>,
+    key: Option<&str>,
+) -> Result<Vec<Value>, PatchError> {
     let old = old.unwrap_or_default().to_vec();
-    let (Some(new), Some(key)) = (new, key) else { return Ok(old) };
+    let (Some(new), Some(key)) = (new, key) else {
+        return Ok(old);
+    };
     let length = old.len();
     let (rest, plain) = special_items(old.clone(), new.to_vec(), key)?;
     if rest.len() == length || plain.is_empty() {
         return Ok(old);
     }
-    let added: Vec<_> = plain.into_iter().filter(|item| !rest.iter().any(|r| Identity(Some(key)).same(r, item))).collect();
+    let added: Vec<_> = plain
+        .into_iter()
+        .filter(|item| !rest.iter().any(|r| Identity(Some(key)).same(r, item)))
+        .collect();
     Ok(rest.into_iter().chain(added).take(length).collect())
 }
 
@@ -191,7 +202,10 @@ fn check_order(patch: &[Value], order: &[Value], identity: Identity<'_>) -> Resu
         Some(directive) => identity.0.is_some() && word.is_none_or(|word| directive == word),
         None => false,
     };
-    let mut items = patch.iter().filter(|item| !is(item, Some("delete"))).peekable();
+    let mut items = patch
+        .iter()
+        .filter(|item| !is(item, Some("delete")))
+        .peekable();
     let mut places = order.iter().peekable();
     // A directive is skipped only while places are left: so upstream.
     while let (Some(item), Some(place)) = (items.peek(), places.peek()) {
@@ -318,7 +332,10 @@ fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(members) => {
             let kept = members.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(kept.map(|(name, value)| (name, without_nulls(value))).collect())
+            Value::Object(
+                kept.map(|(name, value)| (name, without_nulls(value)))
+                    .collect(),
+            )
         }
         Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
         other => other,
@@ -330,10 +347,14 @@ fn without_directives(value: Value) -> Option<Value> {
     match value {
         Value::Object(members) if members.contains_key(PATCH) => None,
         Value::Object(members) => {
-            let kept = members.into_iter().filter_map(|(name, value)| Some((name, without_directives(value)?)));
+            let kept = members
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, without_directives(value)?)));
             Some(Value::Object(kept.collect()))
         }
-        Value::Array(items) => Some(Value::Array(items.into_iter().filter_map(without_directives).collect())),
+        Value::Array(items) => Some(Value::Array(
+            items.into_iter().filter_map(without_directives).collect(),
+        )),
         other => Some(other),
     }
 }

@@ -5,7 +5,9 @@ use crate::decode::conform::conform;
 use crate::schema::Schema;
 
 fn conform_json(text: &str, ty: Type<'_>) -> Value {
-    conform(&parse(text.as_bytes()).expect("JSON"), ty).expect("an object of the type").value
+    conform(&parse(text.as_bytes()).expect("JSON"), ty)
+        .expect("an object of the type")
+        .value
 }
 
 fn ty(group: &str, kind: &str) -> Type<'static> {
