@@ -187,7 +187,12 @@ impl Quantity {
             .map_or_else(|| Quantity::parse_slow(&parts, exponent, format), Ok)
     }
 
-    fn parse_fast(text: &str, parts: &Parts<'_>, exponent: i32, format: Format) -> Option<Quantity> {
+    fn parse_fast(
+        text: &str,
+        parts: &Parts<'_>,
+        exponent: i32,
+        format: Format,
+    ) -> Option<Quantity> {
         let (num, denom) = (parts.num.len() as i32, parts.denom.len() as i32);
         let (mantissa, precision, scale) = match format {
             Format::Binary if parts.denom.is_empty() => {
@@ -219,7 +224,11 @@ impl Quantity {
         })
     }
 
-    fn parse_slow(parts: &Parts<'_>, exponent: i32, format: Format) -> Result<Quantity, ParseError> {
+    fn parse_slow(
+        parts: &Parts<'_>,
+        exponent: i32,
+        format: Format,
+    ) -> Result<Quantity, ParseError> {
         let number = format!("{}{}", parts.num, parts.denom);
         let mut value: i128 = number.parse().map_err(|_| ParseError::Numeric)?;
         let mut scale = -(parts.denom.len() as i32);
@@ -322,7 +331,11 @@ impl Quantity {
         Some(Quantity {
             value,
             scale,
-            format: if self.is_zero() { other.format } else { self.format },
+            format: if self.is_zero() {
+                other.format
+            } else {
+                self.format
+            },
             big: self.big || other.big,
             text: None,
         })

@@ -289,7 +289,11 @@ impl Status {
 
     /// 422: the object has wrong fields. `kind` is a kind, not a plural.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[field::Error]) -> Status {
-        let mut message = format!("{} {} is invalid", qualified(group, kind), field::quote(name));
+        let mut message = format!(
+            "{} {} is invalid",
+            qualified(group, kind),
+            field::quote(name)
+        );
         match errors {
             [] => {}
             [one] => {
@@ -355,7 +359,11 @@ impl Status {
 
     /// 403 by authorization, for a resource.
     pub fn forbidden_resource(denied: Denied<'_>) -> Status {
-        let slash = if denied.subresource.is_empty() { "" } else { "/" };
+        let slash = if denied.subresource.is_empty() {
+            ""
+        } else {
+            "/"
+        };
         let mut why = format!(
             "User {} cannot {} resource \"{}{slash}{}\" in API group \"{}\"",
             field::quote(denied.user),
@@ -455,8 +463,7 @@ impl Status {
 
     /// 504: a revision that has not been reached yet.
     pub fn version_too_large(wanted: u64, current: u64) -> Status {
-        let message =
-            format!("Timeout: Too large resource version: {wanted}, current: {current}");
+        let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
         let mut status = Status::failure(504, "Timeout", message).about("", "", "");
         status.retry_after(1);
         if let Some(details) = &mut status.details {

@@ -261,7 +261,9 @@ mod tests {
             ("1970-01-01T00:00:00Z", Ok("1970-01-01T00:00:00Z")),
             (
                 "x",
-                Err(r#"parsing time "x" as "2006-01-02T15:04:05Z07:00": cannot parse "x" as "2006""#),
+                Err(
+                    r#"parsing time "x" as "2006-01-02T15:04:05Z07:00": cannot parse "x" as "2006""#,
+                ),
             ),
             (
                 "2026-13-01T00:00:00Z",

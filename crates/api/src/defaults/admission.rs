@@ -40,7 +40,10 @@ pub fn service_account(pod: &mut Value, account: &Value, token_volume: &str) {
     spec["serviceAccount"] = name.into();
     let automount = [spec, account]
         .iter()
-        .find_map(|o| o.get("automountServiceAccountToken").and_then(Value::as_bool))
+        .find_map(|o| {
+            o.get("automountServiceAccountToken")
+                .and_then(Value::as_bool)
+        })
         .unwrap_or(true);
     if automount {
         mount_token(spec, token_volume);
@@ -55,7 +58,8 @@ fn mount_token(spec: &mut Value, token_volume: &str) {
     let volumes = spec.get("volumes").and_then(Value::as_array);
     let existing = volumes.into_iter().flatten().find_map(|volume| {
         let name = volume["name"].as_str()?;
-        name.starts_with(TOKEN_VOLUME_PREFIX).then(|| name.to_owned())
+        name.starts_with(TOKEN_VOLUME_PREFIX)
+            .then(|| name.to_owned())
     });
     let volume = existing.as_deref().unwrap_or(token_volume);
     let mount = json!({"name": volume, "readOnly": true, "mountPath": TOKEN_PATH});
@@ -64,7 +68,11 @@ fn mount_token(spec: &mut Value, token_volume: &str) {
         let containers = spec.get_mut(list).and_then(Value::as_array_mut);
         for container in containers.into_iter().flatten().filter(|c| c.is_object()) {
             let mounts = container.get("volumeMounts").and_then(Value::as_array);
-            if mounts.into_iter().flatten().any(|m| m["mountPath"] == TOKEN_PATH) {
+            if mounts
+                .into_iter()
+                .flatten()
+                .any(|m| m["mountPath"] == TOKEN_PATH)
+            {
                 continue;
             }
             needed = true;
@@ -109,7 +117,10 @@ pub fn priority(pod: &mut Value, class: Option<&Value>) {
 pub fn default_tolerations(pod: &mut Value) {
     const SECONDS: u32 = 300;
     let spec = &mut pod["spec"];
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
         let text = |t: &Value, member: &str| t[member].as_str().unwrap_or("").to_owned();
         let tolerations = spec.get("tolerations").and_then(Value::as_array);
         let tolerated = tolerations.into_iter().flatten().any(|t| {
@@ -141,7 +152,9 @@ pub fn storage_protection(resource: &Resource, object: &mut Value) {
         ("storage.k8s.io", "volumeattributesclasses") => "kubernetes.io/vac-protection",
         _ => return,
     };
-    let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+    let finalizers = object
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array);
     if !finalizers.into_iter().flatten().any(|f| f == finalizer) {
         push(&mut object["metadata"], "finalizers", finalizer.into());
     }

@@ -61,7 +61,9 @@ fn round(list: &mut Value) {
 /// A volume without a source is an empty directory.
 fn volume(volume: &mut Value) {
     if let Some(members) = volume.as_object_mut()
-        && members.iter().all(|(name, v)| name == "name" || v.is_null())
+        && members
+            .iter()
+            .all(|(name, v)| name == "name" || v.is_null())
     {
         members.insert("emptyDir".to_owned(), json!({}));
     }
@@ -70,7 +72,11 @@ fn volume(volume: &mut Value) {
 /// The field and its deprecated name say the same.
 fn service_account(spec: &mut Value) {
     let (name, old) = (spec.get("serviceAccountName"), spec.get("serviceAccount"));
-    let chosen = [name, old].into_iter().find(|v| !unset(*v)).flatten().cloned();
+    let chosen = [name, old]
+        .into_iter()
+        .find(|v| !unset(*v))
+        .flatten()
+        .cloned();
     if let Some(chosen) = chosen {
         spec["serviceAccountName"] = chosen.clone();
         spec["serviceAccount"] = chosen;
@@ -123,15 +129,23 @@ fn pod(spec: &mut Value) {
 
 /// Pod-level requests (KEP-2837): the sum of the containers' where they have any, else the pod-level limit.
 fn pod_level_requests(spec: &mut Value) {
-    let has_limits = |r: &Value| r.get("limits").and_then(Value::as_object).is_some_and(|l| !l.is_empty());
+    let has_limits = |r: &Value| {
+        r.get("limits")
+            .and_then(Value::as_object)
+            .is_some_and(|l| !l.is_empty())
+    };
     if !spec.get("resources").is_some_and(has_limits) {
         return;
     }
     let mut sums: Vec<(String, Quantity)> = Vec::new();
     for container in spec["containers"].as_array().into_iter().flatten() {
-        let requests = container.pointer("/resources/requests").and_then(Value::as_object);
+        let requests = container
+            .pointer("/resources/requests")
+            .and_then(Value::as_object);
         for (name, amount) in requests.into_iter().flatten() {
-            let Ok(amount) = Quantity::from_json(amount) else { continue };
+            let Ok(amount) = Quantity::from_json(amount) else {
+                continue;
+            };
             match sums.iter_mut().find(|(n, _)| n == name) {
                 Some((_, sum)) => *sum = sum.checked_add(&amount).unwrap_or_else(|| sum.clone()),
                 None => sums.push((name.clone(), amount)),
@@ -203,7 +217,11 @@ fn limit_range(item: &mut Value) {
     if item["type"] != "Container" {
         return;
     }
-    for (to, from) in [("default", "max"), ("defaultRequest", "default"), ("defaultRequest", "min")] {
+    for (to, from) in [
+        ("default", "max"),
+        ("defaultRequest", "default"),
+        ("defaultRequest", "min"),
+    ] {
         let Some(source) = item.get(from).and_then(Value::as_object).cloned() else {
             continue;
         };
@@ -216,7 +234,13 @@ fn limit_range(item: &mut Value) {
             }
         }
     }
-    for list in ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"] {
+    for list in [
+        "max",
+        "min",
+        "default",
+        "defaultRequest",
+        "maxLimitRequestRatio",
+    ] {
         if let Some(list) = item.get_mut(list) {
             round(list);
         }

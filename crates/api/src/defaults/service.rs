@@ -20,10 +20,14 @@ fn affinity(spec: &mut Value) {
     }
     match spec["sessionAffinity"].as_str() {
         Some("None") => {
-            spec.as_object_mut().and_then(|s| s.remove("sessionAffinityConfig"));
+            spec.as_object_mut()
+                .and_then(|s| s.remove("sessionAffinityConfig"));
         }
-        Some("ClientIP") if unset(spec.pointer("/sessionAffinityConfig/clientIP/timeoutSeconds")) => {
-            spec["sessionAffinityConfig"] = json!({"clientIP": {"timeoutSeconds": AFFINITY_SECONDS}});
+        Some("ClientIP")
+            if unset(spec.pointer("/sessionAffinityConfig/clientIP/timeoutSeconds")) =>
+        {
+            spec["sessionAffinityConfig"] =
+                json!({"clientIP": {"timeoutSeconds": AFFINITY_SECONDS}});
         }
         _ => {}
     }
@@ -53,14 +57,18 @@ pub(super) fn service(service: &mut Value) {
     }
     let kind = spec["type"].as_str().unwrap_or("");
     let balanced = kind == "LoadBalancer";
-    if matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer") && unset(spec.get("internalTrafficPolicy")) {
+    if matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer")
+        && unset(spec.get("internalTrafficPolicy"))
+    {
         spec["internalTrafficPolicy"] = "Cluster".into();
     }
     if balanced {
         if unset(spec.get("allocateLoadBalancerNodePorts")) {
             spec["allocateLoadBalancerNodePorts"] = true.into();
         }
-        let ingress = service.pointer_mut("/status/loadBalancer/ingress").and_then(Value::as_array_mut);
+        let ingress = service
+            .pointer_mut("/status/loadBalancer/ingress")
+            .and_then(Value::as_array_mut);
         for entry in ingress.into_iter().flatten() {
             if !unset(entry.get("ip")) && unset(entry.get("ipMode")) {
                 entry["ipMode"] = "VIP".into();

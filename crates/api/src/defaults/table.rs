@@ -120,7 +120,9 @@ impl Table {
                     let free = match when {
                         // A number that Go always writes is not set when it is zero.
                         Some((own, "0")) if own == member => node[*own] == 0,
-                        Some((sibling, wanted)) => node[*sibling] == **wanted && super::unset(node.get(*member)),
+                        Some((sibling, wanted)) => {
+                            node[*sibling] == **wanted && super::unset(node.get(*member))
+                        }
                         None => super::unset(node.get(*member)),
                     };
                     if free && node.is_object() {

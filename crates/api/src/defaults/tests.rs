@@ -33,7 +33,13 @@ fn without_allocated(object: &mut Value, resource: &Resource) {
     }
     if resource.group.is_empty() && resource.plural == "services" {
         let spec = object["spec"].as_object_mut().expect("spec");
-        for name in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"] {
+        for name in [
+            "clusterIP",
+            "clusterIPs",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "healthCheckNodePort",
+        ] {
             spec.remove(name);
         }
         for port in spec["ports"].as_array_mut().expect("ports") {
@@ -46,7 +52,8 @@ fn admit(resource: &Resource, object: &mut Value) {
     admission::storage_protection(resource, object);
     match (&*resource.group, &*resource.plural) {
         ("", "pods") => {
-            let class = json!({"metadata": {"name": "system-node-critical"}, "value": 2_000_001_000});
+            let class =
+                json!({"metadata": {"name": "system-node-critical"}, "value": 2_000_001_000});
             let named = object["spec"]["priorityClassName"].is_string();
             admission::service_account(object, &json!({}), "kube-api-access-xxxxx");
             admission::priority(object, named.then_some(&class));
@@ -58,20 +65,38 @@ fn admit(resource: &Resource, object: &mut Value) {
 }
 
 fn created(resource: &Resource, sent: &Value) -> Value {
-    let ty = Schema::builtin().kind(&resource.group, &resource.version, &resource.kind).expect("has a type");
+    let ty = Schema::builtin()
+        .kind(&resource.group, &resource.version, &resource.kind)
+        .expect("has a type");
     let mut object = conform_value(sent, ty).expect("right").value;
     apply(resource, &mut object);
     let once = object.clone();
     apply(resource, &mut object);
     assert_eq!(object, once, "defaults of {} are idempotent", resource.kind);
     admit(resource, &mut object);
-    let groups = ["system:masters".to_owned(), "system:authenticated".to_owned()];
-    let caller = Caller { name: "admin", uid: "admin-uid", groups: &groups, extra: None };
+    let groups = [
+        "system:masters".to_owned(),
+        "system:authenticated".to_owned(),
+    ];
+    let caller = Caller {
+        name: "admin",
+        uid: "admin-uid",
+        groups: &groups,
+        extra: None,
+    };
     let now = "2026-11-24T20:00:00Z".parse().expect("a time");
     if resource.plural == "services" {
         service::begin_create(&mut object);
     }
-    prepare_create(resource, &mut object, &Creation { now, uid: "the-uid", caller });
+    prepare_create(
+        resource,
+        &mut object,
+        &Creation {
+            now,
+            uid: "the-uid",
+            caller,
+        },
+    );
     tidy(&mut object, ty);
     object
 }
@@ -93,7 +118,10 @@ fn every_kind_comes_back_as_recorded() {
         let mut marks = BTreeMap::from([
             ("the-uid".to_owned(), "<uid:1>".to_owned()),
             ("2026-11-24T20:00:00Z".to_owned(), "<time>".to_owned()),
-            ("kube-api-access-xxxxx".to_owned(), "kube-api-access-<name:1>".to_owned()),
+            (
+                "kube-api-access-xxxxx".to_owned(),
+                "kube-api-access-<name:1>".to_owned(),
+            ),
         ]);
         normalise(&mut got, &mut marks);
         without_allocated(&mut got, resource);

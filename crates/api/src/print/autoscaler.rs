@@ -9,7 +9,11 @@ const UNKNOWN: &str = "<unknown>";
 
 fn amount(node: &Value, member: &str) -> Option<String> {
     let value = node.get(member).filter(|v| !v.is_null())?;
-    Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    Some(
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned),
+    )
 }
 
 fn percent(node: &Value) -> Option<String> {
@@ -32,7 +36,10 @@ fn metric(spec: &Value, status: Option<&Value>) -> String {
     if named {
         let resource = text(source, "name");
         return match amount(target, "averageValue") {
-            Some(wanted) => format!("{resource}: {}/{wanted}", known(amount(current, "averageValue"))),
+            Some(wanted) => format!(
+                "{resource}: {}/{wanted}",
+                known(amount(current, "averageValue"))
+            ),
             None => {
                 let wanted = percent(target).unwrap_or_else(|| "<auto>".to_owned());
                 format!("{resource}: {}/{wanted}", known(percent(current)))
@@ -42,9 +49,16 @@ fn metric(spec: &Value, status: Option<&Value>) -> String {
     match amount(target, "averageValue") {
         Some(wanted) => {
             let suffix = if member == "pods" { "" } else { " (avg)" };
-            format!("{}/{wanted}{suffix}", known(amount(current, "averageValue")))
+            format!(
+                "{}/{wanted}{suffix}",
+                known(amount(current, "averageValue"))
+            )
         }
-        None => format!("{}/{}", known(amount(current, "value")), known(amount(target, "value"))),
+        None => format!(
+            "{}/{}",
+            known(amount(current, "value")),
+            known(amount(target, "value"))
+        ),
     }
 }
 
@@ -70,7 +84,9 @@ fn targets(hpa: &Value) -> String {
 pub(super) fn cells(hpa: &Value, now: Timestamp) -> Vec<Value> {
     let (spec, status) = (&hpa["spec"], &hpa["status"]);
     let target = &spec["scaleTargetRef"];
-    let min = spec["minReplicas"].as_i64().map_or_else(|| "<unset>".to_owned(), |n| n.to_string());
+    let min = spec["minReplicas"]
+        .as_i64()
+        .map_or_else(|| "<unset>".to_owned(), |n| n.to_string());
     vec![
         name(hpa),
         format!("{}/{}", text(target, "kind"), text(target, "name")).into(),

@@ -25,12 +25,16 @@ pub(super) fn int(node: &Value, member: &str) -> i64 {
 
 /// A list, empty when absent.
 pub(super) fn list<'a>(node: &'a Value, member: &str) -> &'a [Value] {
-    node.get(member).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    node.get(member)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 /// How many members an object has.
 pub(super) fn size(node: &Value, member: &str) -> usize {
-    node.get(member).and_then(Value::as_object).map_or(0, Map::len)
+    node.get(member)
+        .and_then(Value::as_object)
+        .map_or(0, Map::len)
 }
 
 /// A bool that may be absent, as Go prints a pointer.
@@ -83,7 +87,10 @@ pub(super) fn selector(selector: Option<&Value>) -> String {
 /// Names and images of the containers of a Pod's spec.
 pub(super) fn containers(spec: &Value) -> [Value; 2] {
     let join = |member: &str| {
-        let parts: Vec<&str> = list(spec, "containers").iter().map(|c| text(c, member)).collect();
+        let parts: Vec<&str> = list(spec, "containers")
+            .iter()
+            .map(|c| text(c, member))
+            .collect();
         parts.join(",").into()
     };
     [join("name"), join("image")]
@@ -91,7 +98,12 @@ pub(super) fn containers(spec: &Value) -> [Value; 2] {
 
 /// At most `max` of `all`, and how many more there are.
 pub(super) fn first_few(all: &[String], max: usize, separator: &str) -> String {
-    let shown = all.iter().take(max).map(String::as_str).collect::<Vec<_>>().join(separator);
+    let shown = all
+        .iter()
+        .take(max)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(separator);
     match all.len() > max {
         true => format!("{shown} + {} more...", all.len() - max),
         false => shown,

@@ -11,11 +11,13 @@ fn roles(node: &Value) -> String {
     let roles: BTreeSet<&str> = labels
         .into_iter()
         .flatten()
-        .filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
-            Some(role) => Some(role),
-            None if key == "kubernetes.io/role" => value.as_str(),
-            None => None,
-        })
+        .filter_map(
+            |(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
+                Some(role) => Some(role),
+                None if key == "kubernetes.io/role" => value.as_str(),
+                None => None,
+            },
+        )
         .filter(|role| !role.is_empty())
         .collect();
     match roles.is_empty() {
@@ -27,7 +29,10 @@ fn roles(node: &Value) -> String {
 fn node(node: &Value, now: Timestamp) -> Vec<Value> {
     let status = &node["status"];
     let info = &status["nodeInfo"];
-    let ready = list(status, "conditions").iter().rev().find(|c| c["type"] == "Ready");
+    let ready = list(status, "conditions")
+        .iter()
+        .rev()
+        .find(|c| c["type"] == "Ready");
     let mut state = match ready.map(|c| text(c, "status")) {
         Some("True") => "Ready",
         Some(_) => "NotReady",
@@ -41,7 +46,10 @@ fn node(node: &Value, now: Timestamp) -> Vec<Value> {
         let found = list(status, "addresses").iter().find(|a| a["type"] == kind);
         found.map_or("<none>", |a| text(a, "address")).into()
     };
-    let kernel = match (text_or(info, "kernelVersion", "<unknown>"), text(info, "architecture")) {
+    let kernel = match (
+        text_or(info, "kernelVersion", "<unknown>"),
+        text(info, "architecture"),
+    ) {
         (kernel, "") => kernel.to_owned(),
         (kernel, architecture) => format!("{kernel} ({architecture})"),
     };
@@ -71,9 +79,20 @@ pub(super) fn event(event: &Value, now: Timestamp) -> Vec<Value> {
         either("firstTimestamp", "deprecatedFirstTimestamp"),
         either("lastTimestamp", "deprecatedLastTimestamp"),
     );
-    let first_seen = time(if set(first) { first } else { &event["eventTime"] });
-    let mut last_seen = if set(last) { time(last) } else { first_seen.clone() };
-    let mut count = either("count", "deprecatedCount").as_i64().unwrap_or(0).max(1);
+    let first_seen = time(if set(first) {
+        first
+    } else {
+        &event["eventTime"]
+    });
+    let mut last_seen = if set(last) {
+        time(last)
+    } else {
+        first_seen.clone()
+    };
+    let mut count = either("count", "deprecatedCount")
+        .as_i64()
+        .unwrap_or(0)
+        .max(1);
     if event["series"].is_object() {
         last_seen = time(&event["series"]["lastObservedTime"]);
         count = int(&event["series"], "count");
@@ -116,7 +135,10 @@ fn quota(quota: &Value, limits: bool) -> String {
         .flatten()
         .filter(|(name, _)| name.starts_with("limits") == limits)
         .map(|(name, hard)| {
-            let used = status["used"].get(name).and_then(Value::as_str).unwrap_or("0");
+            let used = status["used"]
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or("0");
             format!("{name}: {used}/{}", hard.as_str().unwrap_or("0"))
         })
         .collect();
@@ -126,7 +148,11 @@ fn quota(quota: &Value, limits: bool) -> String {
 pub(super) fn cells(plural: &str, object: &Value, now: Timestamp) -> Option<Vec<Value>> {
     Some(match plural {
         "nodes" => node(object, now),
-        "namespaces" => vec![name(object), text(&object["status"], "phase").into(), age(object, now)],
+        "namespaces" => vec![
+            name(object),
+            text(&object["status"], "phase").into(),
+            age(object, now),
+        ],
         "events" => event(object, now),
         "configmaps" => {
             let count = size(object, "data") + size(object, "binaryData");

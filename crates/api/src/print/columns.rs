@@ -55,8 +55,11 @@ fn load(text: &'static str) -> Columns {
         } else if let Some(rest) = line.strip_prefix(' ') {
             let mut fields = rest.splitn(5, '\t');
             let mut next = || fields.next().unwrap_or("");
-            let (name, kind, format, priority, description) = (next(), next(), next(), next(), next());
-            let common = description.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());
+            let (name, kind, format, priority, description) =
+                (next(), next(), next(), next(), next());
+            let common = description
+                .strip_prefix('$')
+                .and_then(|n| n.parse::<usize>().ok());
             columns.entry(key).or_default().push(Column {
                 name,
                 kind,
@@ -81,6 +84,8 @@ pub(super) fn of(group: &str, version: &str, plural: &str) -> &'static [Column] 
     match own {
         Some((_, columns)) => columns,
         // As the default printer: the columns of Roles are these two.
-        None => table.get(&("rbac.authorization.k8s.io", "v1", "roles")).map_or(&[], Vec::as_slice),
+        None => table
+            .get(&("rbac.authorization.k8s.io", "v1", "roles"))
+            .map_or(&[], Vec::as_slice),
     }
 }

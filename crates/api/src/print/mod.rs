@@ -36,7 +36,12 @@ pub fn scale_columns() -> &'static [Column] {
 /// The cells of a `scale` subresource.
 pub fn scale_row(scale: &Value, now: Timestamp) -> Vec<Value> {
     let replicas = |of: &str| scale[of]["replicas"].as_i64().unwrap_or(0).into();
-    vec![name(scale), replicas("spec"), replicas("status"), age(scale, now)]
+    vec![
+        name(scale),
+        replicas("spec"),
+        replicas("status"),
+        age(scale, now),
+    ]
 }
 
 /// The cells of an object, one for each of [`columns`].
@@ -51,7 +56,12 @@ pub fn row(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
         "events.k8s.io" => Some(cluster::event(object, now)),
         _ => other::cells(&resource.plural, object, now),
     };
-    cells.unwrap_or_else(|| vec![name(object), object["metadata"]["creationTimestamp"].clone()])
+    cells.unwrap_or_else(|| {
+        vec![
+            name(object),
+            object["metadata"]["creationTimestamp"].clone(),
+        ]
+    })
 }
 
 fn core(plural: &str, object: &Value, now: Timestamp) -> Option<Vec<Value>> {

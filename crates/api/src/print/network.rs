@@ -34,7 +34,11 @@ fn external_ip(service: &Value) -> String {
         "ClusterIP" | "NodePort" => or(&own, "<none>").to_owned(),
         "LoadBalancer" => {
             let balanced = ingress(&service["status"]);
-            let comma = if balanced.is_empty() || own.is_empty() { "" } else { "," };
+            let comma = if balanced.is_empty() || own.is_empty() {
+                ""
+            } else {
+                ","
+            };
             or(&format!("{balanced}{comma}{own}"), "<pending>").to_owned()
         }
         "ExternalName" => text(spec, "externalName").to_owned(),
@@ -45,9 +49,15 @@ fn external_ip(service: &Value) -> String {
 fn ports(spec: &Value) -> String {
     let parts: Vec<String> = list(spec, "ports")
         .iter()
-        .map(|port| match (int(port, "port"), int(port, "nodePort"), text(port, "protocol")) {
-            (port, node, protocol) if node > 0 => format!("{port}:{node}/{protocol}"),
-            (port, _, protocol) => format!("{port}/{protocol}"),
+        .map(|port| {
+            match (
+                int(port, "port"),
+                int(port, "nodePort"),
+                text(port, "protocol"),
+            ) {
+                (port, node, protocol) if node > 0 => format!("{port}:{node}/{protocol}"),
+                (port, _, protocol) => format!("{port}/{protocol}"),
+            }
         })
         .collect();
     parts.join(",")
@@ -96,11 +106,13 @@ fn endpoints(endpoints: &Value, now: Timestamp) -> Vec<Value> {
 fn endpoint_slice(slice: &Value, now: Timestamp) -> Vec<Value> {
     let ports: Vec<String> = list(slice, "ports")
         .iter()
-        .map(|port| match (port["port"].as_i64(), port["name"].as_str()) {
-            (Some(number), _) => number.to_string(),
-            (None, Some(name)) => name.to_owned(),
-            (None, None) => "*".to_owned(),
-        })
+        .map(
+            |port| match (port["port"].as_i64(), port["name"].as_str()) {
+                (Some(number), _) => number.to_string(),
+                (None, Some(name)) => name.to_owned(),
+                (None, None) => "*".to_owned(),
+            },
+        )
         .collect();
     let addresses: Vec<String> = list(slice, "endpoints")
         .iter()
@@ -118,7 +130,11 @@ fn endpoint_slice(slice: &Value, now: Timestamp) -> Vec<Value> {
 
 /// Hosts of the rules. Upstream counts rules, also those without a host, when it says how many more there are.
 fn hosts(rules: &[Value]) -> String {
-    let named: Vec<&str> = rules.iter().map(|r| text(r, "host")).filter(|h| !h.is_empty()).collect();
+    let named: Vec<&str> = rules
+        .iter()
+        .map(|r| text(r, "host"))
+        .filter(|h| !h.is_empty())
+        .collect();
     let more = rules
         .iter()
         .scan(0, |shown, rule| {
@@ -140,7 +156,11 @@ fn parameters(parameters: &Value) -> String {
     }
     let group = text(parameters, "apiGroup");
     let dot = if group.is_empty() { "" } else { "." };
-    format!("{}{dot}{group}/{}", text(parameters, "kind"), text(parameters, "name"))
+    format!(
+        "{}{dot}{group}/{}",
+        text(parameters, "kind"),
+        text(parameters, "name")
+    )
 }
 
 /// `services/default/x`, with the group after the resource.
@@ -167,7 +187,12 @@ pub(super) fn cells(plural: &str, object: &Value, now: Timestamp) -> Option<Vec<
             text_or(spec, "ingressClassName", "<none>").into(),
             hosts(list(spec, "rules")).into(),
             ingress(&object["status"]).into(),
-            if list(spec, "tls").is_empty() { "80" } else { "80, 443" }.into(),
+            if list(spec, "tls").is_empty() {
+                "80"
+            } else {
+                "80, 443"
+            }
+            .into(),
             age(object, now),
         ],
         "ingressclasses" => vec![
@@ -176,10 +201,22 @@ pub(super) fn cells(plural: &str, object: &Value, now: Timestamp) -> Option<Vec<
             parameters(&spec["parameters"]).into(),
             age(object, now),
         ],
-        "networkpolicies" => vec![name(object), selector(spec.get("podSelector")).into(), age(object, now)],
+        "networkpolicies" => vec![
+            name(object),
+            selector(spec.get("podSelector")).into(),
+            age(object, now),
+        ],
         // One cell more than columns: so answers upstream.
-        "ipaddresses" => vec![name(object), parent(&spec["parentRef"]).into(), age(object, now)],
-        "servicecidrs" => vec![name(object), join(list(spec, "cidrs")).into(), age(object, now)],
+        "ipaddresses" => vec![
+            name(object),
+            parent(&spec["parentRef"]).into(),
+            age(object, now),
+        ],
+        "servicecidrs" => vec![
+            name(object),
+            join(list(spec, "cidrs")).into(),
+            age(object, now),
+        ],
         _ => return None,
     })
 }

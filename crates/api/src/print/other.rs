@@ -72,7 +72,10 @@ fn definition(definition: &Value) -> Vec<Value> {
             false => text(v, "name").to_owned(),
         })
         .collect();
-    let short: Vec<&str> = list(&spec["names"], "shortNames").iter().filter_map(Value::as_str).collect();
+    let short: Vec<&str> = list(&spec["names"], "shortNames")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     vec![
         name(definition),
         text(spec, "scope").into(),
@@ -91,13 +94,20 @@ fn api_service(service: &Value, now: Timestamp) -> Vec<Value> {
         true => format!("{}/{}", text(backend, "namespace"), text(backend, "name")),
         false => "Local".to_owned(),
     };
-    let available = list(&service["status"], "conditions").iter().find(|c| c["type"] == "Available");
+    let available = list(&service["status"], "conditions")
+        .iter()
+        .find(|c| c["type"] == "Available");
     let available = match available.map(|c| (text(c, "status"), text(c, "reason"))) {
         None => "Unknown".to_owned(),
         Some(("True", _)) => "True".to_owned(),
         Some((status, reason)) => format!("{status} ({reason})"),
     };
-    vec![name(service), shown.into(), available.into(), age(service, now)]
+    vec![
+        name(service),
+        shown.into(),
+        available.into(),
+        age(service, now),
+    ]
 }
 
 fn policy(policy: &Value, rules: &str, now: Timestamp) -> Vec<Value> {
@@ -106,7 +116,12 @@ fn policy(policy: &Value, rules: &str, now: Timestamp) -> Vec<Value> {
         Some(kind) => format!("{}/{}", text(kind, "apiVersion"), text(kind, "kind")),
         None => "<unset>".to_owned(),
     };
-    vec![name(policy), list(spec, rules).len().into(), kind.into(), age(policy, now)]
+    vec![
+        name(policy),
+        list(spec, rules).len().into(),
+        kind.into(),
+        age(policy, now),
+    ]
 }
 
 fn policy_binding(binding: &Value, now: Timestamp) -> Vec<Value> {
@@ -118,12 +133,19 @@ fn policy_binding(binding: &Value, now: Timestamp) -> Vec<Value> {
         },
         None => "<unset>".to_owned(),
     };
-    vec![name(binding), text(spec, "policyName").into(), reference.into(), age(binding, now)]
+    vec![
+        name(binding),
+        text(spec, "policyName").into(),
+        reference.into(),
+        age(binding, now),
+    ]
 }
 
 fn flow_schema(schema: &Value, now: Timestamp) -> Vec<Value> {
     let spec = &schema["spec"];
-    let dangling = list(&schema["status"], "conditions").iter().find(|c| c["type"] == "Dangling");
+    let dangling = list(&schema["status"], "conditions")
+        .iter()
+        .find(|c| c["type"] == "Dangling");
     vec![
         name(schema),
         text_or(&spec["priorityLevelConfiguration"], "name", "<none>").into(),
@@ -136,7 +158,11 @@ fn flow_schema(schema: &Value, now: Timestamp) -> Vec<Value> {
 
 fn priority_level(level: &Value, now: Timestamp) -> Vec<Value> {
     let spec = &level["spec"];
-    let own = if spec["type"] == "Exempt" { &spec["exempt"] } else { &spec["limited"] };
+    let own = if spec["type"] == "Exempt" {
+        &spec["exempt"]
+    } else {
+        &spec["limited"]
+    };
     let number = |node: &Value, member: &str| match node.get(member).and_then(Value::as_i64) {
         Some(number) => number.into(),
         None => Value::from("<none>"),
@@ -208,7 +234,11 @@ fn disruption_budget(budget: &Value, now: Timestamp) -> Vec<Value> {
 pub(super) fn cells(plural: &str, object: &Value, now: Timestamp) -> Option<Vec<Value>> {
     let spec = &object["spec"];
     Some(match plural {
-        "leases" => vec![name(object), text(spec, "holderIdentity").into(), age(object, now)],
+        "leases" => vec![
+            name(object),
+            text(spec, "holderIdentity").into(),
+            age(object, now),
+        ],
         "poddisruptionbudgets" => disruption_budget(object, now),
         "clusterrolebindings" | "rolebindings" => binding(object, now),
         "certificatesigningrequests" => signing_request(object, now),
@@ -217,9 +247,15 @@ pub(super) fn cells(plural: &str, object: &Value, now: Timestamp) -> Option<Vec<
         "apiservices" => api_service(object, now),
         "validatingadmissionpolicies" => policy(object, "validations", now),
         "mutatingadmissionpolicies" => policy(object, "mutations", now),
-        "validatingadmissionpolicybindings" | "mutatingadmissionpolicybindings" => policy_binding(object, now),
+        "validatingadmissionpolicybindings" | "mutatingadmissionpolicybindings" => {
+            policy_binding(object, now)
+        }
         "mutatingwebhookconfigurations" | "validatingwebhookconfigurations" => {
-            vec![name(object), list(object, "webhooks").len().into(), age(object, now)]
+            vec![
+                name(object),
+                list(object, "webhooks").len().into(),
+                age(object, now),
+            ]
         }
         "flowschemas" => flow_schema(object, now),
         "prioritylevelconfigurations" => priority_level(object, now),
@@ -230,7 +266,11 @@ pub(super) fn cells(plural: &str, object: &Value, now: Timestamp) -> Option<Vec<
             age(object, now),
             text_or(object, "preemptionPolicy", "<unset>").into(),
         ],
-        "runtimeclasses" => vec![name(object), text(object, "handler").into(), age(object, now)],
+        "runtimeclasses" => vec![
+            name(object),
+            text(object, "handler").into(),
+            age(object, now),
+        ],
         "deviceclasses" | "resourceclaimtemplates" => vec![name(object), age(object, now)],
         "devicetaintrules" => taint_rule(object, now),
         "resourceclaims" => vec![name(object), claim_state(object).into(), age(object, now)],
@@ -245,7 +285,9 @@ fn migration(migration: &Value) -> Vec<Value> {
     let resource = &migration["spec"]["resource"];
     let group = text(resource, "group");
     let dot = if group.is_empty() { "" } else { "." };
-    let state = ["Succeeded", "Failed", "Running"].into_iter().find(|c| is_true(migration, c));
+    let state = ["Succeeded", "Failed", "Running"]
+        .into_iter()
+        .find(|c| is_true(migration, c));
     vec![
         name(migration),
         format!("{}{dot}{group}", text(resource, "resource")).into(),
@@ -255,7 +297,9 @@ fn migration(migration: &Value) -> Vec<Value> {
 
 fn pod_certificate(request: &Value) -> Vec<Value> {
     let spec = &request["spec"];
-    let state = ["Denied", "Failed", "Issued"].into_iter().find(|c| is_true(request, c));
+    let state = ["Denied", "Failed", "Issued"]
+        .into_iter()
+        .find(|c| is_true(request, c));
     let annotations: Vec<String> = spec["unverifiedUserAnnotations"]
         .as_object()
         .into_iter()

@@ -17,7 +17,9 @@ struct Summary<'a> {
 impl<'a> Summary<'a> {
     fn count_restarts(&mut self, status: &'a Value) {
         self.restarts += int(status, "restartCount");
-        let finished = status.pointer("/lastState/terminated/finishedAt").and_then(Value::as_str);
+        let finished = status
+            .pointer("/lastState/terminated/finishedAt")
+            .and_then(Value::as_str);
         self.last_restart = self.last_restart.max(finished.unwrap_or(""));
     }
 }
@@ -46,7 +48,10 @@ fn initialization<'a>(pod: &'a Value, summary: &mut Summary<'a>) -> (bool, i64, 
         last_restart: "",
         reason: String::new(),
     };
-    for (i, status) in list(&pod["status"], "initContainerStatuses").iter().enumerate() {
+    for (i, status) in list(&pod["status"], "initContainerStatuses")
+        .iter()
+        .enumerate()
+    {
         summary.count_restarts(status);
         let sidecar = is_sidecar(declared.iter().find(|c| c["name"] == status["name"]));
         if sidecar {
@@ -137,7 +142,10 @@ fn readiness_gates(pod: &Value) -> String {
 pub(super) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
     let (spec, status) = (&pod["spec"], &pod["status"]);
     let summary = summarize(pod);
-    let sidecars = list(spec, "initContainers").iter().filter(|c| is_sidecar(Some(c))).count();
+    let sidecars = list(spec, "initContainers")
+        .iter()
+        .filter(|c| is_sidecar(Some(c)))
+        .count();
     let total = list(spec, "containers").len() + sidecars;
     let restarts = match summary.last_restart {
         last if summary.restarts != 0 && !last.is_empty() => {
@@ -145,8 +153,14 @@ pub(super) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
         }
         _ => summary.restarts.to_string(),
     };
-    let address = list(status, "podIPs").first().map_or("", |ip| text(ip, "ip"));
-    let address = if address.is_empty() { "<none>" } else { address };
+    let address = list(status, "podIPs")
+        .first()
+        .map_or("", |ip| text(ip, "ip"));
+    let address = if address.is_empty() {
+        "<none>"
+    } else {
+        address
+    };
     vec![
         name(pod),
         format!("{}/{total}", summary.ready).into(),

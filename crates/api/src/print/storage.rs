@@ -21,7 +21,8 @@ fn access_modes(modes: &[Value]) -> String {
 }
 
 fn class(object: &Value) -> &str {
-    let annotated = object["metadata"]["annotations"].get("volume.beta.kubernetes.io/storage-class");
+    let annotated =
+        object["metadata"]["annotations"].get("volume.beta.kubernetes.io/storage-class");
     let own = || text(&object["spec"], "storageClassName");
     annotated.and_then(Value::as_str).unwrap_or_else(own)
 }
@@ -58,7 +59,10 @@ fn claim(claim: &Value, now: Timestamp) -> Vec<Value> {
     let (spec, status) = (&claim["spec"], &claim["status"]);
     let bound = !text(spec, "volumeName").is_empty();
     let (capacity, modes) = match bound {
-        true => (text_or(&status["capacity"], "storage", "0"), access_modes(list(status, "accessModes"))),
+        true => (
+            text_or(&status["capacity"], "storage", "0"),
+            access_modes(list(status, "accessModes")),
+        ),
         false => ("", String::new()),
     };
     vec![
@@ -87,7 +91,8 @@ fn storage_class(class: &Value, now: Timestamp) -> Vec<Value> {
 
 fn driver(driver: &Value, now: Timestamp) -> Vec<Value> {
     let spec = &driver["spec"];
-    let flag = |member: &str, absent: bool| -> Value { spec[member].as_bool().unwrap_or(absent).into() };
+    let flag =
+        |member: &str, absent: bool| -> Value { spec[member].as_bool().unwrap_or(absent).into() };
     let join = |items: &[Value], text: fn(&Value) -> &str| {
         let parts: Vec<&str> = items.iter().map(text).collect();
         match parts.is_empty() {
@@ -102,7 +107,10 @@ fn driver(driver: &Value, now: Timestamp) -> Vec<Value> {
         flag("storageCapacity", false),
         join(list(spec, "tokenRequests"), |t| text(t, "audience")).into(),
         flag("requiresRepublish", false),
-        join(list(spec, "volumeLifecycleModes"), |m| m.as_str().unwrap_or("")).into(),
+        join(list(spec, "volumeLifecycleModes"), |m| {
+            m.as_str().unwrap_or("")
+        })
+        .into(),
         age(driver, now),
     ]
 }
@@ -114,7 +122,11 @@ pub(super) fn cells(plural: &str, object: &Value, now: Timestamp) -> Option<Vec<
         "persistentvolumeclaims" => claim(object, now),
         "storageclasses" => storage_class(object, now),
         "csidrivers" => driver(object, now),
-        "csinodes" => vec![name(object), list(spec, "drivers").len().into(), age(object, now)],
+        "csinodes" => vec![
+            name(object),
+            list(spec, "drivers").len().into(),
+            age(object, now),
+        ],
         "volumeattachments" => vec![
             name(object),
             text(spec, "attacher").into(),
@@ -123,7 +135,11 @@ pub(super) fn cells(plural: &str, object: &Value, now: Timestamp) -> Option<Vec<
             (bool_text(&object["status"]["attached"]) == "True").into(),
             age(object, now),
         ],
-        "volumeattributesclasses" => vec![name(object), text(object, "driverName").into(), age(object, now)],
+        "volumeattributesclasses" => vec![
+            name(object),
+            text(object, "driverName").into(),
+            age(object, now),
+        ],
         _ => return None,
     })
 }

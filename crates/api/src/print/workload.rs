@@ -1,7 +1,9 @@
 //! Controllers of Pods.
 
 use super::age::human_duration;
-use super::cells::{age, ago, bool_text, containers, int, is_true, labels, list, name, selector, text, text_or};
+use super::cells::{
+    age, ago, bool_text, containers, int, is_true, labels, list, name, selector, text, text_or,
+};
 use crate::time;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -20,7 +22,9 @@ fn with_selector(cells: Vec<Value>, spec: &Value) -> Vec<Value> {
 pub(super) fn cells(plural: &str, object: &Value, now: Timestamp) -> Option<Vec<Value>> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let count = |member: &str| -> Value { int(status, member).into() };
-    let ready = || -> Value { format!("{}/{}", int(status, "readyReplicas"), int(spec, "replicas")).into() };
+    let ready = || -> Value {
+        format!("{}/{}", int(status, "readyReplicas"), int(spec, "replicas")).into()
+    };
     Some(match plural {
         "deployments" => {
             let cells = vec![
@@ -34,7 +38,13 @@ pub(super) fn cells(plural: &str, object: &Value, now: Timestamp) -> Option<Vec<
         }
         "replicasets" | "replicationcontrollers" => {
             let wanted = int(spec, "replicas").into();
-            let cells = vec![name(object), wanted, count("replicas"), count("readyReplicas"), age(object, now)];
+            let cells = vec![
+                name(object),
+                wanted,
+                count("replicas"),
+                count("readyReplicas"),
+                age(object, now),
+            ];
             match plural {
                 "replicasets" => with_selector(cells, spec),
                 _ => {
@@ -44,7 +54,10 @@ pub(super) fn cells(plural: &str, object: &Value, now: Timestamp) -> Option<Vec<
                 }
             }
         }
-        "statefulsets" => with_template(vec![name(object), ready(), age(object, now)], &spec["template"]),
+        "statefulsets" => with_template(
+            vec![name(object), ready(), age(object, now)],
+            &spec["template"],
+        ),
         "daemonsets" => {
             let cells = vec![
                 name(object),
@@ -82,9 +95,15 @@ fn controller(object: &Value) -> String {
     let Some(owner) = owners.iter().find(|o| o["controller"] == true) else {
         return "<none>".to_owned();
     };
-    let group = text(owner, "apiVersion").split_once('/').map_or("", |(group, _)| group);
+    let group = text(owner, "apiVersion")
+        .split_once('/')
+        .map_or("", |(group, _)| group);
     let dot = if group.is_empty() { "" } else { "." };
-    format!("{}{dot}{group}/{}", text(owner, "kind").to_lowercase(), text(owner, "name"))
+    format!(
+        "{}{dot}{group}/{}",
+        text(owner, "kind").to_lowercase(),
+        text(owner, "name")
+    )
 }
 
 fn job(job: &Value, now: Timestamp) -> Vec<Value> {
@@ -96,8 +115,14 @@ fn job(job: &Value, now: Timestamp) -> Vec<Value> {
     } else if job["metadata"]["deletionTimestamp"].is_string() {
         "Terminating"
     } else {
-        let words = [("Suspended", "Suspended"), ("FailureTarget", "FailureTarget"), ("SuccessCriteriaMet", "SuccessCriteriaMet")];
-        let found = words.into_iter().find(|(condition, _)| is_true(job, condition));
+        let words = [
+            ("Suspended", "Suspended"),
+            ("FailureTarget", "FailureTarget"),
+            ("SuccessCriteriaMet", "SuccessCriteriaMet"),
+        ];
+        let found = words
+            .into_iter()
+            .find(|(condition, _)| is_true(job, condition));
         found.map_or("Running", |(_, word)| word)
     };
     let done = int(status, "succeeded");
@@ -114,7 +139,13 @@ fn job(job: &Value, now: Timestamp) -> Vec<Value> {
         (None, _) => String::new(),
         (Some(start), end) => human_duration(end.unwrap_or(now.as_second()) - start),
     };
-    let cells = vec![name(job), state.into(), completions.into(), duration.into(), age(job, now)];
+    let cells = vec![
+        name(job),
+        state.into(),
+        completions.into(),
+        duration.into(),
+        age(job, now),
+    ];
     with_selector(cells, spec)
 }
 

@@ -78,8 +78,14 @@ fn amounts_compare_and_add_across_formats() {
     assert!(q("1000m") == q("1"));
     assert!(q("-1") < q("0"));
     assert!(q("1e99") > q("99999999999999999999"));
-    assert_eq!(q("1Gi").checked_add(&q("512Mi")).expect("fits").to_string(), "1536Mi");
-    assert_eq!(q("1").checked_sub(&q("250m")).expect("fits").to_string(), "750m");
+    assert_eq!(
+        q("1Gi").checked_add(&q("512Mi")).expect("fits").to_string(),
+        "1536Mi"
+    );
+    assert_eq!(
+        q("1").checked_sub(&q("250m")).expect("fits").to_string(),
+        "750m"
+    );
     assert_eq!(q("1.5").value(), 2);
     assert_eq!(q("100u").milli_value(), 1);
     assert_eq!(q("1e99").value(), i64::MAX);

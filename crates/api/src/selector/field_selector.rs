@@ -60,7 +60,11 @@ fn split_term(term: &str) -> Option<(&str, &str, bool)> {
     })?;
     let (field, rest) = term.split_at(at);
     let negated = rest.starts_with('!');
-    let width = if negated || rest.starts_with("==") { 2 } else { 1 };
+    let width = if negated || rest.starts_with("==") {
+        2
+    } else {
+        1
+    };
     Some((field, &rest[width..], negated))
 }
 

@@ -61,21 +61,43 @@ impl Requirement {
         let path = Path::root("values");
         let shown = || Value::from(values.iter().map(|v| v.to_string()).collect::<Vec<_>>());
         match operator {
-            Operator::In | Operator::NotIn if values.is_empty() => errors.push(
-                field::Error::invalid(&path, shown(), "for 'in', 'notin' operators, values set can't be empty"),
-            ),
-            Operator::Equals | Operator::DoubleEquals | Operator::NotEquals if values.len() != 1 => errors.push(
-                field::Error::invalid(&path, shown(), "exact-match compatibility requires one single value"),
-            ),
-            Operator::Exists | Operator::DoesNotExist if !values.is_empty() => errors.push(
-                field::Error::invalid(&path, shown(), "values set must be empty for exists and does not exist"),
-            ),
-            Operator::GreaterThan | Operator::LessThan if values.len() != 1 => errors.push(
-                field::Error::invalid(&path, shown(), "for 'Gt', 'Lt' operators, exactly one value is required"),
-            ),
-            Operator::GreaterThan | Operator::LessThan if values[0].parse::<i64>().is_err() => errors.push(
-                field::Error::invalid(&path.index(0), &*values[0], "for 'Gt', 'Lt' operators, the value must be an integer"),
-            ),
+            Operator::In | Operator::NotIn if values.is_empty() => {
+                errors.push(field::Error::invalid(
+                    &path,
+                    shown(),
+                    "for 'in', 'notin' operators, values set can't be empty",
+                ))
+            }
+            Operator::Equals | Operator::DoubleEquals | Operator::NotEquals
+                if values.len() != 1 =>
+            {
+                errors.push(field::Error::invalid(
+                    &path,
+                    shown(),
+                    "exact-match compatibility requires one single value",
+                ))
+            }
+            Operator::Exists | Operator::DoesNotExist if !values.is_empty() => {
+                errors.push(field::Error::invalid(
+                    &path,
+                    shown(),
+                    "values set must be empty for exists and does not exist",
+                ))
+            }
+            Operator::GreaterThan | Operator::LessThan if values.len() != 1 => {
+                errors.push(field::Error::invalid(
+                    &path,
+                    shown(),
+                    "for 'Gt', 'Lt' operators, exactly one value is required",
+                ))
+            }
+            Operator::GreaterThan | Operator::LessThan if values[0].parse::<i64>().is_err() => {
+                errors.push(field::Error::invalid(
+                    &path.index(0),
+                    &*values[0],
+                    "for 'Gt', 'Lt' operators, the value must be an integer",
+                ))
+            }
             _ => {}
         }
         for (i, value) in values.iter().enumerate() {

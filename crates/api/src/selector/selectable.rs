@@ -93,7 +93,11 @@ fn builtin(resource: &Resource, field: &str) -> Option<Getter> {
         ("certificates.k8s.io", "clustertrustbundles", "spec.signerName") => "",
         ("certificates.k8s.io", "podcertificaterequests", "spec.signerName")
         | ("certificates.k8s.io", "podcertificaterequests", "spec.podName" | "spec.nodeName") => "",
-        ("resource.k8s.io", "resourceslices", "spec.nodeName" | "spec.driver" | "spec.pool.name") => "",
+        (
+            "resource.k8s.io",
+            "resourceslices",
+            "spec.nodeName" | "spec.driver" | "spec.pool.name",
+        ) => "",
         _ => return None,
     };
     Some(Getter::dotted(field, absent))
@@ -101,7 +105,15 @@ fn builtin(resource: &Resource, field: &str) -> Option<Getter> {
 
 fn event_object(field: &str, member: &str) -> Option<&'static str> {
     let rest = field.strip_prefix(member)?.strip_prefix('.')?;
-    let known = ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"];
+    let known = [
+        "kind",
+        "namespace",
+        "name",
+        "uid",
+        "apiVersion",
+        "resourceVersion",
+        "fieldPath",
+    ];
     known.contains(&rest).then_some("")
 }
 

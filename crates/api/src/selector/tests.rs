@@ -32,11 +32,23 @@ fn label_selector_texts_match_labels() {
 fn label_selector_texts_fail_as_upstreams() {
     let table = [
         ("a=b=c", "found '=', expected: ',' or 'end of string'"),
-        ("=a", "found '=', expected: !, identifier, or 'end of string'"),
+        (
+            "=a",
+            "found '=', expected: !, identifier, or 'end of string'",
+        ),
         ("a,", "found '', expected: identifier after ','"),
-        ("a in b", "unable to parse requirement: found 'b' expected: '('"),
-        ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
-        ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+        (
+            "a in b",
+            "unable to parse requirement: found 'b' expected: '('",
+        ),
+        (
+            "a in (b",
+            "unable to parse requirement: found '', expected: ',' or ')'",
+        ),
+        (
+            "a b",
+            "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt",
+        ),
         (
             "a in ()",
             "unable to parse requirement: values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty",
@@ -47,7 +59,10 @@ fn label_selector_texts_fail_as_upstreams() {
         ),
     ];
     for (text, error) in table {
-        assert_eq!(LabelSelector::parse(text).expect_err(text).to_string(), error);
+        assert_eq!(
+            LabelSelector::parse(text).expect_err(text).to_string(),
+            error
+        );
     }
 }
 
@@ -57,7 +72,10 @@ fn label_selectors_print_sorted() {
         "matchExpressions": [{"key": "c", "operator": "In", "values": ["y", "x"]}, {"key": "0", "operator": "DoesNotExist"}]});
     let selector = LabelSelector::from_object(Some(&selector)).expect("right");
     assert_eq!(selector.to_string(), "!0,a=2,b=1,c in (x,y)");
-    assert_eq!(LabelSelector::parse(&selector.to_string()).expect("right"), selector);
+    assert_eq!(
+        LabelSelector::parse(&selector.to_string()).expect("right"),
+        selector
+    );
 }
 
 #[test]
@@ -67,7 +85,11 @@ fn absent_selectors_match_nothing_and_empty_ones_everything() {
     assert!(!of(None).matches_object(&object));
     assert!(!of(Some(&json!(null))).matches_object(&object));
     assert!(of(Some(&json!({}))).matches_object(&object));
-    assert!(LabelSelector::from_map(None).expect("right").is_everything());
+    assert!(
+        LabelSelector::from_map(None)
+            .expect("right")
+            .is_everything()
+    );
 }
 
 /// The recorded scenario `reads/field-selectors`: fields, values, and either a match or the text of the 400.
@@ -84,28 +106,84 @@ fn field_selectors_answer_as_recorded() {
         ("", "pods", &pod, "status.podIP=", Ok(true)),
         ("", "pods", &pod, "status.podIPs=x", Ok(false)),
         ("", "pods", &pod, "spec.hostNetwork=false", Ok(true)),
-        ("", "pods", &pod, "metadata.name=p,spec.nodeName=n1", Ok(true)),
-        ("", "pods", &pod, "spec.foo=x", Err("field label not supported: spec.foo")),
-        ("", "pods", &pod, "=x", Err("field label not supported: ")),
-        ("", "events", &event, "involvedObject.kind=Pod,involvedObject.name=p,source=k", Ok(true)),
-        ("", "events", &event, "reportingController=x", Err("field label not supported: reportingController")),
-        ("events.k8s.io", "events", &event, "regarding.name=p", Ok(true)),
-        ("events.k8s.io", "events", &event, "involvedObject.name=p", Err("field label not supported: involvedObject.name")),
-        ("batch", "jobs", &pod, "status.successful=0", Ok(true)),
-        ("batch", "jobs", &pod, "status.phase=x", Err("field label \"status.phase\" not supported for Job")),
         (
-            "", "configmaps", &pod, "data=x",
-            Err("\"data\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
+            "",
+            "pods",
+            &pod,
+            "metadata.name=p,spec.nodeName=n1",
+            Ok(true),
+        ),
+        (
+            "",
+            "pods",
+            &pod,
+            "spec.foo=x",
+            Err("field label not supported: spec.foo"),
+        ),
+        ("", "pods", &pod, "=x", Err("field label not supported: ")),
+        (
+            "",
+            "events",
+            &event,
+            "involvedObject.kind=Pod,involvedObject.name=p,source=k",
+            Ok(true),
+        ),
+        (
+            "",
+            "events",
+            &event,
+            "reportingController=x",
+            Err("field label not supported: reportingController"),
+        ),
+        (
+            "events.k8s.io",
+            "events",
+            &event,
+            "regarding.name=p",
+            Ok(true),
+        ),
+        (
+            "events.k8s.io",
+            "events",
+            &event,
+            "involvedObject.name=p",
+            Err("field label not supported: involvedObject.name"),
+        ),
+        ("batch", "jobs", &pod, "status.successful=0", Ok(true)),
+        (
+            "batch",
+            "jobs",
+            &pod,
+            "status.phase=x",
+            Err("field label \"status.phase\" not supported for Job"),
+        ),
+        (
+            "",
+            "configmaps",
+            &pod,
+            "data=x",
+            Err(
+                "\"data\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+            ),
         ),
     ];
     for (group, plural, object, text, wanted) in table {
-        let resource = Table::builtin().lookup(group, "v1", plural).expect("built in");
+        let resource = Table::builtin()
+            .lookup(group, "v1", plural)
+            .expect("built in");
         let selector = FieldSelector::parse(text).expect(text);
         let got = selector.compile(resource, &[]).map(|s| s.matches(object));
-        assert_eq!(got.map_err(|e| e.to_string()), wanted.map_err(str::to_owned), "{text}");
+        assert_eq!(
+            got.map_err(|e| e.to_string()),
+            wanted.map_err(str::to_owned),
+            "{text}"
+        );
     }
     for text in ["metadata.name", "spec.nodeName in (n1)"] {
         let wanted = format!("invalid selector: '{text}'; can't understand '{text}'");
-        assert_eq!(FieldSelector::parse(text).expect_err(text).to_string(), wanted);
+        assert_eq!(
+            FieldSelector::parse(text).expect_err(text).to_string(),
+            wanted
+        );
     }
 }

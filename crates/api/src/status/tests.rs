@@ -19,7 +19,12 @@ fn answers_read_as_upstreams() {
                 "details": {}, "code": 404}),
         ),
         (
-            Status::invalid("", "Service", "s", &[Error::required(&spec, ""), Error::forbidden(&spec, "no")]),
+            Status::invalid(
+                "",
+                "Service",
+                "s",
+                &[Error::required(&spec, ""), Error::forbidden(&spec, "no")],
+            ),
             json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
                 "message": "Service \"s\" is invalid: [spec: Required value, spec: Forbidden: no]", "reason": "Invalid",
                 "details": {"name": "s", "kind": "Service", "causes": [
@@ -28,7 +33,14 @@ fn answers_read_as_upstreams() {
         ),
         (
             Status::forbidden_resource(Denied {
-                user: "alice", verb: "list", group: "", resource: "pods", subresource: "", namespace: "y", name: "", reason: "",
+                user: "alice",
+                verb: "list",
+                group: "",
+                resource: "pods",
+                subresource: "",
+                namespace: "y",
+                name: "",
+                reason: "",
             }),
             json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
                 "message": "pods is forbidden: User \"alice\" cannot list resource \"pods\" in API group \"\" in the namespace \"y\"",

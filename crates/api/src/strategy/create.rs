@@ -49,7 +49,12 @@ fn keeps_status(resource: &Resource) -> bool {
 
 fn metadata(object: &mut Value, creation: &Creation<'_>) {
     let metadata = members(&mut object["metadata"]);
-    for name in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
+    for name in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "resourceVersion",
+    ] {
         metadata.remove(name);
     }
     metadata.insert("uid".to_owned(), creation.uid.into());
@@ -67,16 +72,21 @@ fn kind(resource: &Resource, object: &mut Value, creation: &Creation<'_>) {
         }
         ("", "persistentvolumeclaims") => object["status"] = json!({"phase": "Pending"}),
         ("apps", "daemonsets") => {
-            object["metadata"]["annotations"]["deprecated.daemonset.template.generation"] = "1".into();
+            object["metadata"]["annotations"]["deprecated.daemonset.template.generation"] =
+                "1".into();
         }
         ("batch", "jobs") => job(object, creation.uid),
-        ("certificates.k8s.io", "certificatesigningrequests") => requester(object, &creation.caller),
+        ("certificates.k8s.io", "certificatesigningrequests") => {
+            requester(object, &creation.caller)
+        }
         ("apiextensions.k8s.io", "customresourcedefinitions") => definition(object),
         ("apiregistration.k8s.io", "apiservices") if object["spec"]["service"].is_null() => {
             object["status"] = json!({"conditions": [{"type": "Available", "status": "True", "lastTransitionTime": now(),
                 "reason": "Local", "message": "Local APIServices are always available"}]});
         }
-        ("resource.k8s.io", "devicetaintrules") if object["spec"]["taint"]["timeAdded"].is_null() => {
+        ("resource.k8s.io", "devicetaintrules")
+            if object["spec"]["taint"]["timeAdded"].is_null() =>
+        {
             object["spec"]["taint"]["timeAdded"] = now().into();
         }
         _ => {}
@@ -100,7 +110,10 @@ fn namespace(namespace: &mut Value) {
     let name = namespace["metadata"]["name"].clone();
     namespace["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
     namespace["status"] = json!({"phase": "Active"});
-    match namespace["spec"].get_mut("finalizers").and_then(Value::as_array_mut) {
+    match namespace["spec"]
+        .get_mut("finalizers")
+        .and_then(Value::as_array_mut)
+    {
         Some(finalizers) if finalizers.iter().any(|f| f == FINALIZER) => {}
         Some(finalizers) => finalizers.push(FINALIZER.into()),
         None => namespace["spec"]["finalizers"] = json!([FINALIZER]),
@@ -136,7 +149,10 @@ fn requester(csr: &mut Value, caller: &Caller<'_>) {
     spec.insert("username".to_owned(), caller.name.into());
     spec.insert("uid".to_owned(), caller.uid.into());
     spec.insert("groups".to_owned(), caller.groups.into());
-    if let Some(extra) = caller.extra.filter(|e| e.as_object().is_some_and(|m| !m.is_empty())) {
+    if let Some(extra) = caller
+        .extra
+        .filter(|e| e.as_object().is_some_and(|m| !m.is_empty()))
+    {
         spec.insert("extra".to_owned(), extra.clone());
     }
 }

@@ -18,9 +18,10 @@ fn watched(resource: &Resource) -> Option<&'static [&'static str]> {
         ("discovery.k8s.io", "endpointslices") => {
             Some(&["/addressType", "/endpoints", "/ports", "/metadata/labels"])
         }
-        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations" | "validatingwebhookconfigurations") => {
-            Some(&["/webhooks"])
-        }
+        (
+            "admissionregistration.k8s.io",
+            "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
+        ) => Some(&["/webhooks"]),
         ("admissionregistration.k8s.io", _) => SPEC,
         ("resource.k8s.io", "deviceclasses" | "devicetaintrules" | "resourceslices") => SPEC,
         // It starts and never moves: nothing but metadata and the description can change.
@@ -43,7 +44,8 @@ fn custom_changed(resource: &Resource, old: &Value, new: &Value) -> bool {
         return false;
     };
     let changed = |a: &serde_json::Map<String, Value>, b: &serde_json::Map<String, Value>| {
-        a.iter().any(|(name, value)| counts(name) && b.get(name) != Some(value))
+        a.iter()
+            .any(|(name, value)| counts(name) && b.get(name) != Some(value))
     };
     changed(new, old) || changed(old, new)
 }
@@ -57,8 +59,11 @@ pub(super) fn carry(resource: &Resource, subresource: &str, old: &Value, new: &m
     let counts = |path: &str| subresource.is_empty() || path != "/metadata/annotations";
     let changed = match resource.custom {
         true => custom_changed(resource, old, new),
-        false => watched(resource)
-            .is_some_and(|paths| paths.iter().any(|p| counts(p) && present(old, p) != present(new, p))),
+        false => watched(resource).is_some_and(|paths| {
+            paths
+                .iter()
+                .any(|p| counts(p) && present(old, p) != present(new, p))
+        }),
     };
     let next = match (generation, changed) {
         (Some(generation), true) => Some(generation + 1),
@@ -69,7 +74,9 @@ pub(super) fn carry(resource: &Resource, subresource: &str, old: &Value, new: &m
     match next {
         Some(generation) => new["metadata"]["generation"] = generation.into(),
         None => {
-            new["metadata"].as_object_mut().and_then(|m| m.remove("generation"));
+            new["metadata"]
+                .as_object_mut()
+                .and_then(|m| m.remove("generation"));
         }
     }
 }
@@ -92,6 +99,8 @@ pub fn mark_deleted(object: &mut Value, now: Timestamp, grace_seconds: Option<i6
     if let Some(generation) = metadata["generation"].as_i64().filter(|g| *g > 0) {
         metadata["generation"] = (generation + 1).into();
     } else if metadata["generation"].is_null() {
-        metadata.as_object_mut().and_then(|m| m.remove("generation"));
+        metadata
+            .as_object_mut()
+            .and_then(|m| m.remove("generation"));
     }
 }

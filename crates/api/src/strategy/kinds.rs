@@ -27,7 +27,10 @@ pub fn unconditional_update(resource: &Resource) -> bool {
         | ("admissionregistration.k8s.io", _)
         | ("certificates.k8s.io", "clustertrustbundles")
         | ("resource.k8s.io", "devicetaintrules") => false,
-        ("storage.k8s.io", "csidrivers" | "csinodes" | "csistoragecapacities" | "volumeattachments") => false,
+        (
+            "storage.k8s.io",
+            "csidrivers" | "csinodes" | "csistoragecapacities" | "volumeattachments",
+        ) => false,
         _ => true,
     }
 }
@@ -36,7 +39,10 @@ pub fn unconditional_update(resource: &Resource) -> bool {
 /// object always answers with it.
 pub fn deletes_with_object(resource: &Resource) -> bool {
     match (&*resource.group, &*resource.plural) {
-        ("", "namespaces" | "persistentvolumeclaims" | "persistentvolumes" | "pods" | "podtemplates") => true,
+        (
+            "",
+            "namespaces" | "persistentvolumeclaims" | "persistentvolumes" | "pods" | "podtemplates",
+        ) => true,
         ("", "resourcequotas" | "serviceaccounts" | "services") => true,
         ("resource.k8s.io", "devicetaintrules") => false,
         ("resource.k8s.io", _) => true,

@@ -63,7 +63,10 @@ pub fn class(pod: &Value) -> Class {
         requests.add(resources.get("requests"));
         limited &= limits.add(resources.get("limits"));
     };
-    match spec.get("resources").filter(|r| r.get("requests").is_some() || r.get("limits").is_some()) {
+    match spec
+        .get("resources")
+        .filter(|r| r.get("requests").is_some() || r.get("limits").is_some())
+    {
         Some(resources) => count(resources),
         None => {
             for list in ["containers", "initContainers"] {

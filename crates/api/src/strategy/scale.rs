@@ -24,7 +24,13 @@ pub fn of(object: &Value) -> Value {
         "spec": {},
         "status": {"replicas": object["status"]["replicas"].as_i64().unwrap_or(0)},
     });
-    for name in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+    for name in [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+    ] {
         if let Some(value) = metadata.get(name) {
             scale["metadata"][name] = value.clone();
         }

@@ -12,7 +12,9 @@ fn text<'a>(spec: &'a Value, name: &str) -> &'a str {
 
 /// A list that is null or absent is empty.
 fn list<'a>(spec: &'a Value, name: &str) -> &'a [Value] {
-    spec.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    spec.get(name)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 fn number(value: &Value, name: &str) -> i64 {
@@ -21,7 +23,10 @@ fn number(value: &Value, name: &str) -> i64 {
 
 /// Whether its type has cluster addresses (or `None` in their place).
 pub fn needs_cluster_ip(spec: &Value) -> bool {
-    matches!(text(spec, "type"), "ClusterIP" | "NodePort" | "LoadBalancer")
+    matches!(
+        text(spec, "type"),
+        "ClusterIP" | "NodePort" | "LoadBalancer"
+    )
 }
 
 /// Whether its type has node ports.
@@ -45,8 +50,13 @@ pub fn is_headless(spec: &Value) -> bool {
 /// Before allocation on create: old clients set only `clusterIP`.
 pub fn begin_create(service: &mut Value) {
     let spec = members(&mut service["spec"]);
-    let plural_empty = spec.get("clusterIPs").and_then(Value::as_array).is_none_or(Vec::is_empty);
-    let single = spec.get("clusterIP").filter(|v| v.as_str().is_some_and(|s| !s.is_empty()));
+    let plural_empty = spec
+        .get("clusterIPs")
+        .and_then(Value::as_array)
+        .is_none_or(Vec::is_empty);
+    let single = spec
+        .get("clusterIP")
+        .filter(|v| v.as_str().is_some_and(|s| !s.is_empty()));
     if let Some(single) = single.cloned()
         && plural_empty
     {
@@ -69,7 +79,10 @@ pub fn begin_update(old: &Value, new: &mut Value) {
     if needs_node_port(old) && needs_node_port(new) {
         keep_node_ports(old, new);
     }
-    if needs_health_check_port(old) && needs_health_check_port(new) && number(new, "healthCheckNodePort") == 0 {
+    if needs_health_check_port(old)
+        && needs_health_check_port(new)
+        && number(new, "healthCheckNodePort") == 0
+    {
         copy_member(old, new, "healthCheckNodePort");
     }
     link_cluster_ips(old, new);
@@ -77,10 +90,20 @@ pub fn begin_update(old: &Value, new: &mut Value) {
 
 /// A port without a number gets the one that the port of its name has, unless another port took it.
 fn keep_node_ports(old: &Value, new: &mut Value) {
-    let wanted: Vec<i64> = list(new, "ports").iter().map(|p| number(p, "nodePort")).collect();
+    let wanted: Vec<i64> = list(new, "ports")
+        .iter()
+        .map(|p| number(p, "nodePort"))
+        .collect();
     let ports = new.get_mut("ports").and_then(Value::as_array_mut);
-    for port in ports.into_iter().flatten().filter(|p| number(p, "nodePort") == 0) {
-        let named = list(old, "ports").iter().rev().find(|o| text(o, "name") == text(port, "name"));
+    for port in ports
+        .into_iter()
+        .flatten()
+        .filter(|p| number(p, "nodePort") == 0)
+    {
+        let named = list(old, "ports")
+            .iter()
+            .rev()
+            .find(|o| text(o, "name") == text(port, "name"));
         let kept = named.map_or(0, |o| number(o, "nodePort"));
         if kept != 0 && !wanted.contains(&kept) {
             port["nodePort"] = kept.into();
@@ -92,7 +115,8 @@ fn keep_node_ports(old: &Value, new: &mut Value) {
 fn link_cluster_ips(old: &Value, new: &mut Value) {
     let (before, after) = (text(old, "clusterIP"), text(new, "clusterIP"));
     let same_list = list(old, "clusterIPs") == list(new, "clusterIPs");
-    if !list(old, "clusterIPs").is_empty() && list(new, "clusterIPs").is_empty() && before == after {
+    if !list(old, "clusterIPs").is_empty() && list(new, "clusterIPs").is_empty() && before == after
+    {
         return copy_member(old, new, "clusterIPs");
     }
     if before == after || !same_list {
@@ -164,7 +188,10 @@ fn drop_members(spec: &mut Value, names: &[&str]) {
 
 /// Only when no port has a number that no port had before.
 fn drop_node_ports(old: &Value, new: &mut Value) {
-    let before: Vec<i64> = list(old, "ports").iter().map(|p| number(p, "nodePort")).collect();
+    let before: Vec<i64> = list(old, "ports")
+        .iter()
+        .map(|p| number(p, "nodePort"))
+        .collect();
     let mut numbers = list(new, "ports").iter().map(|p| number(p, "nodePort"));
     if !numbers.all(|n| n == 0 || before.contains(&n)) {
         return;

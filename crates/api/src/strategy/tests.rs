@@ -3,7 +3,9 @@ use crate::resource::Table;
 use serde_json::json;
 
 fn resource(group: &str, plural: &str) -> &'static crate::resource::Resource {
-    Table::builtin().lookup(group, "v1", plural).expect("built in")
+    Table::builtin()
+        .lookup(group, "v1", plural)
+        .expect("built in")
 }
 
 fn now() -> jiff::Timestamp {
@@ -12,7 +14,9 @@ fn now() -> jiff::Timestamp {
 
 fn merge(to: &mut Value, change: &Value) {
     match change {
-        Value::Object(change) => change.iter().for_each(|(name, value)| merge(&mut to[name], value)),
+        Value::Object(change) => change
+            .iter()
+            .for_each(|(name, value)| merge(&mut to[name], value)),
         value => *to = value.clone(),
     }
 }
@@ -21,12 +25,37 @@ fn merge(to: &mut Value, change: &Value) {
 fn generation_moves_with_what_counts() {
     let table = [
         ("apps", "deployments", json!({"spec": {"replicas": 2}}), 2),
-        ("apps", "deployments", json!({"metadata": {"annotations": {"a": "b"}}}), 2),
-        ("apps", "deployments", json!({"metadata": {"labels": {"a": "b"}}}), 1),
-        ("apps", "replicasets", json!({"metadata": {"annotations": {"a": "b"}}}), 1),
-        ("discovery.k8s.io", "endpointslices", json!({"metadata": {"labels": {"a": "b"}}}), 2),
+        (
+            "apps",
+            "deployments",
+            json!({"metadata": {"annotations": {"a": "b"}}}),
+            2,
+        ),
+        (
+            "apps",
+            "deployments",
+            json!({"metadata": {"labels": {"a": "b"}}}),
+            1,
+        ),
+        (
+            "apps",
+            "replicasets",
+            json!({"metadata": {"annotations": {"a": "b"}}}),
+            1,
+        ),
+        (
+            "discovery.k8s.io",
+            "endpointslices",
+            json!({"metadata": {"labels": {"a": "b"}}}),
+            2,
+        ),
         ("apps", "deployments", json!({"status": {"replicas": 2}}), 1),
-        ("apps", "deployments", json!({"metadata": {"generation": 77}}), 1),
+        (
+            "apps",
+            "deployments",
+            json!({"metadata": {"generation": 77}}),
+            1,
+        ),
     ];
     for (group, plural, change, generation) in table {
         let old = json!({"metadata": {"name": "x", "uid": "u", "generation": 1, "creationTimestamp": "t"},
@@ -34,8 +63,15 @@ fn generation_moves_with_what_counts() {
         let mut new = old.clone();
         merge(&mut new, &change);
         prepare_update(resource(group, plural), "", &old, &mut new, now());
-        assert_eq!(new["metadata"]["generation"], generation, "{plural} {change}");
-        assert_eq!(new["status"], json!({}), "the status is not written through the object itself");
+        assert_eq!(
+            new["metadata"]["generation"], generation,
+            "{plural} {change}"
+        );
+        assert_eq!(
+            new["status"],
+            json!({}),
+            "the status is not written through the object itself"
+        );
     }
 }
 
@@ -45,7 +81,13 @@ fn a_revision_written_with_the_status_moves_no_generation() {
         "spec": {"replicas": 1}, "status": {}});
     let mut new = old.clone();
     new["metadata"]["annotations"] = json!({"deployment.kubernetes.io/revision": "1"});
-    prepare_update(resource("apps", "deployments"), "status", &old, &mut new, now());
+    prepare_update(
+        resource("apps", "deployments"),
+        "status",
+        &old,
+        &mut new,
+        now(),
+    );
     assert_eq!(new["metadata"]["generation"], 1);
     assert!(new["metadata"]["annotations"].is_object());
 }
@@ -77,7 +119,11 @@ fn status_writes_keep_the_spec_and_some_metadata() {
         assert_eq!(new["spec"], json!({"a": 1}));
         assert_eq!(new["status"], json!({"b": 1}));
         assert_eq!(new["metadata"].get("labels").is_some(), labels, "{plural}");
-        assert_eq!(new["metadata"].get("annotations").is_some(), annotations, "{plural}");
+        assert_eq!(
+            new["metadata"].get("annotations").is_some(),
+            annotations,
+            "{plural}"
+        );
     }
 }
 
@@ -88,18 +134,30 @@ fn a_manifest_applied_again_keeps_its_addresses_and_ports() {
     let mut new = json!({"metadata": {}, "spec": {"type": "NodePort",
         "ports": [{"name": "b", "port": 81}, {"name": "a", "port": 90}, {"name": "c", "port": 7}]}});
     service::begin_update(&old, &mut new);
-    assert_eq!(new["spec"], json!({"type": "NodePort", "clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7"],
+    assert_eq!(
+        new["spec"],
+        json!({"type": "NodePort", "clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7"],
         "ports": [{"name": "b", "port": 81, "nodePort": 30002}, {"name": "a", "port": 90, "nodePort": 30001},
-            {"name": "c", "port": 7}]}));
+            {"name": "c", "port": 7}]})
+    );
 }
 
 #[test]
 fn linked_addresses_follow_each_other() {
     let old = json!({"spec": {"type": "ClusterIP", "clusterIP": "1", "clusterIPs": ["1"]}});
     let table = [
-        (json!({"clusterIP": "1"}), json!({"clusterIP": "1", "clusterIPs": ["1"]})),
-        (json!({"clusterIP": "2", "clusterIPs": ["1"]}), json!({"clusterIP": "2", "clusterIPs": ["2"]})),
-        (json!({"clusterIP": "2", "clusterIPs": ["3"]}), json!({"clusterIP": "2", "clusterIPs": ["3"]})),
+        (
+            json!({"clusterIP": "1"}),
+            json!({"clusterIP": "1", "clusterIPs": ["1"]}),
+        ),
+        (
+            json!({"clusterIP": "2", "clusterIPs": ["1"]}),
+            json!({"clusterIP": "2", "clusterIPs": ["2"]}),
+        ),
+        (
+            json!({"clusterIP": "2", "clusterIPs": ["3"]}),
+            json!({"clusterIP": "2", "clusterIPs": ["3"]}),
+        ),
     ];
     for (sent, wanted) in table {
         let mut new = json!({"spec": sent});
@@ -149,8 +207,14 @@ fn pods_are_classed_by_requests_and_limits() {
         (json!([{}]), "BestEffort"),
         (json!([{"resources": both}]), "Guaranteed"),
         (json!([{"resources": both}, {}]), "Burstable"),
-        (json!([{"resources": {"requests": {"cpu": "1m"}}}]), "Burstable"),
-        (json!([{"resources": {"requests": {"example.com/gpu": "1"}}}]), "BestEffort"),
+        (
+            json!([{"resources": {"requests": {"cpu": "1m"}}}]),
+            "Burstable",
+        ),
+        (
+            json!([{"resources": {"requests": {"example.com/gpu": "1"}}}]),
+            "BestEffort",
+        ),
     ];
     for (containers, class) in table {
         let pod = json!({"spec": {"containers": containers}});
@@ -163,8 +227,11 @@ fn scales_are_views_of_workloads() {
     let mut deployment = json!({"metadata": {"name": "w", "namespace": "n", "labels": {}},
         "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "x"}}}, "status": {"replicas": 1}});
     let mut view = scale::of(&deployment);
-    assert_eq!(view, json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {"name": "w", "namespace": "n"},
-        "spec": {"replicas": 2}, "status": {"replicas": 1, "selector": "app=x"}}));
+    assert_eq!(
+        view,
+        json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {"name": "w", "namespace": "n"},
+        "spec": {"replicas": 2}, "status": {"replicas": 1, "selector": "app=x"}})
+    );
     view["spec"] = json!({});
     scale::set(&mut deployment, &view);
     assert_eq!(deployment["spec"]["replicas"], 0);

@@ -6,7 +6,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// Makes a decoded and defaulted object ready to replace `old`. `subresource` is empty for the object itself.
-pub fn prepare_update(resource: &Resource, subresource: &str, old: &Value, new: &mut Value, now: Timestamp) {
+pub fn prepare_update(
+    resource: &Resource,
+    subresource: &str,
+    old: &Value,
+    new: &mut Value,
+    now: Timestamp,
+) {
     metadata(old, new);
     match subresource {
         "" => own(resource, old, new),
@@ -62,7 +68,9 @@ fn own(resource: &Resource, old: &Value, new: &mut Value) {
 /// The number that old DaemonSet clients tell templates apart by.
 fn template_generation(old: &Value, new: &mut Value) {
     const NAME: &str = "deprecated.daemonset.template.generation";
-    let before = old["metadata"]["annotations"][NAME].as_str().and_then(|n| n.parse::<i64>().ok());
+    let before = old["metadata"]["annotations"][NAME]
+        .as_str()
+        .and_then(|n| n.parse::<i64>().ok());
     let changed = old["spec"]["template"] != new["spec"]["template"];
     let next = before.unwrap_or(0) + i64::from(changed);
     let annotations = members(&mut new["metadata"]["annotations"]);
@@ -91,12 +99,14 @@ fn status(resource: &Resource, subresource: &str, old: &Value, new: &mut Value, 
     copy_member(old, new, "spec");
     match (&*resource.group, &*resource.plural) {
         ("apps", "deployments") => copy_member(&old["metadata"], &mut new["metadata"], "labels"),
-        ("flowcontrol.apiserver.k8s.io" | "resource.k8s.io", _) | ("storage.k8s.io", "volumeattachments") => {
+        ("flowcontrol.apiserver.k8s.io" | "resource.k8s.io", _)
+        | ("storage.k8s.io", "volumeattachments") => {
             copy_member(old, new, "metadata");
         }
         ("", "pods") => pod_status(old, new),
         ("", "persistentvolumes") if old["status"]["phase"] != new["status"]["phase"] => {
-            let unset = new["status"]["lastPhaseTransitionTime"] == old["status"]["lastPhaseTransitionTime"];
+            let unset = new["status"]["lastPhaseTransitionTime"]
+                == old["status"]["lastPhaseTransitionTime"];
             if unset {
                 new["status"]["lastPhaseTransitionTime"] = crate::time::format(now).into();
             }

@@ -3,7 +3,8 @@
 use crate::resource::Resource;
 use serde_json::Value;
 
-const ENDPOINTS: &str = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+const ENDPOINTS: &str =
+    "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
 
 /// Warnings for each request to a resource, whatever it does.
 pub fn resource(resource: &Resource) -> Option<&'static str> {
@@ -48,7 +49,10 @@ fn service(service: &Value) -> Vec<String> {
     let spec = &service["spec"];
     let external_name = spec["type"] == "ExternalName";
     let mut warnings = Vec::new();
-    if service.pointer("/metadata/annotations/service.kubernetes.io~1topology-aware-hints").is_some() {
+    if service
+        .pointer("/metadata/annotations/service.kubernetes.io~1topology-aware-hints")
+        .is_some()
+    {
         warnings.push(
             "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use \
              service.kubernetes.io/topology-mode instead"
@@ -57,21 +61,34 @@ fn service(service: &Value) -> Vec<String> {
     }
     for name in ["clusterIPs", "externalIPs"] {
         for (i, text) in spec[name].as_array().into_iter().flatten().enumerate() {
-            warnings.extend(address(&format!("spec.{name}[{i}]"), text.as_str().unwrap_or("")));
+            warnings.extend(address(
+                &format!("spec.{name}[{i}]"),
+                text.as_str().unwrap_or(""),
+            ));
         }
     }
-    warnings.extend(address("spec.loadBalancerIP", spec["loadBalancerIP"].as_str().unwrap_or("")));
+    warnings.extend(address(
+        "spec.loadBalancerIP",
+        spec["loadBalancerIP"].as_str().unwrap_or(""),
+    ));
     if is_set(spec, "externalIPs") {
         warnings.push(match external_name {
             true => "spec.externalIPs is ignored when spec.type is \"ExternalName\"".to_owned(),
-            false => "spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_owned(),
+            false => {
+                "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
+                    .to_owned()
+            }
         });
     }
     if !external_name && is_set(spec, "externalName") {
-        warnings.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".to_owned());
+        warnings
+            .push("spec.externalName is ignored when spec.type is not \"ExternalName\"".to_owned());
     }
     if spec["trafficDistribution"] == "PreferClose" {
-        warnings.push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".to_owned());
+        warnings.push(
+            "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\""
+                .to_owned(),
+        );
     }
     warnings
 }

@@ -29,7 +29,10 @@ fn sloppy(text: &str) -> Option<IpAddr> {
 }
 
 fn has_leading_zeros(address: &str) -> bool {
-    !address.contains(':') && address.split('.').any(|p| p.len() > 1 && p.starts_with('0'))
+    !address.contains(':')
+        && address
+            .split('.')
+            .any(|p| p.len() > 1 && p.starts_with('0'))
 }
 
 fn is_mapped(address: IpAddr) -> bool {
@@ -70,7 +73,8 @@ fn bits_beyond(address: IpAddr, prefix: u32) -> bool {
 pub(super) fn cidr(errors: &mut Errors, path: &Path<'_>, text: &str, unchanged: bool) -> bool {
     let parsed = text.split_once('/').and_then(|(head, tail)| {
         let address = sloppy(head)?;
-        let digits = !tail.is_empty() && tail.len() <= 16 && tail.bytes().all(|b| b.is_ascii_digit());
+        let digits =
+            !tail.is_empty() && tail.len() <= 16 && tail.bytes().all(|b| b.is_ascii_digit());
         let prefix: u32 = tail.parse().ok().filter(|_| digits)?;
         let max = if address.is_ipv4() { 32 } else { 128 };
         (prefix <= max).then_some((address, prefix, head, tail))
@@ -78,10 +82,14 @@ pub(super) fn cidr(errors: &mut Errors, path: &Path<'_>, text: &str, unchanged: 
     let found = match parsed {
         None => Some(CIDR_TEXT),
         Some(_) if unchanged => None,
-        Some((_, _, head, tail)) if has_leading_zeros(head) || (tail.len() > 1 && tail.starts_with('0')) => {
+        Some((_, _, head, tail))
+            if has_leading_zeros(head) || (tail.len() > 1 && tail.starts_with('0')) =>
+        {
             Some("must not have leading 0s in IP or prefix length")
         }
-        Some((address, ..)) if is_mapped(address) => Some("must not have an IPv4-mapped IPv6 address"),
+        Some((address, ..)) if is_mapped(address) => {
+            Some("must not have an IPv4-mapped IPv6 address")
+        }
         Some((address, prefix, ..)) if bits_beyond(address, prefix) => {
             Some("must not have bits set beyond the prefix length")
         }

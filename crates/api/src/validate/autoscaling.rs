@@ -16,7 +16,11 @@ pub(super) fn autoscaler(errors: &mut Errors, hpa: &Value) {
     let (spec, path) = (&hpa["spec"], Path::root("spec"));
     let min = some(spec, "minReplicas").and_then(Value::as_i64);
     if let Some(min) = min.filter(|m| *m < 0) {
-        errors.push(Error::invalid(&path.field("minReplicas"), min, super::checks::NOT_NEGATIVE));
+        errors.push(Error::invalid(
+            &path.field("minReplicas"),
+            min,
+            super::checks::NOT_NEGATIVE,
+        ));
     }
     let max = int(spec, "maxReplicas");
     let max_path = path.field("maxReplicas");
@@ -24,7 +28,11 @@ pub(super) fn autoscaler(errors: &mut Errors, hpa: &Value) {
         errors.push(Error::invalid(&max_path, max, "must be greater than 0"));
     }
     if min.is_some_and(|min| max < min) {
-        errors.push(Error::invalid(&max_path, max, "must be greater than or equal to `minReplicas`"));
+        errors.push(Error::invalid(
+            &max_path,
+            max,
+            "must be greater than or equal to `minReplicas`",
+        ));
     }
     let target = path.field("scaleTargetRef");
     for member in ["kind", "name"] {
@@ -51,7 +59,10 @@ fn metrics(errors: &mut Errors, spec: &Value, min: Option<i64>) {
         let kind = text(metric, "type");
         scales_from_zero |= matches!(kind, "Object" | "External");
         match SOURCES.iter().find(|(name, _)| *name == kind) {
-            None if kind.is_empty() => errors.push(Error::required(&at.field("type"), "must specify a metric source type")),
+            None if kind.is_empty() => errors.push(Error::required(
+                &at.field("type"),
+                "must specify a metric source type",
+            )),
             None => {
                 let names = SOURCES.map(|(name, _)| name);
                 errors.push(Error::not_supported(&at.field("type"), kind, &names));

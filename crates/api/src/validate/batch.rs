@@ -1,6 +1,8 @@
 //! Jobs and CronJobs.
 
-use super::checks::{Errors, immutable, int, label_selector, list, non_negative, one_of, some, text};
+use super::checks::{
+    Errors, immutable, int, label_selector, list, non_negative, one_of, some, text,
+};
 use super::pod;
 use crate::field::{Bad, Error, Path, quote};
 use crate::names;
@@ -8,7 +10,12 @@ use crate::selector::LabelSelector;
 use serde_json::Value;
 
 const COUNTS: [&str; 7] = [
-    "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex",
+    "parallelism",
+    "completions",
+    "activeDeadlineSeconds",
+    "backoffLimit",
+    "ttlSecondsAfterFinished",
+    "backoffLimitPerIndex",
     "maxFailedIndexes",
 ];
 
@@ -20,7 +27,11 @@ fn job_spec(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     let indexed = text(spec, "completionMode") == "Indexed";
     let mode = text(spec, "completionMode");
     if !mode.is_empty() && mode != "Indexed" && mode != "NonIndexed" {
-        errors.push(Error::not_supported(&path.field("completionMode"), mode, &["NonIndexed", "Indexed"]));
+        errors.push(Error::not_supported(
+            &path.field("completionMode"),
+            mode,
+            &["NonIndexed", "Indexed"],
+        ));
     }
     if indexed && some(spec, "completions").is_none() {
         let detail = "when completion mode is Indexed";
@@ -33,17 +44,30 @@ fn job_spec(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     if !indexed {
         for member in ["backoffLimitPerIndex", "maxFailedIndexes"] {
             if let Some(value) = some(spec, member) {
-                errors.push(Error::invalid(&path.field(member), value, "requires indexed completion mode"));
+                errors.push(Error::invalid(
+                    &path.field(member),
+                    value,
+                    "requires indexed completion mode",
+                ));
             }
         }
     }
     if let (Some(policy), false) = (some(spec, "successPolicy"), indexed) {
         let detail = "requires indexed completion mode";
-        errors.push(Error::invalid(&path.field("successPolicy"), go_success_policy(policy), detail));
+        errors.push(Error::invalid(
+            &path.field("successPolicy"),
+            go_success_policy(policy),
+            detail,
+        ));
     }
     let manager = text(spec, "managedBy");
     if !manager.is_empty() {
-        super::checks::invalid_each(errors, &path.field("managedBy"), manager, names::domain_prefixed_path(manager));
+        super::checks::invalid_each(
+            errors,
+            &path.field("managedBy"),
+            manager,
+            names::domain_prefixed_path(manager),
+        );
     }
     let template = path.field("template");
     pod::template(errors, &template, &spec["template"]);
@@ -54,7 +78,11 @@ fn job_spec(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
         "OnFailure" | "Never" => {}
         // A Job has no default; the one of Pods does not fit it.
         "" | "Always" => errors.push(Error::required(&pod_path.field("restartPolicy"), detail)),
-        other => errors.push(Error::not_supported(&pod_path.field("restartPolicy"), other, &["OnFailure", "Never"])),
+        other => errors.push(Error::not_supported(
+            &pod_path.field("restartPolicy"),
+            other,
+            &["OnFailure", "Never"],
+        )),
     }
 }
 
@@ -81,10 +109,15 @@ fn generated_selector(errors: &mut Errors, object: &Value) {
     };
     let uid = &object["metadata"]["uid"];
     let labels = selector["matchLabels"].as_object();
-    let alone = labels.is_some_and(|l| l.len() == 1 && l.get("batch.kubernetes.io/controller-uid") == Some(uid));
+    let alone = labels
+        .is_some_and(|l| l.len() == 1 && l.get("batch.kubernetes.io/controller-uid") == Some(uid));
     if !alone || !list(selector, "matchExpressions").is_empty() {
         let path = Path::root("spec");
-        errors.push(Error::invalid(&path.field("selector"), selector, "`selector` not auto-generated"));
+        errors.push(Error::invalid(
+            &path.field("selector"),
+            selector,
+            "`selector` not auto-generated",
+        ));
     }
 }
 
@@ -95,7 +128,9 @@ pub(super) fn job_status(errors: &mut Errors, job: &Value) {
         non_negative(errors, &path, status, member);
     }
     let holds = |kind: &str| {
-        list(status, "conditions").iter().any(|c| text(c, "type") == kind && text(c, "status") == "True")
+        list(status, "conditions")
+            .iter()
+            .any(|c| text(c, "type") == kind && text(c, "status") == "True")
     };
     let conditions = path.field("conditions");
     let complete = holds("Complete");
@@ -103,9 +138,13 @@ pub(super) fn job_status(errors: &mut Errors, job: &Value) {
         let detail = "completionTime is required for Complete jobs";
         errors.push(Error::required(&path.field("completionTime"), detail));
     }
-    for (end, reason) in [("Complete", "SuccessCriteriaMet"), ("Failed", "FailureTarget")] {
+    for (end, reason) in [
+        ("Complete", "SuccessCriteriaMet"),
+        ("Failed", "FailureTarget"),
+    ] {
         if holds(end) && !holds(reason) {
-            let detail = format!("cannot set {end}=True condition without the {reason}=true condition");
+            let detail =
+                format!("cannot set {end}=True condition without the {reason}=true condition");
             let mut error = Error::invalid(&conditions, Value::Null, detail);
             error.value = Bad::Omitted;
             errors.push(error);
@@ -150,7 +189,15 @@ pub(super) fn job_update(errors: &mut Errors, old: &Value, new: &Value) {
     if !elastic {
         immutable(errors, &path, old_spec, spec, "completions");
     }
-    for member in ["selector", "template", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
+    for member in [
+        "selector",
+        "template",
+        "completionMode",
+        "podFailurePolicy",
+        "backoffLimitPerIndex",
+        "managedBy",
+        "successPolicy",
+    ] {
         let suspended = old_spec["suspend"] == true && some(&old["status"], "startTime").is_none();
         if member != "template" || !suspended {
             immutable(errors, &path, old_spec, spec, member);
@@ -170,7 +217,11 @@ pub(super) fn cron_job(errors: &mut Errors, object: &Value) {
             let detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
             errors.push(Error::invalid(&schedule_path, schedule, detail));
         } else if !schedule.starts_with('@') && fields.len() != 5 {
-            let detail = format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" "));
+            let detail = format!(
+                "expected exactly 5 fields, found {}: [{}]",
+                fields.len(),
+                fields.join(" ")
+            );
             errors.push(Error::invalid(&schedule_path, schedule, detail));
         } else if !schedule.starts_with('@')
             && let Err(detail) = cron_fields(&fields)
@@ -179,33 +230,64 @@ pub(super) fn cron_job(errors: &mut Errors, object: &Value) {
         }
     }
     if text(spec, "timeZone").eq_ignore_ascii_case("local") {
-        let detail = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
-        errors.push(Error::invalid(&path.field("timeZone"), text(spec, "timeZone"), detail));
+        let detail =
+            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        errors.push(Error::invalid(
+            &path.field("timeZone"),
+            text(spec, "timeZone"),
+            detail,
+        ));
     }
     if some(spec, "timeZone").is_some_and(|z| z == "") {
         let detail = "timeZone must be nil or non-empty string";
         errors.push(Error::invalid(&path.field("timeZone"), "", detail));
     }
-    one_of(errors, &path, spec, "concurrencyPolicy", &["Allow", "Forbid", "Replace"]);
-    for member in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+    one_of(
+        errors,
+        &path,
+        spec,
+        "concurrencyPolicy",
+        &["Allow", "Forbid", "Replace"],
+    );
+    for member in [
+        "startingDeadlineSeconds",
+        "successfulJobsHistoryLimit",
+        "failedJobsHistoryLimit",
+    ] {
         non_negative(errors, &path, spec, member);
     }
     let template = path.field("jobTemplate");
-    job_spec(errors, &template.field("spec"), &spec["jobTemplate"]["spec"]);
+    job_spec(
+        errors,
+        &template.field("spec"),
+        &spec["jobTemplate"]["spec"],
+    );
 }
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] = [
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+];
 const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 /// The five fields of a schedule, with the texts of the cron library that upstream uses.
 fn cron_fields(fields: &[&str]) -> Result<(), String> {
-    let bounds: [(i64, i64, &[&str], i64); 5] =
-        [(0, 59, &[], 0), (0, 23, &[], 0), (1, 31, &[], 0), (1, 12, &MONTHS, 1), (0, 6, &DAYS, 0)];
+    let bounds: [(i64, i64, &[&str], i64); 5] = [
+        (0, 59, &[], 0),
+        (0, 23, &[], 0),
+        (1, 31, &[], 0),
+        (1, 12, &MONTHS, 1),
+        (0, 6, &DAYS, 0),
+    ];
     for (field, (min, max, words, first)) in fields.iter().zip(bounds) {
         let number = |text: &str| {
             let word = words.iter().position(|w| w.eq_ignore_ascii_case(text));
             let number = word.map(|i| i as i64 + first).or_else(|| text.parse().ok());
-            number.ok_or_else(|| format!("failed to parse int from {text}: strconv.Atoi: parsing {}: invalid syntax", quote(text)))
+            number.ok_or_else(|| {
+                format!(
+                    "failed to parse int from {text}: strconv.Atoi: parsing {}: invalid syntax",
+                    quote(text)
+                )
+            })
         };
         for expression in field.split(',') {
             let (range, step) = match expression.split_once('/') {
@@ -215,19 +297,30 @@ fn cron_fields(fields: &[&str]) -> Result<(), String> {
             let (low, high) = match range.split_once('-') {
                 _ if range == "*" || range == "?" => (min, max),
                 Some((low, high)) => (number(low)?, number(high)?),
-                None => (number(range)?, if step.is_some() { max } else { number(range)? }),
+                None => (
+                    number(range)?,
+                    if step.is_some() { max } else { number(range)? },
+                ),
             };
             if low < min {
-                return Err(format!("beginning of range ({low}) below minimum ({min}): {expression}"));
+                return Err(format!(
+                    "beginning of range ({low}) below minimum ({min}): {expression}"
+                ));
             }
             if high > max {
-                return Err(format!("end of range ({high}) above maximum ({max}): {expression}"));
+                return Err(format!(
+                    "end of range ({high}) above maximum ({max}): {expression}"
+                ));
             }
             if low > high {
-                return Err(format!("beginning of range ({low}) beyond end of range ({high}): {expression}"));
+                return Err(format!(
+                    "beginning of range ({low}) beyond end of range ({high}): {expression}"
+                ));
             }
             if step == Some(0) {
-                return Err(format!("step of range should be a positive number: {expression}"));
+                return Err(format!(
+                    "step of range should be a positive number: {expression}"
+                ));
             }
         }
     }

@@ -15,12 +15,20 @@ pub(super) fn text<'a>(node: &'a Value, member: &str) -> &'a str {
 
 /// A list, empty when absent.
 pub(super) fn list<'a>(node: &'a Value, member: &str) -> &'a [Value] {
-    node.get(member).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    node.get(member)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 /// An object, empty when absent.
-pub(super) fn map<'a>(node: &'a Value, member: &str) -> impl Iterator<Item = (&'a String, &'a Value)> + Clone {
-    node.get(member).and_then(Value::as_object).into_iter().flat_map(Map::iter)
+pub(super) fn map<'a>(
+    node: &'a Value,
+    member: &str,
+) -> impl Iterator<Item = (&'a String, &'a Value)> + Clone {
+    node.get(member)
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(Map::iter)
 }
 
 /// A number, zero when absent.
@@ -48,7 +56,13 @@ pub(super) fn required(errors: &mut Errors, path: &Path<'_>, node: &Value, membe
 }
 
 /// A member that is one of some words; absent is wrong too.
-pub(super) fn one_of(errors: &mut Errors, path: &Path<'_>, node: &Value, member: &str, supported: &[&str]) {
+pub(super) fn one_of(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    node: &Value,
+    member: &str,
+    supported: &[&str],
+) {
     let word = text(node, member);
     if word.is_empty() {
         errors.push(Error::required(&path.field(member), ""));
@@ -58,7 +72,13 @@ pub(super) fn one_of(errors: &mut Errors, path: &Path<'_>, node: &Value, member:
 }
 
 /// A member that is one of some words or absent.
-pub(super) fn one_of_if_set(errors: &mut Errors, path: &Path<'_>, node: &Value, member: &str, supported: &[&str]) {
+pub(super) fn one_of_if_set(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    node: &Value,
+    member: &str,
+    supported: &[&str],
+) {
     let word = text(node, member);
     if !word.is_empty() && !supported.contains(&word) {
         errors.push(Error::not_supported(&path.field(member), word, supported));
@@ -76,10 +96,20 @@ pub(super) fn non_negative(errors: &mut Errors, path: &Path<'_>, node: &Value, m
 }
 
 /// A value that an update can't change.
-pub(super) fn immutable(errors: &mut Errors, path: &Path<'_>, old: &Value, new: &Value, member: &str) {
+pub(super) fn immutable(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    old: &Value,
+    new: &Value,
+    member: &str,
+) {
     let (old, new) = (some(old, member), some(new, member));
     if old != new {
-        errors.push(Error::invalid(&path.field(member), new, "field is immutable"));
+        errors.push(Error::invalid(
+            &path.field(member),
+            new,
+            "field is immutable",
+        ));
     }
 }
 
@@ -94,7 +124,11 @@ pub(super) fn labels(errors: &mut Errors, path: &Path<'_>, labels: Option<&Value
 
 /// A label selector in its object form.
 pub(super) fn label_selector(errors: &mut Errors, path: &Path<'_>, selector: &Value) {
-    labels(errors, &path.field("matchLabels"), selector.get("matchLabels"));
+    labels(
+        errors,
+        &path.field("matchLabels"),
+        selector.get("matchLabels"),
+    );
     for (i, expression) in list(selector, "matchExpressions").iter().enumerate() {
         let list_path = path.field("matchExpressions");
         let at = list_path.index(i);
@@ -110,14 +144,23 @@ pub(super) fn label_selector(errors: &mut Errors, path: &Path<'_>, selector: &Va
                 "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
             )),
             "Exists" | "DoesNotExist" => {}
-            other => errors.push(Error::invalid(&at.field("operator"), other, "not a valid selector operator")),
+            other => errors.push(Error::invalid(
+                &at.field("operator"),
+                other,
+                "not a valid selector operator",
+            )),
         }
         let key = text(expression, "key");
         invalid_each(errors, &at.field("key"), key, names::qualified_name(key));
         let values_path = at.field("values");
         for (j, value) in values.iter().enumerate() {
             let value = value.as_str().unwrap_or("");
-            invalid_each(errors, &values_path.index(j), value, names::label_value(value));
+            invalid_each(
+                errors,
+                &values_path.index(j),
+                value,
+                names::label_value(value),
+            );
         }
     }
 }
@@ -157,5 +200,9 @@ pub(super) fn port_number_or_name(errors: &mut Errors, path: &Path<'_>, value: &
 
 /// A port's number.
 pub(super) fn port_number(errors: &mut Errors, path: &Path<'_>, number: i64) {
-    errors.extend(names::port_number(number).into_iter().map(|t| Error::invalid(path, number, t)));
+    errors.extend(
+        names::port_number(number)
+            .into_iter()
+            .map(|t| Error::invalid(path, number, t)),
+    );
 }

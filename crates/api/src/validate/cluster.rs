@@ -14,7 +14,11 @@ fn taints(errors: &mut Errors, spec: &Value) {
     let all = list(spec, "taints");
     for (i, taint) in all.iter().enumerate() {
         let at = path.index(i);
-        let (key, value, effect) = (text(taint, "key"), text(taint, "value"), text(taint, "effect"));
+        let (key, value, effect) = (
+            text(taint, "key"),
+            text(taint, "value"),
+            text(taint, "effect"),
+        );
         invalid_each(errors, &at.field("key"), key, names::qualified_name(key));
         let wrong = names::label_value(value);
         if !wrong.is_empty() {
@@ -63,7 +67,9 @@ pub(super) fn node_update(errors: &mut Errors, old: &Value, new: &Value) {
         let detail = "node updates may not change podCIDR except from \"\" to valid";
         errors.push(Error::forbidden(&parent.field("podCIDRs"), detail));
     }
-    if !text(old_spec, "providerID").is_empty() && text(old_spec, "providerID") != text(spec, "providerID") {
+    if !text(old_spec, "providerID").is_empty()
+        && text(old_spec, "providerID") != text(spec, "providerID")
+    {
         let detail = "node updates may not change providerID except from \"\" to valid";
         errors.push(Error::forbidden(&parent.field("providerID"), detail));
     }
@@ -72,7 +78,10 @@ pub(super) fn node_update(errors: &mut Errors, old: &Value, new: &Value) {
 pub(super) fn namespace(errors: &mut Errors, namespace: &Value) {
     let spec = Path::root("spec");
     let path = spec.field("finalizers");
-    for finalizer in list(&namespace["spec"], "finalizers").iter().filter_map(Value::as_str) {
+    for finalizer in list(&namespace["spec"], "finalizers")
+        .iter()
+        .filter_map(Value::as_str)
+    {
         let wrong = names::qualified_name(finalizer);
         if wrong.is_empty() && !finalizer.contains('/') && finalizer != "kubernetes" {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
@@ -86,11 +95,19 @@ pub(super) fn lease(errors: &mut Errors, lease: &Value) {
     let (spec, path) = (&lease["spec"], Path::root("spec"));
     if some(spec, "leaseDurationSeconds").is_some() && int(spec, "leaseDurationSeconds") <= 0 {
         let seconds = int(spec, "leaseDurationSeconds");
-        errors.push(Error::invalid(&path.field("leaseDurationSeconds"), seconds, "must be greater than 0"));
+        errors.push(Error::invalid(
+            &path.field("leaseDurationSeconds"),
+            seconds,
+            "must be greater than 0",
+        ));
     }
     if int(spec, "leaseTransitions") < 0 {
         let count = int(spec, "leaseTransitions");
-        errors.push(Error::invalid(&path.field("leaseTransitions"), count, super::checks::NOT_NEGATIVE));
+        errors.push(Error::invalid(
+            &path.field("leaseTransitions"),
+            count,
+            super::checks::NOT_NEGATIVE,
+        ));
     }
 }
 
@@ -104,11 +121,17 @@ pub(super) fn event(errors: &mut Errors, event: &Value) {
     };
     let other = text(about, "namespace");
     let fits = match other {
-        "" => namespace == "default" || namespace == "kube-system" || text(about, "kind").is_empty(),
+        "" => {
+            namespace == "default" || namespace == "kube-system" || text(about, "kind").is_empty()
+        }
         other => other == namespace,
     };
     // Without a namespace the kind tells whether it should have one; the server does not know all kinds.
     if !fits && !other.is_empty() {
-        errors.push(Error::invalid(&path.field("namespace"), other, "does not match event.namespace"));
+        errors.push(Error::invalid(
+            &path.field("namespace"),
+            other,
+            "does not match event.namespace",
+        ));
     }
 }

@@ -8,7 +8,13 @@ use serde_json::{Map, Value};
 const SIZE_MAX: usize = 1 << 20;
 
 /// Keys of one map; gives the bytes that its values hold.
-fn keys(errors: &mut Errors, path: &Path<'_>, object: &Value, member: &str, encoded: bool) -> usize {
+fn keys(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    object: &Value,
+    member: &str,
+    encoded: bool,
+) -> usize {
     let mut size = 0;
     for (key, value) in map(object, member) {
         invalid_each(errors, &path.key(key), key, names::config_key(key));
@@ -101,10 +107,16 @@ fn docker(errors: &mut Errors, object: &Value, key: &str) {
         errors.push(Error::required(&data.key(key), ""));
         return;
     };
-    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap_or_default();
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(encoded)
+        .unwrap_or_default();
     if let Err(error) = serde_json::from_slice::<Map<String, Value>>(&bytes) {
         let detail = go_json_error(&bytes).unwrap_or_else(|| error.to_string());
-        errors.push(Error::invalid(&data.key(key), "<secret contents redacted>", detail));
+        errors.push(Error::invalid(
+            &data.key(key),
+            "<secret contents redacted>",
+            detail,
+        ));
     }
 }
 
@@ -118,17 +130,31 @@ fn go_json_error(bytes: &[u8]) -> Option<String> {
         if !text.starts_with(&word[..1]) {
             continue;
         }
-        let wrong = text.chars().zip(word.chars()).find(|(found, expected)| found != expected);
+        let wrong = text
+            .chars()
+            .zip(word.chars())
+            .find(|(found, expected)| found != expected);
         let (found, expected) = wrong?;
-        return Some(format!("invalid character '{found}' in literal {word} (expecting '{expected}')"));
+        return Some(format!(
+            "invalid character '{found}' in literal {word} (expecting '{expected}')"
+        ));
     }
-    let first = text.chars().next().filter(|c| !"{[\"-0123456789".contains(*c))?;
-    Some(format!("invalid character '{first}' looking for beginning of value"))
+    let first = text
+        .chars()
+        .next()
+        .filter(|c| !"{[\"-0123456789".contains(*c))?;
+    Some(format!(
+        "invalid character '{first}' looking for beginning of value"
+    ))
 }
 
 pub(super) fn secret_update(errors: &mut Errors, old: &Value, new: &Value) {
     if some(old, "type") != some(new, "type") {
-        errors.push(Error::invalid(&Path::root("type"), some(new, "type"), "field is immutable"));
+        errors.push(Error::invalid(
+            &Path::root("type"),
+            some(new, "type"),
+            "field is immutable",
+        ));
     }
     frozen(errors, old, new, &["data"]);
     secret(errors, new);

@@ -16,7 +16,10 @@ pub(super) fn endpoints(errors: &mut Errors, endpoints: &Value) {
         let at = path.index(i);
         let (ready, others) = (list(subset, "addresses"), list(subset, "notReadyAddresses"));
         if ready.is_empty() && others.is_empty() {
-            errors.push(Error::required(&at, "must specify `addresses` or `notReadyAddresses`"));
+            errors.push(Error::required(
+                &at,
+                "must specify `addresses` or `notReadyAddresses`",
+            ));
         }
         for (member, all) in [("addresses", ready), ("notReadyAddresses", others)] {
             let path = at.field(member);
@@ -40,11 +43,21 @@ fn endpoint_address(errors: &mut Errors, path: &Path<'_>, entry: &Value) {
     }
     let host = text(entry, "hostname");
     if !host.is_empty() {
-        invalid_each(errors, &path.field("hostname"), host, names::dns1123_label(host));
+        invalid_each(
+            errors,
+            &path.field("hostname"),
+            host,
+            names::dns1123_label(host),
+        );
     }
     let node = text(entry, "nodeName");
     if !node.is_empty() {
-        invalid_each(errors, &path.field("nodeName"), node, names::dns1123_subdomain(node));
+        invalid_each(
+            errors,
+            &path.field("nodeName"),
+            node,
+            names::dns1123_subdomain(node),
+        );
     }
 }
 
@@ -53,18 +66,34 @@ fn endpoint_port(errors: &mut Errors, path: &Path<'_>, port: &Value, named: bool
     match name {
         "" if named => errors.push(Error::required(&path.field("name"), "")),
         "" => {}
-        _ => invalid_each(errors, &path.field("name"), name, names::dns1123_label(name)),
+        _ => invalid_each(
+            errors,
+            &path.field("name"),
+            name,
+            names::dns1123_label(name),
+        ),
     }
     port_number(errors, &path.field("port"), int(port, "port"));
     one_of(errors, path, port, "protocol", &["SCTP", "TCP", "UDP"]);
     let protocol = text(port, "appProtocol");
     if !protocol.is_empty() {
-        invalid_each(errors, &path.field("appProtocol"), protocol, names::qualified_name(protocol));
+        invalid_each(
+            errors,
+            &path.field("appProtocol"),
+            protocol,
+            names::qualified_name(protocol),
+        );
     }
 }
 
 pub(super) fn slice(errors: &mut Errors, slice: &Value) {
-    one_of(errors, &NO_PARENT, slice, "addressType", &["FQDN", "IPv4", "IPv6"]);
+    one_of(
+        errors,
+        &NO_PARENT,
+        slice,
+        "addressType",
+        &["FQDN", "IPv4", "IPv6"],
+    );
     // The path of a root is its name alone.
     for error in errors.iter_mut().filter(|e| e.field == ".addressType") {
         error.field = "addressType".to_owned();
@@ -96,11 +125,21 @@ fn slice_endpoints(errors: &mut Errors, slice: &Value) {
         }
         let node = text(endpoint, "nodeName");
         if !node.is_empty() {
-            invalid_each(errors, &at.field("nodeName"), node, names::dns1123_subdomain(node));
+            invalid_each(
+                errors,
+                &at.field("nodeName"),
+                node,
+                names::dns1123_subdomain(node),
+            );
         }
         let host = text(endpoint, "hostname");
         if !host.is_empty() {
-            invalid_each(errors, &at.field("hostname"), host, names::dns1123_label(host));
+            invalid_each(
+                errors,
+                &at.field("hostname"),
+                host,
+                names::dns1123_label(host),
+            );
         }
     }
 }
@@ -114,7 +153,11 @@ fn slice_address(errors: &mut Errors, path: &Path<'_>, index: usize, value: &str
             }
             if address::is_ipv6(value) != (kind == "IPv6") {
                 let article = if kind == "IPv4" { "an IPv4" } else { "an IPv6" };
-                errors.push(Error::invalid(path, value, format!("must be {article} address")));
+                errors.push(Error::invalid(
+                    path,
+                    value,
+                    format!("must be {article} address"),
+                ));
                 return;
             }
             address::not_special(errors, &at, value);
@@ -143,7 +186,12 @@ fn slice_ports(errors: &mut Errors, slice: &Value) {
         one_of(errors, &at, port, "protocol", &["SCTP", "TCP", "UDP"]);
         let protocol = text(port, "appProtocol");
         if !protocol.is_empty() {
-            invalid_each(errors, &at.field("appProtocol"), protocol, names::qualified_name(protocol));
+            invalid_each(
+                errors,
+                &at.field("appProtocol"),
+                protocol,
+                names::qualified_name(protocol),
+            );
         }
     }
 }

@@ -18,7 +18,11 @@ pub(super) fn ingress(errors: &mut Errors, ingress: &Value) {
     if !class.is_empty() && !annotated.is_empty() && class != annotated {
         let annotations = Path::root("annotations");
         let detail = "must match `ingressClassName` when both are specified";
-        errors.push(Error::invalid(&annotations.field(CLASS_ANNOTATION), annotated, detail));
+        errors.push(Error::invalid(
+            &annotations.field(CLASS_ANNOTATION),
+            annotated,
+            detail,
+        ));
     }
     if list(spec, "rules").is_empty() && some(spec, "defaultBackend").is_none() {
         let detail = "either `defaultBackend` or `rules` must be specified";
@@ -30,7 +34,12 @@ pub(super) fn ingress(errors: &mut Errors, ingress: &Value) {
     rules(errors, spec);
     tls(errors, spec);
     if !class.is_empty() {
-        invalid_each(errors, &path.field("ingressClassName"), class, names::dns1123_subdomain(class));
+        invalid_each(
+            errors,
+            &path.field("ingressClassName"),
+            class,
+            names::dns1123_subdomain(class),
+        );
     }
 }
 
@@ -52,7 +61,11 @@ fn rules(errors: &mut Errors, spec: &Value) {
         if !name.is_empty() {
             let host_path = at.field("host");
             if address::parse(name).is_some() {
-                errors.push(Error::invalid(&host_path, name, "must be a DNS name, not an IP address"));
+                errors.push(Error::invalid(
+                    &host_path,
+                    name,
+                    "must be a DNS name, not an IP address",
+                ));
             }
             host(errors, &host_path, name);
         }
@@ -76,26 +89,49 @@ fn http_entry(errors: &mut Errors, path: &Path<'_>, entry: &Value) {
     let target = text(entry, "path");
     let target_path = path.field("path");
     match kind {
-        "" => errors.push(Error::required(&path.field("pathType"), "pathType must be specified")),
+        "" => errors.push(Error::required(
+            &path.field("pathType"),
+            "pathType must be specified",
+        )),
         "Exact" | "Prefix" => {
             if !target.starts_with('/') {
-                errors.push(Error::invalid(&target_path, target, "must be an absolute path"));
+                errors.push(Error::invalid(
+                    &target_path,
+                    target,
+                    "must be an absolute path",
+                ));
             }
             if !target.is_empty() {
                 for bad in BAD_SEQUENCES.into_iter().filter(|b| target.contains(b)) {
-                    errors.push(Error::invalid(&target_path, target, format!("must not contain '{bad}'")));
+                    errors.push(Error::invalid(
+                        &target_path,
+                        target,
+                        format!("must not contain '{bad}'"),
+                    ));
                 }
                 for bad in BAD_ENDINGS.into_iter().filter(|b| target.ends_with(b)) {
-                    errors.push(Error::invalid(&target_path, target, format!("cannot end with '{bad}'")));
+                    errors.push(Error::invalid(
+                        &target_path,
+                        target,
+                        format!("cannot end with '{bad}'"),
+                    ));
                 }
             }
         }
         "ImplementationSpecific" => {
             if !target.is_empty() && !target.starts_with('/') {
-                errors.push(Error::invalid(&target_path, target, "must be an absolute path"));
+                errors.push(Error::invalid(
+                    &target_path,
+                    target,
+                    "must be an absolute path",
+                ));
             }
         }
-        other => errors.push(Error::not_supported(&path.field("pathType"), other, &PATH_TYPES)),
+        other => errors.push(Error::not_supported(
+            &path.field("pathType"),
+            other,
+            &PATH_TYPES,
+        )),
     }
     backend(errors, &path.field("backend"), &entry["backend"]);
 }
@@ -104,9 +140,17 @@ fn backend(errors: &mut Errors, path: &Path<'_>, backend: &Value) {
     let (service, resource) = (some(backend, "service"), some(backend, "resource"));
     match (service, resource) {
         (Some(_), Some(_)) => {
-            errors.push(Error::invalid(path, "", "cannot set both resource and service backends"));
+            errors.push(Error::invalid(
+                path,
+                "",
+                "cannot set both resource and service backends",
+            ));
         }
-        (None, None) => errors.push(Error::invalid(path, "", "resource or service backend is required")),
+        (None, None) => errors.push(Error::invalid(
+            path,
+            "",
+            "resource or service backend is required",
+        )),
         (None, Some(_)) => {}
         (Some(service), None) => {
             let at = path.field("service");
@@ -122,9 +166,18 @@ fn backend(errors: &mut Errors, path: &Path<'_>, backend: &Value) {
             let port_path = at.field("port");
             match (number, named) {
                 (0, "") => errors.push(Error::required(path, "port name or number is required")),
-                (0, named) => invalid_each(errors, &port_path.field("name"), named, names::port_name(named)),
+                (0, named) => invalid_each(
+                    errors,
+                    &port_path.field("name"),
+                    named,
+                    names::port_name(named),
+                ),
                 (number, "") => port_number(errors, &port_path.field("number"), number),
-                _ => errors.push(Error::invalid(path, "", "cannot set both port name & port number")),
+                _ => errors.push(Error::invalid(
+                    path,
+                    "",
+                    "cannot set both port name & port number",
+                )),
             }
         }
     }
@@ -136,12 +189,21 @@ fn tls(errors: &mut Errors, spec: &Value) {
     for (i, entry) in list(spec, "tls").iter().enumerate() {
         let at = path.index(i);
         let hosts = at.field("hosts");
-        for (j, name) in list(entry, "hosts").iter().filter_map(Value::as_str).enumerate() {
+        for (j, name) in list(entry, "hosts")
+            .iter()
+            .filter_map(Value::as_str)
+            .enumerate()
+        {
             host(errors, &hosts.index(j), name);
         }
         let secret = text(entry, "secretName");
         if !secret.is_empty() {
-            invalid_each(errors, &at.field("secretName"), secret, names::dns1123_subdomain(secret));
+            invalid_each(
+                errors,
+                &at.field("secretName"),
+                secret,
+                names::dns1123_subdomain(secret),
+            );
         }
     }
 }

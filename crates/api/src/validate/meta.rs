@@ -16,7 +16,8 @@ fn name_check(resource: &Resource) -> NameCheck {
         _ if resource.custom => names::dns1123_subdomain,
         ("", "services" | "namespaces") | ("apps", "statefulsets") => names::dns1123_label,
         ("rbac.authorization.k8s.io", _) => names::path_segment,
-        ("apiregistration.k8s.io", "apiservices") | ("certificates.k8s.io", "clustertrustbundles") => names::path_segment,
+        ("apiregistration.k8s.io", "apiservices")
+        | ("certificates.k8s.io", "clustertrustbundles") => names::path_segment,
         ("networking.k8s.io", "ipaddresses") => |_| Vec::new(),
         ("batch", "cronjobs") => cron_job_name,
         _ => names::dns1123_subdomain,
@@ -48,20 +49,35 @@ pub(super) fn create(errors: &mut Errors, resource: &Resource, object: &Value) {
     }
     let name = text(meta, "name");
     if name.is_empty() {
-        errors.push(Error::required(&path.field("name"), "name or generateName is required"));
+        errors.push(Error::required(
+            &path.field("name"),
+            "name or generateName is required",
+        ));
     } else {
         invalid_each(errors, &path.field("name"), name, check(name));
     }
     let namespace = text(meta, "namespace");
     match (resource.namespaced, namespace) {
         (true, "") => errors.push(Error::required(&path.field("namespace"), "")),
-        (true, _) => invalid_each(errors, &path.field("namespace"), namespace, names::dns1123_label(namespace)),
+        (true, _) => invalid_each(
+            errors,
+            &path.field("namespace"),
+            namespace,
+            names::dns1123_label(namespace),
+        ),
         (false, "") => {}
-        (false, _) => errors.push(Error::forbidden(&path.field("namespace"), "not allowed on this type")),
+        (false, _) => errors.push(Error::forbidden(
+            &path.field("namespace"),
+            "not allowed on this type",
+        )),
     }
     if int(meta, "generation") < 0 {
         let generation = int(meta, "generation");
-        errors.push(Error::invalid(&path.field("generation"), generation, super::checks::NOT_NEGATIVE));
+        errors.push(Error::invalid(
+            &path.field("generation"),
+            generation,
+            super::checks::NOT_NEGATIVE,
+        ));
     }
     common(errors, meta);
     finalizers(errors, meta);
@@ -83,9 +99,16 @@ fn common(errors: &mut Errors, meta: &Value) {
 pub(super) fn annotations(errors: &mut Errors, path: &Path<'_>, meta: &Value) {
     let all = map(meta, "annotations");
     for (key, _) in all.clone() {
-        invalid_each(errors, path, key, names::qualified_name(&key.to_lowercase()));
+        invalid_each(
+            errors,
+            path,
+            key,
+            names::qualified_name(&key.to_lowercase()),
+        );
     }
-    let size: usize = all.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+    let size: usize = all
+        .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len))
+        .sum();
     if size > ANNOTATIONS_MAX {
         errors.push(Error::too_long(path, ANNOTATIONS_MAX));
     }
@@ -98,15 +121,32 @@ fn owners(errors: &mut Errors, meta: &Value) {
     for owner in list(meta, "ownerReferences") {
         let api_version = text(owner, "apiVersion");
         let version = api_version.rsplit('/').next().unwrap_or("");
-        for (member, what) in [("apiVersion", "version"), ("kind", "kind"), ("name", "name"), ("uid", "uid")] {
+        for (member, what) in [
+            ("apiVersion", "version"),
+            ("kind", "kind"),
+            ("name", "name"),
+            ("uid", "uid"),
+        ] {
             let value = text(owner, member);
-            let empty = if member == "apiVersion" { version.is_empty() } else { value.is_empty() };
+            let empty = if member == "apiVersion" {
+                version.is_empty()
+            } else {
+                value.is_empty()
+            };
             if empty {
-                errors.push(Error::invalid(&path.field(member), value, format!("{what} must not be empty")));
+                errors.push(Error::invalid(
+                    &path.field(member),
+                    value,
+                    format!("{what} must not be empty"),
+                ));
             }
         }
         if (api_version, text(owner, "kind")) == ("v1", "Event") {
-            errors.push(Error::invalid(&path, owner, "/v1, Kind=Event is disallowed from being an owner"));
+            errors.push(Error::invalid(
+                &path,
+                owner,
+                "/v1, Kind=Event is disallowed from being an owner",
+            ));
         }
         if owner["controller"] == true {
             let this = format!("{}/{}", text(owner, "kind"), text(owner, "name"));
@@ -143,7 +183,10 @@ fn finalizers(errors: &mut Errors, meta: &Value) {
 
 /// Go's `%#v` of a list of texts.
 fn go_strings(items: &[&Value]) -> String {
-    let texts: Vec<String> = items.iter().map(|i| crate::field::quote(i.as_str().unwrap_or(""))).collect();
+    let texts: Vec<String> = items
+        .iter()
+        .map(|i| crate::field::quote(i.as_str().unwrap_or("")))
+        .collect();
     format!("[]string{{{}}}", texts.join(", "))
 }
 
@@ -152,7 +195,10 @@ pub(super) fn update(errors: &mut Errors, old: &Value, new: &Value) {
     let (old, new, path) = (&old["metadata"], &new["metadata"], path());
     if some(old, "deletionTimestamp").is_some() {
         let before = list(old, "finalizers");
-        let added: Vec<&Value> = list(new, "finalizers").iter().filter(|f| !before.contains(f)).collect();
+        let added: Vec<&Value> = list(new, "finalizers")
+            .iter()
+            .filter(|f| !before.contains(f))
+            .collect();
         if !added.is_empty() {
             let detail = format!(
                 "no new finalizers can be added if the object is being deleted, found new finalizers {}",
@@ -161,7 +207,14 @@ pub(super) fn update(errors: &mut Errors, old: &Value, new: &Value) {
             errors.push(Error::forbidden(&path.field("finalizers"), detail));
         }
     }
-    for member in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for member in [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
         immutable(errors, &path, old, new, member);
     }
     common(errors, new);

@@ -55,7 +55,11 @@ pub fn update(resource: &Resource, subresource: &str, old: &Value, new: &Value) 
 /// (see [`crate::strategy::unconditional_update`]).
 pub fn version_required() -> Error {
     let meta = Path::root("metadata");
-    Error::invalid(&meta.field("resourceVersion"), 0, "must be specified for an update")
+    Error::invalid(
+        &meta.field("resourceVersion"),
+        0,
+        "must be specified for an update",
+    )
 }
 
 /// The error of a Scale with fewer than no replicas.
@@ -132,7 +136,8 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
 fn status(errors: &mut Errors, resource: &Resource, new: &Value) {
     let path = Path::root("status");
     match (&*resource.group, &*resource.plural) {
-        ("apps", "deployments" | "replicasets" | "statefulsets") | ("", "replicationcontrollers") => {
+        ("apps", "deployments" | "replicasets" | "statefulsets")
+        | ("", "replicationcontrollers") => {
             workload::replica_status(errors, &resource.plural, &new["status"]);
         }
         ("batch", "jobs") => batch::job_status(errors, new),

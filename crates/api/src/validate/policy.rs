@@ -1,7 +1,8 @@
 //! Budgets, quotas, limits, network policies and roles.
 
 use super::checks::{
-    Errors, at_most_all, count_or_percent, label_selector, list, map, port_number, port_number_or_name, some, text,
+    Errors, at_most_all, count_or_percent, label_selector, list, map, port_number,
+    port_number_or_name, some, text,
 };
 use super::{address, pod};
 use crate::field::{Bad, Error, Path};
@@ -34,14 +35,34 @@ pub(super) fn disruption_budget(errors: &mut Errors, budget: &Value) {
     let policy = text(spec, "unhealthyPodEvictionPolicy");
     if !matches!(policy, "" | "AlwaysAllow" | "IfHealthyBudget") {
         let supported = ["AlwaysAllow", "IfHealthyBudget"];
-        errors.push(Error::not_supported(&path.field("unhealthyPodEvictionPolicy"), policy, &supported));
+        errors.push(Error::not_supported(
+            &path.field("unhealthyPodEvictionPolicy"),
+            policy,
+            &supported,
+        ));
     }
 }
 
 const QUOTA_NAMES: [&str; 19] = [
-    "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.storage", "requests.ephemeral-storage",
-    "limits.cpu", "limits.memory", "limits.ephemeral-storage", "pods", "resourcequotas", "services", "replicationcontrollers",
-    "secrets", "persistentvolumeclaims", "configmaps", "services.nodeports", "services.loadbalancers",
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.storage",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "persistentvolumeclaims",
+    "configmaps",
+    "services.nodeports",
+    "services.loadbalancers",
 ];
 
 /// Whether an amount is a count of objects.
@@ -55,9 +76,15 @@ pub(super) fn resource_quota(errors: &mut Errors, quota: &Value) {
     for (name, value) in map(spec, "hard") {
         let at = hard.key(name);
         if pod::resource_name(errors, &at, name) {
-            let known = QUOTA_NAMES.contains(&name.as_str()) || name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
+            let known = QUOTA_NAMES.contains(&name.as_str())
+                || name.starts_with("hugepages-")
+                || name.starts_with("requests.hugepages-");
             if !name.contains('/') && !known {
-                errors.push(Error::invalid(&at, name.as_str(), "must be a standard resource for quota"));
+                errors.push(Error::invalid(
+                    &at,
+                    name.as_str(),
+                    "must be a standard resource for quota",
+                ));
             }
         }
         pod::amount(errors, &at, value, is_count(name));
@@ -67,7 +94,12 @@ pub(super) fn resource_quota(errors: &mut Errors, quota: &Value) {
 
 fn scopes(errors: &mut Errors, spec: &Value) {
     const KNOWN: [&str; 7] = [
-        "BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass", "Terminating",
+        "BestEffort",
+        "CrossNamespacePodAffinity",
+        "NotBestEffort",
+        "NotTerminating",
+        "PriorityClass",
+        "Terminating",
         "VolumeAttributesClass",
     ];
     const COMPUTE: [&str; 4] = ["pods", "cpu", "memory", "ephemeral-storage"];
@@ -83,15 +115,26 @@ fn scopes(errors: &mut Errors, spec: &Value) {
         for (name, _) in map(spec, "hard") {
             let fits = match scope.as_str() {
                 Some("BestEffort") => name == "pods",
-                _ => COMPUTE.contains(&name.as_str()) || name.starts_with("requests.") || name.starts_with("limits."),
+                _ => {
+                    COMPUTE.contains(&name.as_str())
+                        || name.starts_with("requests.")
+                        || name.starts_with("limits.")
+                }
             };
             if !fits {
-                errors.push(Error::invalid(&path, shown(), "unsupported scope applied to resource"));
+                errors.push(Error::invalid(
+                    &path,
+                    shown(),
+                    "unsupported scope applied to resource",
+                ));
             }
         }
     }
     let has = |name: &str| all.iter().any(|s| s == name);
-    for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
+    for (one, other) in [
+        ("BestEffort", "NotBestEffort"),
+        ("Terminating", "NotTerminating"),
+    ] {
         if has(one) && has(other) {
             errors.push(Error::invalid(&path, shown(), "conflicting scopes"));
         }
@@ -100,7 +143,13 @@ fn scopes(errors: &mut Errors, spec: &Value) {
 
 fn quantities(item: &Value, member: &str) -> Vec<(String, Quantity, Value)> {
     map(item, member)
-        .filter_map(|(name, value)| Some((name.clone(), Quantity::from_json(value).ok()?, value.clone())))
+        .filter_map(|(name, value)| {
+            Some((
+                name.clone(),
+                Quantity::from_json(value).ok()?,
+                value.clone(),
+            ))
+        })
         .collect()
 }
 
@@ -121,10 +170,19 @@ pub(super) fn limit_range(errors: &mut Errors, range: &Value) {
 }
 
 fn limit_item(errors: &mut Errors, path: &Path<'_>, item: &Value, kind: &str) {
-    for member in ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"] {
+    for member in [
+        "max",
+        "min",
+        "default",
+        "defaultRequest",
+        "maxLimitRequestRatio",
+    ] {
         let at = path.field(member);
         if kind == "Pod" && member.starts_with("default") && some(item, member).is_some() {
-            errors.push(Error::forbidden(&at, "may not be specified when `type` is 'Pod'"));
+            errors.push(Error::forbidden(
+                &at,
+                "may not be specified when `type` is 'Pod'",
+            ));
             continue;
         }
         for (name, _) in map(item, member) {
@@ -134,13 +192,18 @@ fn limit_item(errors: &mut Errors, path: &Path<'_>, item: &Value, kind: &str) {
                 && !name.contains('/')
                 && !matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage")
             {
-                errors.push(Error::invalid(&at, name.as_str(), "must be a standard resource for containers"));
+                errors.push(Error::invalid(
+                    &at,
+                    name.as_str(),
+                    "must be a standard resource for containers",
+                ));
             }
         }
     }
     let storage = |member: &str| item[member].get("storage").is_some();
     if kind == "PersistentVolumeClaim" && !storage("min") && !storage("max") {
-        let detail = "either minimum or maximum storage value is required, but neither was provided";
+        let detail =
+            "either minimum or maximum storage value is required, but neither was provided";
         errors.push(Error::required(&path.field("limits"), detail));
     }
     let order = [
@@ -171,7 +234,11 @@ fn limit_item(errors: &mut Errors, path: &Path<'_>, item: &Value, kind: &str) {
                 value.as_str().unwrap_or(""),
                 limit_value.as_str().unwrap_or("")
             );
-            errors.push(Error::invalid(&path.field(member).key(&name), shown, detail));
+            errors.push(Error::invalid(
+                &path.field(member).key(&name),
+                shown,
+                detail,
+            ));
         }
     }
 }
@@ -196,7 +263,11 @@ pub(super) fn network_policy(errors: &mut Errors, policy: &Value) {
     let types = path.field("policyTypes");
     for (i, kind) in list(spec, "policyTypes").iter().enumerate() {
         if kind != "Ingress" && kind != "Egress" {
-            errors.push(Error::not_supported(&types.index(i), kind, &["Ingress", "Egress"]));
+            errors.push(Error::not_supported(
+                &types.index(i),
+                kind,
+                &["Ingress", "Egress"],
+            ));
         }
     }
 }
@@ -204,7 +275,11 @@ pub(super) fn network_policy(errors: &mut Errors, policy: &Value) {
 fn policy_port(errors: &mut Errors, path: &Path<'_>, port: &Value) {
     let protocol = text(port, "protocol");
     if !matches!(protocol, "" | "TCP" | "UDP" | "SCTP") {
-        errors.push(Error::not_supported(&path.field("protocol"), protocol, &["TCP", "UDP", "SCTP"]));
+        errors.push(Error::not_supported(
+            &path.field("protocol"),
+            protocol,
+            &["TCP", "UDP", "SCTP"],
+        ));
     }
     let number = some(port, "port");
     if let Some(number) = number {
@@ -215,11 +290,23 @@ fn policy_port(errors: &mut Errors, path: &Path<'_>, port: &Value) {
     };
     let at = path.field("endPort");
     match number {
-        None => errors.push(Error::invalid(&at, end, "may not be specified when `port` is not specified")),
-        Some(Value::String(_)) => errors.push(Error::invalid(&at, end, "may not be specified when `port` is non-numeric")),
+        None => errors.push(Error::invalid(
+            &at,
+            end,
+            "may not be specified when `port` is not specified",
+        )),
+        Some(Value::String(_)) => errors.push(Error::invalid(
+            &at,
+            end,
+            "may not be specified when `port` is non-numeric",
+        )),
         Some(number) => {
             if end < number.as_i64().unwrap_or(0) {
-                errors.push(Error::invalid(&at, end, "must be greater than or equal to `port`"));
+                errors.push(Error::invalid(
+                    &at,
+                    end,
+                    "must be greater than or equal to `port`",
+                ));
             }
             port_number(errors, &at, end);
         }
@@ -236,7 +323,10 @@ fn policy_peer(errors: &mut Errors, path: &Path<'_>, peer: &Value) {
     }
     if let Some(block) = some(peer, "ipBlock") {
         if found > 0 {
-            errors.push(Error::forbidden(path, "may not specify both ipBlock and another peer"));
+            errors.push(Error::forbidden(
+                path,
+                "may not specify both ipBlock and another peer",
+            ));
         }
         found += 1;
         ip_block(errors, &path.field("ipBlock"), block);
@@ -259,7 +349,11 @@ fn ip_block(errors: &mut Errors, path: &Path<'_>, block: &Value) {
         return;
     };
     let excepts = path.field("except");
-    for (i, text) in list(block, "except").iter().filter_map(Value::as_str).enumerate() {
+    for (i, text) in list(block, "except")
+        .iter()
+        .filter_map(Value::as_str)
+        .enumerate()
+    {
         let at = excepts.index(i);
         if !address::cidr(errors, &at, text, false) {
             continue;
@@ -267,7 +361,11 @@ fn ip_block(errors: &mut Errors, path: &Path<'_>, block: &Value) {
         if let Ok(inner) = text.parse::<ipnet::IpNet>()
             && (!outer.contains(&inner) || outer == inner)
         {
-            errors.push(Error::invalid(&at, text, "must be a strict subset of `cidr`"));
+            errors.push(Error::invalid(
+                &at,
+                text,
+                "must be a strict subset of `cidr`",
+            ));
         }
     }
 }
@@ -282,12 +380,20 @@ pub(super) fn role(errors: &mut Errors, role: &Value, namespaced: bool) {
         if !list(rule, "nonResourceURLs").is_empty() {
             if namespaced {
                 let detail = "namespaced rules cannot apply to non-resource URLs";
-                errors.push(Error::invalid(&at.field("nonResourceURLs"), some(rule, "nonResourceURLs"), detail));
+                errors.push(Error::invalid(
+                    &at.field("nonResourceURLs"),
+                    some(rule, "nonResourceURLs"),
+                    detail,
+                ));
             }
             let resources = ["apiGroups", "resources", "resourceNames"];
             if resources.iter().any(|m| !list(rule, m).is_empty()) {
                 let detail = "rules cannot apply to both regular resources and non-resource URLs";
-                errors.push(Error::invalid(&at.field("nonResourceURLs"), some(rule, "nonResourceURLs"), detail));
+                errors.push(Error::invalid(
+                    &at.field("nonResourceURLs"),
+                    some(rule, "nonResourceURLs"),
+                    detail,
+                ));
             }
             continue;
         }
@@ -305,16 +411,29 @@ pub(super) fn role_binding(errors: &mut Errors, binding: &Value) {
     let role = &binding["roleRef"];
     let group = text(role, "apiGroup");
     if group != "rbac.authorization.k8s.io" {
-        errors.push(Error::not_supported(&path.field("apiGroup"), group, &["rbac.authorization.k8s.io"]));
+        errors.push(Error::not_supported(
+            &path.field("apiGroup"),
+            group,
+            &["rbac.authorization.k8s.io"],
+        ));
     }
     let kind = text(role, "kind");
     if !matches!(kind, "Role" | "ClusterRole") {
-        errors.push(Error::not_supported(&path.field("kind"), kind, &["Role", "ClusterRole"]));
+        errors.push(Error::not_supported(
+            &path.field("kind"),
+            kind,
+            &["Role", "ClusterRole"],
+        ));
     }
     let name = text(role, "name");
     match name {
         "" => errors.push(Error::required(&path.field("name"), "")),
-        _ => super::checks::invalid_each(errors, &path.field("name"), name, names::path_segment(name)),
+        _ => super::checks::invalid_each(
+            errors,
+            &path.field("name"),
+            name,
+            names::path_segment(name),
+        ),
     }
     let subjects = Path::root("subjects");
     for (i, subject) in list(binding, "subjects").iter().enumerate() {
@@ -325,7 +444,8 @@ pub(super) fn role_binding(errors: &mut Errors, binding: &Value) {
         let (kind, group) = (text(subject, "kind"), text(subject, "apiGroup"));
         let wanted = match kind {
             "ServiceAccount" => {
-                if text(subject, "namespace").is_empty() && binding["kind"] == "ClusterRoleBinding" {
+                if text(subject, "namespace").is_empty() && binding["kind"] == "ClusterRoleBinding"
+                {
                     errors.push(Error::required(&at.field("namespace"), ""));
                 }
                 ""
@@ -338,7 +458,11 @@ pub(super) fn role_binding(errors: &mut Errors, binding: &Value) {
             }
         };
         if group != wanted {
-            errors.push(Error::not_supported(&at.field("apiGroup"), group, &[wanted]));
+            errors.push(Error::not_supported(
+                &at.field("apiGroup"),
+                group,
+                &[wanted],
+            ));
         }
     }
 }
@@ -347,6 +471,10 @@ pub(super) fn role_binding_update(errors: &mut Errors, old: &Value, new: &Value)
     role_binding(errors, new);
     if some(old, "roleRef") != some(new, "roleRef") {
         let detail = "cannot change roleRef";
-        errors.push(Error::invalid(&Path::root("roleRef"), some(new, "roleRef"), detail));
+        errors.push(Error::invalid(
+            &Path::root("roleRef"),
+            some(new, "roleRef"),
+            detail,
+        ));
     }
 }

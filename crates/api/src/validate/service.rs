@@ -1,7 +1,8 @@
 //! Services: the rules of `spec`.
 
 use super::checks::{
-    Errors, immutable, int, invalid_each, labels, list, one_of, one_of_if_set, port_number, port_number_or_name, some, text,
+    Errors, immutable, int, invalid_each, labels, list, one_of, one_of_if_set, port_number,
+    port_number_or_name, some, text,
 };
 use super::{address, service_ips};
 use crate::field::{Bad, Error, Path};
@@ -32,14 +33,26 @@ pub(super) fn service(errors: &mut Errors, service: &Value, old: Option<&Value>)
     affinity(errors, spec);
     service_ips::families(errors, spec, old_spec);
     external_ips(errors, spec, old_spec);
-    one_of(errors, &path, spec, "type", &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
+    one_of(
+        errors,
+        &path,
+        spec,
+        "type",
+        &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
+    );
     duplicates(errors, spec);
     source_ranges(errors, service, old);
     allocate_node_ports(errors, spec);
     load_balancer_class(errors, spec, None);
     external_traffic(errors, spec);
     internal_traffic(errors, spec);
-    one_of_if_set(errors, &path, spec, "trafficDistribution", &["PreferClose", "PreferSameZone", "PreferSameNode"]);
+    one_of_if_set(
+        errors,
+        &path,
+        spec,
+        "trafficDistribution",
+        &["PreferClose", "PreferSameZone", "PreferSameNode"],
+    );
 }
 
 /// What an update can't change.
@@ -52,7 +65,10 @@ pub(super) fn update(errors: &mut Errors, old: &Value, new: &Value) {
         let mut changed = Errors::new();
         immutable(&mut changed, &path, old_spec, spec, "healthCheckNodePort");
         if !changed.is_empty() {
-            errors.push(Error::forbidden(&path.field("healthCheckNodePort"), "field is immutable"));
+            errors.push(Error::forbidden(
+                &path.field("healthCheckNodePort"),
+                "field is immutable",
+            ));
         }
     }
     service(errors, new, Some(old));
@@ -60,14 +76,20 @@ pub(super) fn update(errors: &mut Errors, old: &Value, new: &Value) {
 
 fn topology_annotations(errors: &mut Errors, service: &Value) {
     let annotations = &service["metadata"]["annotations"];
-    if let (Some(mode), Some(hints)) = (some(annotations, MODE_ANNOTATION), some(annotations, HINTS_ANNOTATION))
-        && mode != hints
+    if let (Some(mode), Some(hints)) = (
+        some(annotations, MODE_ANNOTATION),
+        some(annotations, HINTS_ANNOTATION),
+    ) && mode != hints
     {
         let (meta, detail) = (
             Path::root("metadata"),
             format!("must match annotations[{HINTS_ANNOTATION}] when both are specified"),
         );
-        errors.push(Error::invalid(&meta.field("annotations").key(MODE_ANNOTATION), mode, detail));
+        errors.push(Error::invalid(
+            &meta.field("annotations").key(MODE_ANNOTATION),
+            mode,
+            detail,
+        ));
     }
 }
 
@@ -81,7 +103,9 @@ fn by_type(errors: &mut Errors, spec: &Value) {
     if kind == "LoadBalancer" {
         for (i, port) in list(spec, "ports").iter().enumerate() {
             if int(port, "port") == KUBELET_PORT {
-                let detail = format!("may not expose port {KUBELET_PORT} externally since it is used by kubelet");
+                let detail = format!(
+                    "may not expose port {KUBELET_PORT} externally since it is used by kubelet"
+                );
                 errors.push(Error::invalid(&ports_path.index(i), KUBELET_PORT, detail));
             }
         }
@@ -94,14 +118,22 @@ fn by_type(errors: &mut Errors, spec: &Value) {
         "ExternalName" => {
             for member in ["clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
                 if !list(spec, member).is_empty() || !text(spec, member).is_empty() {
-                    errors.push(Error::forbidden(&path.field(member), "may not be set for ExternalName services"));
+                    errors.push(Error::forbidden(
+                        &path.field(member),
+                        "may not be set for ExternalName services",
+                    ));
                 }
             }
             let name = text(spec, "externalName");
             let name = name.strip_suffix('.').unwrap_or(name);
             match name {
                 "" => errors.push(Error::required(&path.field("externalName"), "")),
-                _ => invalid_each(errors, &path.field("externalName"), name, names::dns1123_subdomain(name)),
+                _ => invalid_each(
+                    errors,
+                    &path.field("externalName"),
+                    name,
+                    names::dns1123_subdomain(name),
+                ),
             }
         }
         _ => {}
@@ -129,7 +161,12 @@ fn ports(errors: &mut Errors, spec: &Value) {
         one_of(errors, &at, port, "protocol", &["SCTP", "TCP", "UDP"]);
         port_number_or_name(errors, &at.field("targetPort"), &port["targetPort"]);
         if let Some(protocol) = some(port, "appProtocol").and_then(Value::as_str) {
-            invalid_each(errors, &at.field("appProtocol"), protocol, names::qualified_name(protocol));
+            invalid_each(
+                errors,
+                &at.field("appProtocol"),
+                protocol,
+                names::qualified_name(protocol),
+            );
         }
     }
 }
@@ -146,9 +183,16 @@ fn duplicates(errors: &mut Errors, spec: &Value) {
     let path = parent.field("ports");
     let all = list(spec, "ports");
     if text(spec, "type") == "ClusterIP" {
-        for (i, _) in all.iter().enumerate().filter(|(_, p)| int(p, "nodePort") != 0) {
+        for (i, _) in all
+            .iter()
+            .enumerate()
+            .filter(|(_, p)| int(p, "nodePort") != 0)
+        {
             let at = path.index(i);
-            errors.push(Error::forbidden(&at.field("nodePort"), "may not be used when `type` is 'ClusterIP'"));
+            errors.push(Error::forbidden(
+                &at.field("nodePort"),
+                "may not be used when `type` is 'ClusterIP'",
+            ));
         }
     }
     let same = |a: &Value, b: &Value, member: &str| {
@@ -157,7 +201,10 @@ fn duplicates(errors: &mut Errors, spec: &Value) {
     for (i, port) in all.iter().enumerate() {
         let node_port = int(port, "nodePort");
         if node_port != 0 && all[..i].iter().any(|p| same(p, port, "nodePort")) {
-            errors.push(Error::duplicate(&path.index(i).field("nodePort"), node_port));
+            errors.push(Error::duplicate(
+                &path.index(i).field("nodePort"),
+                node_port,
+            ));
         }
     }
     for (i, port) in all.iter().enumerate() {
@@ -170,18 +217,28 @@ fn duplicates(errors: &mut Errors, spec: &Value) {
 
 fn affinity(errors: &mut Errors, spec: &Value) {
     let path = Path::root("spec");
-    one_of(errors, &path, spec, "sessionAffinity", &["ClientIP", "None"]);
+    one_of(
+        errors,
+        &path,
+        spec,
+        "sessionAffinity",
+        &["ClientIP", "None"],
+    );
     let config_path = path.field("sessionAffinityConfig");
     let config = some(spec, "sessionAffinityConfig");
     match (text(spec, "sessionAffinity"), config) {
         ("None", Some(_)) => {
-            errors.push(Error::forbidden(&config_path, "must not be set when session affinity is None"));
+            errors.push(Error::forbidden(
+                &config_path,
+                "must not be set when session affinity is None",
+            ));
         }
         ("ClientIP", config) => {
             const WHEN: &str = "when session affinity type is ClientIP";
             let client = config_path.field("clientIP");
             let timeout_path = client.field("timeoutSeconds");
-            let found = config.map(|c| (some(c, "clientIP"), c.pointer("/clientIP/timeoutSeconds")));
+            let found =
+                config.map(|c| (some(c, "clientIP"), c.pointer("/clientIP/timeoutSeconds")));
             match found {
                 None => errors.push(Error::required(&config_path, WHEN)),
                 Some((None, _)) => errors.push(Error::required(&client, WHEN)),
@@ -215,7 +272,8 @@ fn external_ips(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
 fn source_ranges(errors: &mut Errors, service: &Value, old: Option<&Value>) {
     let spec = &service["spec"];
     let (parent, meta) = (Path::root("spec"), Path::root("metadata"));
-    let annotated = some(&service["metadata"]["annotations"], RANGES_ANNOTATION).and_then(Value::as_str);
+    let annotated =
+        some(&service["metadata"]["annotations"], RANGES_ANNOTATION).and_then(Value::as_str);
     let ranges = list(spec, "loadBalancerSourceRanges");
     if !ranges.is_empty() {
         // Upstream spells the field so.
@@ -234,7 +292,11 @@ fn source_ranges(errors: &mut Errors, service: &Value, old: Option<&Value>) {
         if !is_balanced(spec) {
             errors.push(Error::forbidden(&path, ONLY_BALANCED));
         }
-        for range in ranges.split(',').map(str::trim).filter(|_| !ranges.trim().is_empty()) {
+        for range in ranges
+            .split(',')
+            .map(str::trim)
+            .filter(|_| !ranges.trim().is_empty())
+        {
             address::cidr(errors, &path, range, false);
         }
     }
@@ -243,9 +305,15 @@ fn source_ranges(errors: &mut Errors, service: &Value, old: Option<&Value>) {
 fn allocate_node_ports(errors: &mut Errors, spec: &Value) {
     let parent = Path::root("spec");
     let path = parent.field("allocateLoadBalancerNodePorts");
-    match (is_balanced(spec), some(spec, "allocateLoadBalancerNodePorts")) {
+    match (
+        is_balanced(spec),
+        some(spec, "allocateLoadBalancerNodePorts"),
+    ) {
         (false, Some(_)) => errors.push(Error::forbidden(&path, ONLY_BALANCED)),
-        (true, None) => errors.push(Error::required(&path, "field is required when `type` is 'LoadBalancer'")),
+        (true, None) => errors.push(Error::required(
+            &path,
+            "field is required when `type` is 'LoadBalancer'",
+        )),
         _ => {}
     }
 }
@@ -273,10 +341,20 @@ fn external_traffic(errors: &mut Errors, spec: &Value) {
         || (text(spec, "type") == "ClusterIP" && !list(spec, "externalIPs").is_empty());
     let policy = text(spec, "externalTrafficPolicy");
     if accessible {
-        one_of(errors, &path, spec, "externalTrafficPolicy", &["Cluster", "Local"]);
+        one_of(
+            errors,
+            &path,
+            spec,
+            "externalTrafficPolicy",
+            &["Cluster", "Local"],
+        );
     } else if !policy.is_empty() {
         let detail = "may only be set for externally-accessible services";
-        errors.push(Error::invalid(&path.field("externalTrafficPolicy"), policy, detail));
+        errors.push(Error::invalid(
+            &path.field("externalTrafficPolicy"),
+            policy,
+            detail,
+        ));
     }
     let port = int(spec, "healthCheckNodePort");
     let port_path = path.field("healthCheckNodePort");
@@ -296,33 +374,62 @@ fn internal_traffic(errors: &mut Errors, spec: &Value) {
     let path = Path::root("spec");
     match text(spec, "type") {
         "ClusterIP" | "NodePort" | "LoadBalancer" => {
-            one_of(errors, &path, spec, "internalTrafficPolicy", &["Cluster", "Local"]);
+            one_of(
+                errors,
+                &path,
+                spec,
+                "internalTrafficPolicy",
+                &["Cluster", "Local"],
+            );
         }
-        _ => one_of_if_set(errors, &path, spec, "internalTrafficPolicy", &["Cluster", "Local"]),
+        _ => one_of_if_set(
+            errors,
+            &path,
+            spec,
+            "internalTrafficPolicy",
+            &["Cluster", "Local"],
+        ),
     }
 }
 
 /// The addresses that a load balancer reports.
-pub(super) fn load_balancer_status(errors: &mut Errors, path: &Path<'_>, status: &Value, balanced: bool) {
+pub(super) fn load_balancer_status(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    status: &Value,
+    balanced: bool,
+) {
     let path = path.field("ingress");
     let all = list(status, "ingress");
     if !balanced && !all.is_empty() {
-        errors.push(Error::forbidden(&path, "may only be used when `spec.type` is 'LoadBalancer'"));
+        errors.push(Error::forbidden(
+            &path,
+            "may only be used when `spec.type` is 'LoadBalancer'",
+        ));
         return;
     }
     for (i, entry) in all.iter().enumerate() {
         let at = path.index(i);
-        let (ip, mode) = (text(entry, "ip"), some(entry, "ipMode").and_then(Value::as_str));
+        let (ip, mode) = (
+            text(entry, "ip"),
+            some(entry, "ipMode").and_then(Value::as_str),
+        );
         if !ip.is_empty() {
             address::ip(errors, &at.field("ip"), ip, false);
         }
         match mode {
             None if !ip.is_empty() => {
-                errors.push(Error::required(&at.field("ipMode"), "must be specified when `ip` is set"));
+                errors.push(Error::required(
+                    &at.field("ipMode"),
+                    "must be specified when `ip` is set",
+                ));
             }
             None => {}
             Some(_) if ip.is_empty() => {
-                errors.push(Error::forbidden(&at.field("ipMode"), "may not be specified when `ip` is not set"));
+                errors.push(Error::forbidden(
+                    &at.field("ipMode"),
+                    "may not be specified when `ip` is not set",
+                ));
             }
             Some(_) => one_of(errors, &at, entry, "ipMode", &["Proxy", "VIP"]),
         }
@@ -331,7 +438,11 @@ pub(super) fn load_balancer_status(errors: &mut Errors, path: &Path<'_>, status:
             let at = at.field("hostname");
             invalid_each(errors, &at, host, names::dns1123_subdomain(host));
             if address::parse(host).is_some() {
-                errors.push(Error::invalid(&at, host, "must be a DNS name, not an IP address"));
+                errors.push(Error::invalid(
+                    &at,
+                    host,
+                    "must be a DNS name, not an IP address",
+                ));
             }
         }
     }

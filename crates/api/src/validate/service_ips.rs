@@ -17,19 +17,31 @@ pub(super) fn families(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
     let all = || some(spec, "clusterIPs");
     match (ip, ips.first()) {
         ("", Some(_)) => {
-            errors.push(Error::invalid(&ips_path, all(), "must be empty when `clusterIP` is not specified"));
+            errors.push(Error::invalid(
+                &ips_path,
+                all(),
+                "must be empty when `clusterIP` is not specified",
+            ));
         }
         ("", None) => {}
         (_, None) => errors.push(Error::required(&ips_path, "")),
         (ip, Some(first)) if first != ip => {
-            errors.push(Error::invalid(&ips_path, all(), "first value must match `clusterIP`"));
+            errors.push(Error::invalid(
+                &ips_path,
+                all(),
+                "first value must match `clusterIP`",
+            ));
         }
         _ => {}
     }
     let families = list(spec, "ipFamilies");
     for (i, family) in families.iter().enumerate() {
         if family != "IPv4" && family != "IPv6" {
-            errors.push(Error::not_supported(&families_path.index(i), family, &["IPv4", "IPv6"]));
+            errors.push(Error::not_supported(
+                &families_path.index(i),
+                family,
+                &["IPv4", "IPv6"],
+            ));
         }
         if families[..i].contains(family) {
             errors.push(Error::duplicate(&families_path.index(i), family));
@@ -52,11 +64,20 @@ fn addresses(errors: &mut Errors, path: &Path<'_>, spec: &Value, old: Option<&Va
         if i == 0 && value == "None" {
             if ips.len() > 1 {
                 right = false;
-                errors.push(Error::invalid(path, all(), "'None' must be the first and only value"));
+                errors.push(Error::invalid(
+                    path,
+                    all(),
+                    "'None' must be the first and only value",
+                ));
             }
             continue;
         }
-        right &= address::ip(errors, &path.index(i), value.as_str().unwrap_or(""), before.contains(value));
+        right &= address::ip(
+            errors,
+            &path.index(i),
+            value.as_str().unwrap_or(""),
+            before.contains(value),
+        );
     }
     if ips.len() > 2 {
         errors.push(Error::invalid(path, all(), "may only hold up to 2 values"));
@@ -65,11 +86,18 @@ fn addresses(errors: &mut Errors, path: &Path<'_>, spec: &Value, old: Option<&Va
 }
 
 fn matches(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
-    let ips: Vec<&str> = list(spec, "clusterIPs").iter().filter_map(Value::as_str).collect();
+    let ips: Vec<&str> = list(spec, "clusterIPs")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     let sixes = ips.iter().filter(|ip| address::is_ipv6(ip)).count();
     if ips.len() > 1 && (sixes == 0 || sixes == ips.len()) {
         let all = some(spec, "clusterIPs");
-        errors.push(Error::invalid(path, all, "may specify no more than one IP for each IP family"));
+        errors.push(Error::invalid(
+            path,
+            all,
+            "may specify no more than one IP for each IP family",
+        ));
     }
     if is_headless(spec) {
         return;
@@ -103,7 +131,12 @@ fn change(errors: &mut Errors, old: &Value, new: &Value, member: &str, one: &str
     let all = || some(new, member);
     const SET: &str = "may not change once set";
     if before.len() == after.len() {
-        for (i, _) in before.iter().zip(after).enumerate().filter(|(_, (a, b))| a != b) {
+        for (i, _) in before
+            .iter()
+            .zip(after)
+            .enumerate()
+            .filter(|(_, (a, b))| a != b)
+        {
             errors.push(Error::invalid(&path.index(i), all(), SET));
         }
         return;
@@ -118,6 +151,10 @@ fn change(errors: &mut Errors, old: &Value, new: &Value, member: &str, one: &str
     }
     if after.len() == 1 && before.len() > 1 && text(new, "ipFamilyPolicy") != "SingleStack" {
         let detail = format!("must be set to 'SingleStack' when releasing the secondary {one}");
-        errors.push(Error::invalid(&spec.field("ipFamilyPolicy"), some(new, "ipFamilyPolicy"), detail));
+        errors.push(Error::invalid(
+            &spec.field("ipFamilyPolicy"),
+            some(new, "ipFamilyPolicy"),
+            detail,
+        ));
     }
 }

@@ -7,11 +7,35 @@ use crate::names;
 use crate::quantity::Quantity;
 use serde_json::Value;
 
-const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+const MODES: [&str; 4] = [
+    "ReadOnlyMany",
+    "ReadWriteMany",
+    "ReadWriteOnce",
+    "ReadWriteOncePod",
+];
 const SOURCES: [&str; 22] = [
-    "hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "flocker", "nfs", "rbd", "quobyte", "cephfs",
-    "iscsi", "cinder", "fc", "azureFile", "vsphereVolume", "photonPersistentDisk", "portworxVolume", "azureDisk", "scaleIO",
-    "local", "storageos", "csi", "image",
+    "hostPath",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "glusterfs",
+    "flocker",
+    "nfs",
+    "rbd",
+    "quobyte",
+    "cephfs",
+    "iscsi",
+    "cinder",
+    "fc",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "scaleIO",
+    "local",
+    "storageos",
+    "csi",
+    "image",
 ];
 
 fn access_modes(errors: &mut Errors, spec: &Value, required: &str) {
@@ -25,7 +49,10 @@ fn access_modes(errors: &mut Errors, spec: &Value, required: &str) {
         errors.push(Error::not_supported(&path, mode, &MODES));
     }
     if modes.len() > 1 && modes.iter().any(|m| m == "ReadWriteOncePod") {
-        errors.push(Error::forbidden(&path, "may not use ReadWriteOncePod with other access modes"));
+        errors.push(Error::forbidden(
+            &path,
+            "may not use ReadWriteOncePod with other access modes",
+        ));
     }
 }
 
@@ -47,7 +74,12 @@ pub(super) fn claim(errors: &mut Errors, claim: &Value) {
     }
     let class = text(spec, "storageClassName");
     if !class.is_empty() {
-        invalid_each(errors, &path.field("storageClassName"), class, names::dns1123_subdomain(class));
+        invalid_each(
+            errors,
+            &path.field("storageClassName"),
+            class,
+            names::dns1123_subdomain(class),
+        );
     }
     one_of_if_set(errors, &path, spec, "volumeMode", &["Block", "Filesystem"]);
 }
@@ -68,13 +100,17 @@ pub(super) fn claim_update(errors: &mut Errors, old: &Value, new: &Value) {
         }
         munged
     };
-    let bound_again = !text(old_spec, "volumeName").is_empty() && text(old_spec, "volumeName") != text(spec, "volumeName");
+    let bound_again = !text(old_spec, "volumeName").is_empty()
+        && text(old_spec, "volumeName") != text(spec, "volumeName");
     if munged(old_spec) != munged(spec) || bound_again {
         let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
         errors.push(Error::forbidden(&path, detail));
         return;
     }
-    let storage = |node: &Value, pointer: &str| node.pointer(pointer).and_then(|v| Quantity::from_json(v).ok());
+    let storage = |node: &Value, pointer: &str| {
+        node.pointer(pointer)
+            .and_then(|v| Quantity::from_json(v).ok())
+    };
     let (before, after) = (
         storage(old_spec, "/resources/requests/storage"),
         storage(spec, "/resources/requests/storage"),
@@ -105,7 +141,10 @@ pub(super) fn volume(errors: &mut Errors, volume: &Value) {
         let at = path.field(member);
         found += 1;
         if found > 1 {
-            errors.push(Error::forbidden(&at, "may not specify more than 1 volume type"));
+            errors.push(Error::forbidden(
+                &at,
+                "may not specify more than 1 volume type",
+            ));
             continue;
         }
         match member {
@@ -116,7 +155,10 @@ pub(super) fn volume(errors: &mut Errors, volume: &Value) {
                     errors.push(Error::required(&at.field("path"), ""));
                 }
                 if some(spec, "nodeAffinity").is_none() {
-                    errors.push(Error::required(&path.field("nodeAffinity"), "Local volume requires node affinity"));
+                    errors.push(Error::required(
+                        &path.field("nodeAffinity"),
+                        "Local volume requires node affinity",
+                    ));
                 }
             }
             _ => {}
@@ -127,11 +169,19 @@ pub(super) fn volume(errors: &mut Errors, volume: &Value) {
     }
     if spec.pointer("/hostPath/path").is_some_and(|p| p == "/") && policy == "Recycle" {
         let detail = "may not be 'recycle' for a hostPath mount of '/'";
-        errors.push(Error::forbidden(&path.field("persistentVolumeReclaimPolicy"), detail));
+        errors.push(Error::forbidden(
+            &path.field("persistentVolumeReclaimPolicy"),
+            detail,
+        ));
     }
     let class = text(spec, "storageClassName");
     if !class.is_empty() {
-        invalid_each(errors, &path.field("storageClassName"), class, names::dns1123_subdomain(class));
+        invalid_each(
+            errors,
+            &path.field("storageClassName"),
+            class,
+            names::dns1123_subdomain(class),
+        );
     }
     one_of_if_set(errors, &path, spec, "volumeMode", &["Block", "Filesystem"]);
     if let Some(required) = spec.pointer("/nodeAffinity/required") {
@@ -148,26 +198,45 @@ fn capacity(errors: &mut Errors, spec: &Value) {
         errors.push(Error::required(&path, ""));
     }
     if found.is_none_or(|c| c.len() != 1 || !c.contains_key("storage")) {
-        errors.push(Error::not_supported(&path, some(spec, "capacity"), &["storage"]));
+        errors.push(Error::not_supported(
+            &path,
+            some(spec, "capacity"),
+            &["storage"],
+        ));
     }
     for (name, value) in found.into_iter().flatten() {
         if Quantity::from_json(value).is_ok_and(|q| q.is_zero() || q.is_negative()) {
-            errors.push(Error::invalid(&path.key(name), value, "must be greater than zero"));
+            errors.push(Error::invalid(
+                &path.key(name),
+                value,
+                "must be greater than zero",
+            ));
         }
     }
     let spec_path = Path::root("spec");
     let policies = ["Delete", "Recycle", "Retain"];
-    one_of_if_set(errors, &spec_path, spec, "persistentVolumeReclaimPolicy", &policies);
+    one_of_if_set(
+        errors,
+        &spec_path,
+        spec,
+        "persistentVolumeReclaimPolicy",
+        &policies,
+    );
 }
 
 /// The volume behind a PersistentVolume is always the same.
 pub(super) fn volume_update(errors: &mut Errors, old: &Value, new: &Value) {
     volume(errors, new);
     let (old_spec, spec, path) = (&old["spec"], &new["spec"], Path::root("spec"));
-    let source = |spec: &Value| -> Vec<Option<Value>> { SOURCES.iter().map(|m| some(spec, m).cloned()).collect() };
+    let source = |spec: &Value| -> Vec<Option<Value>> {
+        SOURCES.iter().map(|m| some(spec, m).cloned()).collect()
+    };
     if source(old_spec) != source(spec) {
         let detail = "spec.persistentvolumesource is immutable after creation";
-        errors.push(Error::forbidden(&path.field("persistentvolumesource"), detail));
+        errors.push(Error::forbidden(
+            &path.field("persistentvolumesource"),
+            detail,
+        ));
     }
     super::checks::immutable(errors, &path, old_spec, spec, "volumeMode");
 }

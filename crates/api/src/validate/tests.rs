@@ -28,7 +28,11 @@ struct Write<'a> {
 
 impl Server {
     fn key(write: &Write<'_>, name: &str) -> String {
-        format!("{}/{}/{name}", write.resource.qualified(), write.namespace.unwrap_or(""))
+        format!(
+            "{}/{}/{name}",
+            write.resource.qualified(),
+            write.namespace.unwrap_or("")
+        )
     }
 
     /// What the allocators of a real server do to right Services.
@@ -37,7 +41,10 @@ impl Server {
             self.allocated += 1;
             self.allocated
         };
-        if services::needs_cluster_ip(spec) && checks::text(spec, "clusterIP").is_empty() && spec["clusterIPs"].is_null() {
+        if services::needs_cluster_ip(spec)
+            && checks::text(spec, "clusterIP").is_empty()
+            && spec["clusterIPs"].is_null()
+        {
             let address = format!("10.96.77.{}", number());
             spec["clusterIP"] = address.as_str().into();
             spec["clusterIPs"] = json!([address]);
@@ -57,7 +64,8 @@ impl Server {
                 }
             }
         }
-        if services::needs_health_check_port(spec) && checks::int(spec, "healthCheckNodePort") == 0 {
+        if services::needs_health_check_port(spec) && checks::int(spec, "healthCheckNodePort") == 0
+        {
             spec["healthCheckNodePort"] = (30_500 + number()).into();
         }
     }
@@ -81,8 +89,17 @@ impl Server {
             }
             _ => {}
         }
-        let caller = Caller { name: "admin", uid: "", groups: &[], extra: None };
-        let creation = Creation { now: now(), uid: "the-uid", caller };
+        let caller = Caller {
+            name: "admin",
+            uid: "",
+            groups: &[],
+            extra: None,
+        };
+        let creation = Creation {
+            now: now(),
+            uid: "the-uid",
+            caller,
+        };
         strategy::prepare_create(resource, &mut object, &creation);
         let errors = create(resource, &object);
         tidy(&mut object, write.ty);
@@ -114,7 +131,10 @@ fn now() -> jiff::Timestamp {
 }
 
 /// Field and message of each error. Diffs of Go structs are cut off on both sides.
-fn shown(errors: impl IntoIterator<Item = (String, String)>, sorted: bool) -> Vec<(String, String)> {
+fn shown(
+    errors: impl IntoIterator<Item = (String, String)>,
+    sorted: bool,
+) -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = errors
         .into_iter()
         .map(|(field, message)| (field, message.split("\n@@").next().unwrap_or("").to_owned()))
@@ -130,15 +150,22 @@ fn play(server: &mut Server, scenario: &str, step: &Value, failures: &mut Vec<St
     let mut parts = resource_name.split('/');
     let mut next = || parts.next().expect("three parts");
     let (group, version, plural) = (next(), next(), next());
-    let resource = Table::builtin().lookup(group, version, plural).expect("built in");
+    let resource = Table::builtin()
+        .lookup(group, version, plural)
+        .expect("built in");
     let write = Write {
         resource,
-        ty: Schema::builtin().kind(group, version, &resource.kind).expect("has a type"),
+        ty: Schema::builtin()
+            .kind(group, version, &resource.kind)
+            .expect("has a type"),
         namespace: step["ns"].as_str(),
         subresource: step["sub"].as_str().unwrap_or(""),
     };
     let body = &step["b"];
-    let name = step["n"].as_str().or(body["metadata"]["name"].as_str()).unwrap_or("");
+    let name = step["n"]
+        .as_str()
+        .or(body["metadata"]["name"].as_str())
+        .unwrap_or("");
     let key = Server::key(&write, name);
     let stored = server.objects.get(&key).cloned();
     let (object, errors) = match (step["m"].as_str().expect("a method"), stored) {
@@ -153,7 +180,12 @@ fn play(server: &mut Server, scenario: &str, step: &Value, failures: &mut Vec<St
             server.update(&write, &old, new)
         }
         (_, Some(old)) => {
-            let kind = Kind::of(step["ct"].as_str().unwrap_or("application/strategic-merge-patch+json")).expect("a patch");
+            let kind = Kind::of(
+                step["ct"]
+                    .as_str()
+                    .unwrap_or("application/strategic-merge-patch+json"),
+            )
+            .expect("a patch");
             let body = body.to_string();
             let Ok(new) = patch::patch(kind, &old, body.as_bytes(), write.ty) else {
                 failures.push(format!("{scenario} {}: patch", step["i"]));
@@ -166,7 +198,10 @@ fn play(server: &mut Server, scenario: &str, step: &Value, failures: &mut Vec<St
         server.objects.insert(key, object);
     }
     let unordered = step["u"] == true;
-    let got = shown(errors.into_iter().map(|e| (e.field.clone(), e.body())), unordered);
+    let got = shown(
+        errors.into_iter().map(|e| (e.field.clone(), e.body())),
+        unordered,
+    );
     let wanted = step["e"].as_array().into_iter().flatten();
     let text = |v: &Value| v.as_str().unwrap_or("").to_owned();
     let wanted = shown(wanted.map(|c| (text(&c[0]), text(&c[1]))), unordered);
@@ -176,7 +211,10 @@ fn play(server: &mut Server, scenario: &str, step: &Value, failures: &mut Vec<St
             g.0 == w.0 && (g.1 == w.1 || w.1.contains("<uid:") || w.1.contains("<ip"))
         });
     if !same {
-        failures.push(format!("{scenario} {}\n   got    {got:?}\n   wanted {wanted:?}", step["i"]));
+        failures.push(format!(
+            "{scenario} {}\n   got    {got:?}\n   wanted {wanted:?}",
+            step["i"]
+        ));
     }
 }
 
@@ -187,13 +225,21 @@ fn writes_are_refused_as_recorded() {
     for line in include_str!("../../testdata/validation.jsonl").lines() {
         let scenario: Value = serde_json::from_str(line).expect("a line of JSON");
         let name = scenario["s"].as_str().expect("a name");
-        let mut server = Server { objects: HashMap::new(), allocated: 0 };
+        let mut server = Server {
+            objects: HashMap::new(),
+            allocated: 0,
+        };
         for step in scenario["steps"].as_array().expect("steps") {
             count += 1;
             play(&mut server, name, step, &mut failures);
         }
     }
-    assert!(failures.is_empty(), "{} of {count}\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {count}\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }
 
 #[test]
@@ -205,14 +251,21 @@ fn objects_that_were_taken_are_right() {
         let mut next = || parts.next().expect("three parts");
         let (group, version, plural) = (next(), next(), next());
         let group = if group == "core" { "" } else { group };
-        let resource = Table::builtin().lookup(group, version, plural).expect("built in");
+        let resource = Table::builtin()
+            .lookup(group, version, plural)
+            .expect("built in");
         let write = Write {
             resource,
-            ty: Schema::builtin().kind(group, version, &resource.kind).expect("has a type"),
+            ty: Schema::builtin()
+                .kind(group, version, &resource.kind)
+                .expect("has a type"),
             namespace: resource.namespaced.then_some("default"),
             subresource: "",
         };
-        let mut server = Server { objects: HashMap::new(), allocated: 0 };
+        let mut server = Server {
+            objects: HashMap::new(),
+            allocated: 0,
+        };
         let mut sent = case["sent"].clone();
         if let Some(about) = sent.get_mut("involvedObject").or(None) {
             about["namespace"] = "default".into();

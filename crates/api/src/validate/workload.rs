@@ -1,7 +1,8 @@
 //! Controllers that keep Pods running.
 
 use super::checks::{
-    Errors, at_most_all, count_or_percent, immutable, int, label_selector, labels, non_negative, some, text,
+    Errors, at_most_all, count_or_percent, immutable, int, label_selector, labels, non_negative,
+    some, text,
 };
 use super::pod;
 use crate::field::{Bad, Error, Path};
@@ -22,7 +23,11 @@ fn selector(errors: &mut Errors, spec: &Value, empty: &str) -> Option<LabelSelec
         None => errors.push(Error::required(&path, "")),
         Some(selector) => {
             label_selector(errors, &path, selector);
-            let none = |member: &str| selector.get(member).is_none_or(|v| v.is_null() || *v == Value::Array(Vec::new()));
+            let none = |member: &str| {
+                selector
+                    .get(member)
+                    .is_none_or(|v| v.is_null() || *v == Value::Array(Vec::new()))
+            };
             if none("matchLabels") && none("matchExpressions") {
                 errors.push(Error::invalid(&path, selector, empty));
             }
@@ -40,17 +45,29 @@ fn always_restarts(errors: &mut Errors, template: &Value, owner: &str) {
     let pod = &template["spec"];
     let policy = text(pod, "restartPolicy");
     if policy != "Always" {
-        errors.push(Error::not_supported(&path.field("restartPolicy"), policy, &["Always"]));
+        errors.push(Error::not_supported(
+            &path.field("restartPolicy"),
+            policy,
+            &["Always"],
+        ));
     }
     if some(pod, "activeDeadlineSeconds").is_some() {
         let detail = format!("activeDeadlineSeconds in {owner} is not Supported");
-        errors.push(Error::forbidden(&path.field("activeDeadlineSeconds"), detail));
+        errors.push(Error::forbidden(
+            &path.field("activeDeadlineSeconds"),
+            detail,
+        ));
     }
 }
 
 fn template(errors: &mut Errors, spec: &Value, selector: &LabelSelector, owner: &str) {
     let parent = spec_path();
-    pod::selected_template(errors, &parent.field("template"), &spec["template"], selector);
+    pod::selected_template(
+        errors,
+        &parent.field("template"),
+        &spec["template"],
+        selector,
+    );
     always_restarts(errors, &spec["template"], owner);
 }
 
@@ -68,7 +85,11 @@ pub(super) fn deployment(errors: &mut Errors, object: &Value) {
         let deadline = int(spec, "progressDeadlineSeconds");
         if deadline <= int(spec, "minReadySeconds") {
             let detail = "must be greater than minReadySeconds";
-            errors.push(Error::invalid(&path.field("progressDeadlineSeconds"), deadline, detail));
+            errors.push(Error::invalid(
+                &path.field("progressDeadlineSeconds"),
+                deadline,
+                detail,
+            ));
         }
     }
 }
@@ -82,7 +103,10 @@ fn go_strategy(strategy: &Value) -> Bad {
             rolling["maxUnavailable"], rolling["maxSurge"]
         ),
     };
-    Bad::Text(format!(r#"{{"Type":{},"RollingUpdate":{rolling}}}"#, strategy["type"]))
+    Bad::Text(format!(
+        r#"{{"Type":{},"RollingUpdate":{rolling}}}"#,
+        strategy["type"]
+    ))
 }
 
 fn is_zero(value: &Value) -> bool {
@@ -104,7 +128,10 @@ fn strategy(errors: &mut Errors, strategy: &Value) {
         }
         ("Recreate", None) => {}
         ("RollingUpdate", None) => {
-            errors.push(Error::required(&rolling_path, "this should be defaulted and never be nil"));
+            errors.push(Error::required(
+                &rolling_path,
+                "this should be defaulted and never be nil",
+            ));
         }
         ("RollingUpdate", Some(rolling)) => {
             let (unavailable, surge) = (&rolling["maxUnavailable"], &rolling["maxSurge"]);
@@ -112,11 +139,19 @@ fn strategy(errors: &mut Errors, strategy: &Value) {
             count_or_percent(errors, &unavailable_path, unavailable);
             count_or_percent(errors, &rolling_path.field("maxSurge"), surge);
             if is_zero(unavailable) && is_zero(surge) {
-                errors.push(Error::invalid(&unavailable_path, unavailable, "may not be 0 when `maxSurge` is 0"));
+                errors.push(Error::invalid(
+                    &unavailable_path,
+                    unavailable,
+                    "may not be 0 when `maxSurge` is 0",
+                ));
             }
             at_most_all(errors, &unavailable_path, unavailable);
         }
-        _ => errors.push(Error::not_supported(&path, go_strategy(strategy), &["Recreate", "RollingUpdate"])),
+        _ => errors.push(Error::not_supported(
+            &path,
+            go_strategy(strategy),
+            &["Recreate", "RollingUpdate"],
+        )),
     }
 }
 
@@ -158,7 +193,9 @@ pub(super) fn daemon_set(errors: &mut Errors, object: &Value) {
         None => Some(LabelSelector::nothing()),
     };
     match found {
-        Some(selector) => pod::selected_template(errors, &template_path, &spec["template"], &selector),
+        Some(selector) => {
+            pod::selected_template(errors, &template_path, &spec["template"], &selector)
+        }
         None => pod::template(errors, &template_path, &spec["template"]),
     }
     always_restarts(errors, &spec["template"], "DaemonSet");
@@ -176,7 +213,10 @@ fn daemon_strategy(errors: &mut Errors, strategy: &Value) {
         ("RollingUpdate", None) => errors.push(Error::required(&rolling_path, "")),
         ("RollingUpdate", Some(rolling)) => {
             let (unavailable, surge) = (&rolling["maxUnavailable"], &rolling["maxSurge"]);
-            let (unavailable_path, surge_path) = (rolling_path.field("maxUnavailable"), rolling_path.field("maxSurge"));
+            let (unavailable_path, surge_path) = (
+                rolling_path.field("maxUnavailable"),
+                rolling_path.field("maxSurge"),
+            );
             count_or_percent(errors, &unavailable_path, unavailable);
             at_most_all(errors, &unavailable_path, unavailable);
             count_or_percent(errors, &surge_path, surge);
@@ -186,11 +226,18 @@ fn daemon_strategy(errors: &mut Errors, strategy: &Value) {
                     let detail = "may not be set when maxUnavailable is non-zero";
                     errors.push(Error::invalid(&surge_path, surge, detail));
                 }
-                (true, true) => errors.push(Error::required(&unavailable_path, "cannot be 0 when maxSurge is 0")),
+                (true, true) => errors.push(Error::required(
+                    &unavailable_path,
+                    "cannot be 0 when maxSurge is 0",
+                )),
                 _ => {}
             }
         }
-        _ => errors.push(Error::not_supported(&path, go_strategy(strategy), &["RollingUpdate", "OnDelete"])),
+        _ => errors.push(Error::not_supported(
+            &path,
+            go_strategy(strategy),
+            &["RollingUpdate", "OnDelete"],
+        )),
     }
 }
 
@@ -199,7 +246,11 @@ pub(super) fn stateful_set(errors: &mut Errors, object: &Value) {
     let policy = text(spec, "podManagementPolicy");
     if !matches!(policy, "OrderedReady" | "Parallel") {
         let detail = "must be 'OrderedReady' or 'Parallel'";
-        errors.push(Error::invalid(&path.field("podManagementPolicy"), policy, detail));
+        errors.push(Error::invalid(
+            &path.field("podManagementPolicy"),
+            policy,
+            detail,
+        ));
     }
     let strategy = &spec["updateStrategy"];
     let strategy_path = path.field("updateStrategy");
@@ -207,12 +258,21 @@ pub(super) fn stateful_set(errors: &mut Errors, object: &Value) {
     match text(strategy, "type") {
         "RollingUpdate" => {
             if let Some(rolling) = rolling {
-                non_negative(errors, &strategy_path.field("rollingUpdate"), rolling, "partition");
+                non_negative(
+                    errors,
+                    &strategy_path.field("rollingUpdate"),
+                    rolling,
+                    "partition",
+                );
             }
         }
         "OnDelete" if rolling.is_some() => {
             let detail = format!("only allowed for updateStrategy '{}'", "RollingUpdate");
-            errors.push(Error::invalid(&strategy_path.field("rollingUpdate"), rolling, detail));
+            errors.push(Error::invalid(
+                &strategy_path.field("rollingUpdate"),
+                rolling,
+                detail,
+            ));
         }
         "OnDelete" => {}
         _ => errors.push(Error::invalid(
@@ -227,7 +287,11 @@ pub(super) fn stateful_set(errors: &mut Errors, object: &Value) {
         let word = text(retention, member);
         if !matches!(word, "Retain" | "Delete") {
             let supported = ["Delete", "Retain"];
-            errors.push(Error::not_supported(&retention_path.field(member), word, &supported));
+            errors.push(Error::not_supported(
+                &retention_path.field(member),
+                word,
+                &supported,
+            ));
         }
     }
     non_negative(errors, &path, spec, "replicas");
@@ -248,8 +312,14 @@ pub(super) fn stateful_set(errors: &mut Errors, object: &Value) {
 /// Most of a StatefulSet can't change.
 pub(super) fn stateful_set_update(errors: &mut Errors, old: &Value, new: &Value) {
     const CHANGEABLE: [&str; 8] = [
-        "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
-        "persistentVolumeClaimRetentionPolicy", "minReadySeconds", "podManagementPolicy",
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+        "podManagementPolicy",
     ];
     let (old_spec, spec, path) = (&old["spec"], &new["spec"], spec_path());
     for member in ["podManagementPolicy", "selector", "serviceName"] {
@@ -258,7 +328,9 @@ pub(super) fn stateful_set_update(errors: &mut Errors, old: &Value, new: &Value)
     let rest = |spec: &Value| {
         let mut rest = spec.clone();
         if let Some(members) = rest.as_object_mut() {
-            members.retain(|name, _| !CHANGEABLE.contains(&&**name) && !matches!(&**name, "selector" | "serviceName"));
+            members.retain(|name, _| {
+                !CHANGEABLE.contains(&&**name) && !matches!(&**name, "selector" | "serviceName")
+            });
         }
         rest
     };
@@ -276,23 +348,43 @@ pub(super) fn replica_status(errors: &mut Errors, plural: &str, status: &Value) 
     let path = Path::root("status");
     let counts: &[&str] = match plural {
         "deployments" => &["updatedReplicas", "readyReplicas", "availableReplicas"],
-        "statefulsets" => &["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
+        "statefulsets" => &[
+            "readyReplicas",
+            "currentReplicas",
+            "updatedReplicas",
+            "availableReplicas",
+        ],
         _ => &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"],
     };
     non_negative(errors, &path, status, "replicas");
-    for member in counts.iter().chain(&["unavailableReplicas", "observedGeneration", "collisionCount"]) {
+    for member in counts.iter().chain(&[
+        "unavailableReplicas",
+        "observedGeneration",
+        "collisionCount",
+    ]) {
         non_negative(errors, &path, status, member);
     }
     let all = int(status, "replicas");
     for member in counts {
         let count = int(status, member);
         if count > all {
-            errors.push(Error::invalid(&path.field(member), count, "cannot be greater than status.replicas"));
+            errors.push(Error::invalid(
+                &path.field(member),
+                count,
+                "cannot be greater than status.replicas",
+            ));
         }
     }
-    let (ready, available) = (int(status, "readyReplicas"), int(status, "availableReplicas"));
+    let (ready, available) = (
+        int(status, "readyReplicas"),
+        int(status, "availableReplicas"),
+    );
     if available > ready {
         let detail = "cannot be greater than readyReplicas";
-        errors.push(Error::invalid(&path.field("availableReplicas"), available, detail));
+        errors.push(Error::invalid(
+            &path.field("availableReplicas"),
+            available,
+            detail,
+        ));
     }
 }

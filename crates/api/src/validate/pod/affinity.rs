@@ -36,7 +36,11 @@ pub(super) fn affinity(errors: &mut Errors, path: &Path<'_>, affinity: &Value) {
         for (i, term) in list(pods, PREFERRED).iter().enumerate() {
             let at = preferred.index(i);
             weight(errors, &at, term);
-            pod_term(errors, &at.field("podAffinityTerm"), &term["podAffinityTerm"]);
+            pod_term(
+                errors,
+                &at.field("podAffinityTerm"),
+                &term["podAffinityTerm"],
+            );
         }
     }
 }
@@ -44,7 +48,11 @@ pub(super) fn affinity(errors: &mut Errors, path: &Path<'_>, affinity: &Value) {
 fn weight(errors: &mut Errors, path: &Path<'_>, term: &Value) {
     let weight = int(term, "weight");
     if !(1..=100).contains(&weight) {
-        errors.push(Error::invalid(&path.field("weight"), weight, "must be in the range 1-100"));
+        errors.push(Error::invalid(
+            &path.field("weight"),
+            weight,
+            "must be in the range 1-100",
+        ));
     }
 }
 
@@ -53,7 +61,10 @@ pub(in super::super) fn node_selector(errors: &mut Errors, path: &Path<'_>, sele
     let path = path.field("nodeSelectorTerms");
     let terms = list(selector, "nodeSelectorTerms");
     if terms.is_empty() {
-        errors.push(Error::required(&path, "must have at least one node selector term"));
+        errors.push(Error::required(
+            &path,
+            "must have at least one node selector term",
+        ));
     }
     for (i, term) in terms.iter().enumerate() {
         node_term(errors, &path.index(i), term);
@@ -78,11 +89,19 @@ fn node_term(errors: &mut Errors, path: &Path<'_>, term: &Value) {
                 errors.push(Error::required(&at.field("values"), detail));
             }
             "In" | "NotIn" => {}
-            other => errors.push(Error::invalid(&at.field("operator"), other, "not a valid selector operator")),
+            other => errors.push(Error::invalid(
+                &at.field("operator"),
+                other,
+                "not a valid selector operator",
+            )),
         }
         let key = text(field, "key");
         if key != "metadata.name" {
-            errors.push(Error::invalid(&at.field("key"), key, "not a valid field selector key"));
+            errors.push(Error::invalid(
+                &at.field("key"),
+                key,
+                "not a valid field selector key",
+            ));
         }
     }
 }
@@ -92,7 +111,10 @@ fn node_requirement(errors: &mut Errors, path: &Path<'_>, requirement: &Value) {
     let count = list(requirement, "values").len();
     match text(requirement, "operator") {
         "In" | "NotIn" if count == 0 => {
-            errors.push(Error::required(&values, "must be specified when `operator` is 'In' or 'NotIn'"));
+            errors.push(Error::required(
+                &values,
+                "must be specified when `operator` is 'In' or 'NotIn'",
+            ));
         }
         "Exists" | "DoesNotExist" if count > 0 => errors.push(Error::forbidden(
             &values,
@@ -103,7 +125,11 @@ fn node_requirement(errors: &mut Errors, path: &Path<'_>, requirement: &Value) {
             "must be specified single value when `operator` is 'Lt' or 'Gt'",
         )),
         "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
-        other => errors.push(Error::invalid(&path.field("operator"), other, "not a valid selector operator")),
+        other => errors.push(Error::invalid(
+            &path.field("operator"),
+            other,
+            "not a valid selector operator",
+        )),
     }
 }
 

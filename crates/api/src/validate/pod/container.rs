@@ -51,19 +51,40 @@ fn common(errors: &mut Errors, path: &Path<'_>, container: &Value, volumes: &Vol
     let name = text(container, "name");
     match name {
         "" => errors.push(Error::required(&path.field("name"), "")),
-        _ => invalid_each(errors, &path.field("name"), name, names::dns1123_label(name)),
+        _ => invalid_each(
+            errors,
+            &path.field("name"),
+            name,
+            names::dns1123_label(name),
+        ),
     }
     if text(container, "image").is_empty() {
         errors.push(Error::required(&path.field("image"), ""));
     }
-    one_of(errors, path, container, "terminationMessagePolicy", &["File", "FallbackToLogsOnError"]);
+    one_of(
+        errors,
+        path,
+        container,
+        "terminationMessagePolicy",
+        &["File", "FallbackToLogsOnError"],
+    );
     ports(errors, &path.field("ports"), list(container, "ports"));
     env::env(errors, &path.field("env"), list(container, "env"));
     env::env_from(errors, &path.field("envFrom"), list(container, "envFrom"));
     mounts(errors, path, container, volumes);
-    one_of(errors, path, container, "imagePullPolicy", &["Always", "IfNotPresent", "Never"]);
+    one_of(
+        errors,
+        path,
+        container,
+        "imagePullPolicy",
+        &["Always", "IfNotPresent", "Never"],
+    );
     resources::requirements(errors, &path.field("resources"), &container["resources"]);
-    security::container(errors, &path.field("securityContext"), &container["securityContext"]);
+    security::container(
+        errors,
+        &path.field("securityContext"),
+        &container["securityContext"],
+    );
 }
 
 fn ports(errors: &mut Errors, path: &Path<'_>, all: &[Value]) {
@@ -100,9 +121,16 @@ fn host_port_conflicts(errors: &mut Errors, path: &Path<'_>, all: &[Value]) {
             if number == 0 {
                 continue;
             }
-            let key = format!("{}/{}/{number}", text(port, "protocol"), text(port, "hostIP"));
+            let key = format!(
+                "{}/{}/{number}",
+                text(port, "protocol"),
+                text(port, "hostIP")
+            );
             if taken.contains(&key) {
-                errors.push(Error::duplicate(&ports_path.index(j).field("hostPort"), key));
+                errors.push(Error::duplicate(
+                    &ports_path.index(j).field("hostPort"),
+                    key,
+                ));
             } else {
                 taken.push(key);
             }
@@ -119,7 +147,11 @@ fn init_containers(errors: &mut Errors, path: &Path<'_>, spec: &Value, volumes: 
         let policy = text(container, "restartPolicy");
         if !matches!(policy, "" | "Always" | "Never" | "OnFailure") {
             let supported = ["Always", "Never", "OnFailure"];
-            errors.push(Error::not_supported(&at.field("restartPolicy"), policy, &supported));
+            errors.push(Error::not_supported(
+                &at.field("restartPolicy"),
+                policy,
+                &supported,
+            ));
         }
         let name = text(container, "name");
         let same = |c: &Value| !name.is_empty() && text(c, "name") == name;
@@ -130,7 +162,12 @@ fn init_containers(errors: &mut Errors, path: &Path<'_>, spec: &Value, volumes: 
             running(errors, &at, container);
             continue;
         }
-        for member in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+        for member in [
+            "lifecycle",
+            "livenessProbe",
+            "readinessProbe",
+            "startupProbe",
+        ] {
             if some(container, member).is_some() {
                 let detail = "may not be set for init containers without restartPolicy=Always";
                 errors.push(Error::forbidden(&at.field(member), detail));
@@ -142,15 +179,28 @@ fn init_containers(errors: &mut Errors, path: &Path<'_>, spec: &Value, volumes: 
 /// They can be added to a Pod that runs, and so have no ports, probes or resources (KEP-277).
 fn ephemeral_containers(errors: &mut Errors, path: &Path<'_>, spec: &Value, volumes: &Volumes<'_>) {
     const FORBIDDEN: [&str; 8] = [
-        "lifecycle", "livenessProbe", "ports", "readinessProbe", "resizePolicy", "resources", "restartPolicy", "startupProbe",
+        "lifecycle",
+        "livenessProbe",
+        "ports",
+        "readinessProbe",
+        "resizePolicy",
+        "resources",
+        "restartPolicy",
+        "startupProbe",
     ];
     let all = list(spec, "ephemeralContainers");
     for (i, container) in all.iter().enumerate() {
         let at = path.index(i);
         common(errors, &at, container, volumes);
         let name = text(container, "name");
-        let others = list(spec, "containers").iter().chain(list(spec, "initContainers")).chain(&all[..i]);
-        if others.into_iter().any(|c| !name.is_empty() && text(c, "name") == name) {
+        let others = list(spec, "containers")
+            .iter()
+            .chain(list(spec, "initContainers"))
+            .chain(&all[..i]);
+        if others
+            .into_iter()
+            .any(|c| !name.is_empty() && text(c, "name") == name)
+        {
             errors.push(Error::duplicate(&at.field("name"), name));
         }
         let target = text(container, "targetContainerName");
@@ -159,7 +209,10 @@ fn ephemeral_containers(errors: &mut Errors, path: &Path<'_>, spec: &Value, volu
             errors.push(Error::not_found(&at.field("targetContainerName"), target));
         }
         for member in FORBIDDEN {
-            let empty = |v: &Value| v.as_object().is_some_and(|m| m.is_empty()) || v.as_array().is_some_and(Vec::is_empty);
+            let empty = |v: &Value| {
+                v.as_object().is_some_and(|m| m.is_empty())
+                    || v.as_array().is_some_and(Vec::is_empty)
+            };
             if some(container, member).is_some_and(|v| !empty(v)) {
                 let detail = "cannot be set for an Ephemeral Container";
                 errors.push(Error::forbidden(&at.field(member), detail));

@@ -6,13 +6,30 @@ use crate::names;
 use serde_json::Value;
 
 const ENV_FIELDS: [&str; 9] = [
-    "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP",
-    "status.hostIPs", "status.podIP", "status.podIPs",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
 ];
-const VOLUME_FIELDS: [&str; 5] =
-    ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+const VOLUME_FIELDS: [&str; 5] = [
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+];
 const RESOURCES: [&str; 6] = [
-    "limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory",
+    "limits.cpu",
+    "limits.ephemeral-storage",
+    "limits.memory",
+    "requests.cpu",
+    "requests.ephemeral-storage",
+    "requests.memory",
 ];
 
 /// `env` of a container.
@@ -25,7 +42,12 @@ pub(super) fn env(errors: &mut Errors, path: &Path<'_>, all: &[Value]) {
             _ => invalid_each(errors, &at.field("name"), name, names::env_name(name)),
         }
         if let Some(source) = some(variable, "valueFrom") {
-            value_from(errors, &at.field("valueFrom"), source, !text(variable, "value").is_empty());
+            value_from(
+                errors,
+                &at.field("valueFrom"),
+                source,
+                !text(variable, "value").is_empty(),
+            );
         }
     }
 }
@@ -55,7 +77,9 @@ fn value_from(errors: &mut Errors, path: &Path<'_>, source: &Value, has_value: b
         }
     }
     let detail = match (sources, has_value) {
-        (0, _) => "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        (0, _) => {
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
+        }
         (_, true) => "may not be specified when `value` is not empty",
         (1, false) => return,
         (_, false) => "may not have more than one field specified at a time",
@@ -65,20 +89,33 @@ fn value_from(errors: &mut Errors, path: &Path<'_>, source: &Value, has_value: b
 
 /// A field of the Pod. Annotations and labels take a key in brackets.
 fn field_ref(errors: &mut Errors, path: &Path<'_>, reference: &Value, supported: &[&str]) {
-    if !required(errors, path, reference, "apiVersion") || !required(errors, path, reference, "fieldPath") {
+    if !required(errors, path, reference, "apiVersion")
+        || !required(errors, path, reference, "fieldPath")
+    {
         return;
     }
     let field = text(reference, "fieldPath");
     let at = path.field("fieldPath");
-    if let Some((head, key)) = field.split_once("['").and_then(|(h, t)| Some((h, t.strip_suffix("']")?))) {
+    if let Some((head, key)) = field
+        .split_once("['")
+        .and_then(|(h, t)| Some((h, t.strip_suffix("']")?)))
+    {
         match head {
-            "metadata.annotations" => invalid_each(errors, path, key, names::qualified_name(&key.to_lowercase())),
+            "metadata.annotations" => invalid_each(
+                errors,
+                path,
+                key,
+                names::qualified_name(&key.to_lowercase()),
+            ),
             "metadata.labels" => invalid_each(errors, path, key, names::qualified_name(key)),
             other => errors.push(Error::invalid(path, other, "does not support subscript")),
         }
         return;
     }
-    let known = ENV_FIELDS.contains(&field) || VOLUME_FIELDS.contains(&field) || field == "spec.restartPolicy" || field == "status.phase";
+    let known = ENV_FIELDS.contains(&field)
+        || VOLUME_FIELDS.contains(&field)
+        || field == "spec.restartPolicy"
+        || field == "status.phase";
     if !known {
         let detail = format!("error converting fieldPath: field label not supported: {field}");
         errors.push(Error::invalid(&at, field, detail));
@@ -93,16 +130,26 @@ pub(super) fn volume_field_ref(errors: &mut Errors, path: &Path<'_>, reference: 
 }
 
 /// Requests and limits of a container; a volume must say of which.
-pub(super) fn resource_ref(errors: &mut Errors, path: &Path<'_>, reference: &Value, in_volume: bool) {
+pub(super) fn resource_ref(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    reference: &Value,
+    in_volume: bool,
+) {
     if in_volume && text(reference, "containerName").is_empty() {
         errors.push(Error::required(&path.field("containerName"), ""));
         return;
     }
     if required(errors, path, reference, "resource") {
         let name = text(reference, "resource");
-        let hugepages = name.starts_with("limits.hugepages-") || name.starts_with("requests.hugepages-");
+        let hugepages =
+            name.starts_with("limits.hugepages-") || name.starts_with("requests.hugepages-");
         if !hugepages && !RESOURCES.contains(&name) {
-            errors.push(Error::not_supported(&path.field("resource"), name, &RESOURCES));
+            errors.push(Error::not_supported(
+                &path.field("resource"),
+                name,
+                &RESOURCES,
+            ));
         }
     }
 }
@@ -131,7 +178,12 @@ pub(super) fn env_from(errors: &mut Errors, path: &Path<'_>, all: &[Value]) {
                 let name = text(reference, "name");
                 match name {
                     "" => errors.push(Error::required(&at.field("name"), "")),
-                    _ => invalid_each(errors, &at.field("name"), name, names::dns1123_subdomain(name)),
+                    _ => invalid_each(
+                        errors,
+                        &at.field("name"),
+                        name,
+                        names::dns1123_subdomain(name),
+                    ),
                 }
             }
         }

@@ -31,7 +31,10 @@ pub(super) fn create(errors: &mut Errors, pod: &Value) {
     let (spec, path) = (&pod["spec"], Path::root("spec"));
     own(errors, pod);
     if !list(spec, "ephemeralContainers").is_empty() {
-        errors.push(Error::forbidden(&path.field("ephemeralContainers"), "cannot be set on create"));
+        errors.push(Error::forbidden(
+            &path.field("ephemeralContainers"),
+            "cannot be set on create",
+        ));
     }
     if !text(spec, "nodeName").is_empty() && !list(spec, "schedulingGates").is_empty() {
         let detail = "cannot be set until all schedulingGates have been cleared";
@@ -68,7 +71,12 @@ pub(super) fn template(errors: &mut Errors, path: &Path<'_>, template: &Value) {
 }
 
 /// A template whose labels a selector must match.
-pub(super) fn selected_template(errors: &mut Errors, path: &Path<'_>, template: &Value, selector: &LabelSelector) {
+pub(super) fn selected_template(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    template: &Value,
+    selector: &LabelSelector,
+) {
     let labels = template["metadata"].get("labels");
     if !selector.is_everything() && !selector.matches(labels.and_then(Value::as_object)) {
         let meta = path.field("metadata");
@@ -82,35 +90,70 @@ pub(super) fn selected_template(errors: &mut Errors, path: &Path<'_>, template: 
 pub(super) fn spec(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     let volumes = volume::volumes(errors, path, spec);
     container::all(errors, path, spec, &volumes);
-    one_of(errors, path, spec, "restartPolicy", &["Always", "OnFailure", "Never"]);
-    one_of(errors, path, spec, "dnsPolicy", &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]);
-    labels(errors, &path.field("nodeSelector"), spec.get("nodeSelector"));
+    one_of(
+        errors,
+        path,
+        spec,
+        "restartPolicy",
+        &["Always", "OnFailure", "Never"],
+    );
+    one_of(
+        errors,
+        path,
+        spec,
+        "dnsPolicy",
+        &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"],
+    );
+    labels(
+        errors,
+        &path.field("nodeSelector"),
+        spec.get("nodeSelector"),
+    );
     security::pod(errors, path, spec);
     affinity::affinity(errors, &path.field("affinity"), &spec["affinity"]);
     dns_config(errors, path, spec);
     let gates = path.field("readinessGates");
     for (i, gate) in list(spec, "readinessGates").iter().enumerate() {
         let (at, name) = (gates.index(i), text(gate, "conditionType"));
-        invalid_each(errors, &at.field("conditionType"), name, names::qualified_name(name));
+        invalid_each(
+            errors,
+            &at.field("conditionType"),
+            name,
+            names::qualified_name(name),
+        );
     }
     scheduling::gates(errors, path, spec);
     scheduling::spread(errors, path, spec);
     for member in ["serviceAccountName", "nodeName"] {
         let name = text(spec, member);
         if !name.is_empty() {
-            invalid_each(errors, &path.field(member), name, names::dns1123_subdomain(name));
+            invalid_each(
+                errors,
+                &path.field(member),
+                name,
+                names::dns1123_subdomain(name),
+            );
         }
     }
     if let Some(seconds) = spec.get("activeDeadlineSeconds").and_then(Value::as_i64)
         && !(1..=i64::from(i32::MAX)).contains(&seconds)
     {
         let detail = "must be between 1 and 2147483647, inclusive";
-        errors.push(Error::invalid(&path.field("activeDeadlineSeconds"), seconds, detail));
+        errors.push(Error::invalid(
+            &path.field("activeDeadlineSeconds"),
+            seconds,
+            detail,
+        ));
     }
     for member in ["hostname", "subdomain"] {
         let name = text(spec, member);
         if !name.is_empty() {
-            invalid_each(errors, &path.field(member), name, names::dns1123_label(name));
+            invalid_each(
+                errors,
+                &path.field(member),
+                name,
+                names::dns1123_label(name),
+            );
         }
     }
     scheduling::tolerations(errors, path, spec);
@@ -118,19 +161,35 @@ pub(super) fn spec(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     for member in ["priorityClassName", "runtimeClassName"] {
         let name = text(spec, member);
         if !name.is_empty() {
-            invalid_each(errors, &path.field(member), name, names::dns1123_subdomain(name));
+            invalid_each(
+                errors,
+                &path.field(member),
+                name,
+                names::dns1123_subdomain(name),
+            );
         }
     }
     let policy = text(spec, "preemptionPolicy");
     if !policy.is_empty() && policy != "PreemptLowerPriority" && policy != "Never" {
         let supported = ["PreemptLowerPriority", "Never"];
-        errors.push(Error::not_supported(&path.field("preemptionPolicy"), policy, &supported));
+        errors.push(Error::not_supported(
+            &path.field("preemptionPolicy"),
+            policy,
+            &supported,
+        ));
     }
     if let Some(os) = some(spec, "os") {
         match text(os, "name") {
-            "" => errors.push(Error::required(&path.field("os").field("name"), "cannot be empty")),
+            "" => errors.push(Error::required(
+                &path.field("os").field("name"),
+                "cannot be empty",
+            )),
             "linux" | "windows" => {}
-            other => errors.push(Error::not_supported(&path.field("os"), other, &["linux", "windows"])),
+            other => errors.push(Error::not_supported(
+                &path.field("os"),
+                other,
+                &["linux", "windows"],
+            )),
         }
     }
 }
@@ -143,7 +202,10 @@ fn dns_config(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     let none = text(spec, "dnsPolicy") == "None";
     let Some(config) = config else {
         if none {
-            errors.push(Error::required(&config_path, "must provide `dnsConfig` when `dnsPolicy` is None"));
+            errors.push(Error::required(
+                &config_path,
+                "must provide `dnsConfig` when `dnsPolicy` is None",
+            ));
         }
         return;
     };
@@ -155,23 +217,41 @@ fn dns_config(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     }
     if servers.len() > NAMESERVERS {
         let detail = format!("must not have more than {NAMESERVERS} nameservers");
-        errors.push(Error::invalid(&servers_path, some(config, "nameservers"), detail));
+        errors.push(Error::invalid(
+            &servers_path,
+            some(config, "nameservers"),
+            detail,
+        ));
     }
     for (i, server) in servers.iter().enumerate() {
-        address::ip(errors, &servers_path.index(i), server.as_str().unwrap_or(""), false);
+        address::ip(
+            errors,
+            &servers_path.index(i),
+            server.as_str().unwrap_or(""),
+            false,
+        );
     }
     let searches_path = config_path.field("searches");
     let searches = list(config, "searches");
     if searches.len() > SEARCHES {
         let detail = format!("must not have more than {SEARCHES} search paths");
-        errors.push(Error::invalid(&searches_path, some(config, "searches"), detail));
+        errors.push(Error::invalid(
+            &searches_path,
+            some(config, "searches"),
+            detail,
+        ));
     }
     for (i, search) in searches.iter().filter_map(Value::as_str).enumerate() {
         // A lone dot and underscores are legal (KEP-4427).
         let name = search.strip_suffix('.').unwrap_or(search).replace('_', "-");
         let name = name.trim_matches('-');
         if search != "." {
-            invalid_each(errors, &searches_path.index(i), search, names::dns1123_subdomain(name));
+            invalid_each(
+                errors,
+                &searches_path.index(i),
+                search,
+                names::dns1123_subdomain(name),
+            );
         }
     }
     let options_path = config_path.field("options");
@@ -189,8 +269,17 @@ fn host_aliases(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
         let at = path.index(i);
         address::ip(errors, &at.field("ip"), text(alias, "ip"), false);
         let names_path = at.field("hostnames");
-        for (j, name) in list(alias, "hostnames").iter().filter_map(Value::as_str).enumerate() {
-            invalid_each(errors, &names_path.index(j), name, names::dns1123_subdomain(name));
+        for (j, name) in list(alias, "hostnames")
+            .iter()
+            .filter_map(Value::as_str)
+            .enumerate()
+        {
+            invalid_each(
+                errors,
+                &names_path.index(j),
+                name,
+                names::dns1123_subdomain(name),
+            );
         }
     }
 }

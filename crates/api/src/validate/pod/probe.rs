@@ -1,6 +1,9 @@
 //! Probes and lifecycle hooks.
 
-use super::super::checks::{Errors, int, invalid_each, list, non_negative, one_of, port_number, port_number_or_name, some, text};
+use super::super::checks::{
+    Errors, int, invalid_each, list, non_negative, one_of, port_number, port_number_or_name, some,
+    text,
+};
 use super::positive;
 use crate::field::{Error, Path};
 use crate::names;
@@ -9,7 +12,13 @@ use serde_json::Value;
 /// A probe; `kind` is the member that it was found in.
 pub(super) fn probe(errors: &mut Errors, path: &Path<'_>, probe: &Value, kind: &str) {
     handler(errors, path, probe);
-    for member in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
+    for member in [
+        "initialDelaySeconds",
+        "timeoutSeconds",
+        "periodSeconds",
+        "successThreshold",
+        "failureThreshold",
+    ] {
         non_negative(errors, path, probe, member);
     }
     let grace = some(probe, "terminationGracePeriodSeconds");
@@ -22,11 +31,21 @@ pub(super) fn probe(errors: &mut Errors, path: &Path<'_>, probe: &Value, kind: &
         "readinessProbe" => {}
         _ => {
             if grace.is_some() {
-                positive(errors, path, probe, "terminationGracePeriodSeconds", "must be greater than 0");
+                positive(
+                    errors,
+                    path,
+                    probe,
+                    "terminationGracePeriodSeconds",
+                    "must be greater than 0",
+                );
             }
             let successes = int(probe, "successThreshold");
             if successes != 1 {
-                errors.push(Error::invalid(&path.field("successThreshold"), successes, "must be 1"));
+                errors.push(Error::invalid(
+                    &path.field("successThreshold"),
+                    successes,
+                    "must be 1",
+                ));
             }
         }
     }
@@ -50,11 +69,16 @@ fn handler(errors: &mut Errors, path: &Path<'_>, handler: &Value) {
         let at = path.field(member);
         found += 1;
         if found > 1 {
-            errors.push(Error::forbidden(&at, "may not specify more than 1 handler type"));
+            errors.push(Error::forbidden(
+                &at,
+                "may not specify more than 1 handler type",
+            ));
             continue;
         }
         match member {
-            "exec" if list(action, "command").is_empty() => errors.push(Error::required(&at.field("command"), "")),
+            "exec" if list(action, "command").is_empty() => {
+                errors.push(Error::required(&at.field("command"), ""))
+            }
             "httpGet" => http_get(errors, &at, action),
             "tcpSocket" => port_number_or_name(errors, &at.field("port"), &action["port"]),
             "grpc" => port_number(errors, &at.field("port"), int(action, "port")),
@@ -75,7 +99,10 @@ fn http_get(errors: &mut Errors, path: &Path<'_>, action: &Value) {
     let headers = path.field("httpHeaders");
     for (i, header) in list(action, "httpHeaders").iter().enumerate() {
         let name = text(header, "name");
-        let right = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        let right = !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         let _ = i;
         let texts = match right {
             true => Vec::new(),

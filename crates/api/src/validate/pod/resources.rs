@@ -8,10 +8,30 @@ use serde_json::Value;
 
 const CONTAINER: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 const STANDARD: [&str; 24] = [
-    "cpu", "memory", "ephemeral-storage", "storage", "pods", "requests.cpu", "requests.memory", "requests.ephemeral-storage",
-    "requests.storage", "limits.cpu", "limits.memory", "limits.ephemeral-storage", "resourcequotas", "services",
-    "replicationcontrollers", "secrets", "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers",
-    "count", "requests", "limits", "hugepages",
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "storage",
+    "pods",
+    "requests.cpu",
+    "requests.memory",
+    "requests.ephemeral-storage",
+    "requests.storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    "services.loadbalancers",
+    "count",
+    "requests",
+    "limits",
+    "hugepages",
 ];
 
 /// Whether a resource has a huge page's name.
@@ -31,9 +51,14 @@ pub(in super::super) fn resource_name(errors: &mut Errors, path: &Path<'_>, name
         invalid_each(errors, path, name, wrong);
         return false;
     }
-    let standard = STANDARD.contains(&name) || is_hugepages(name) || name.starts_with("requests.hugepages-");
+    let standard =
+        STANDARD.contains(&name) || is_hugepages(name) || name.starts_with("requests.hugepages-");
     if !name.contains('/') && !standard {
-        errors.push(Error::invalid(path, name, "must be a standard resource type or fully qualified"));
+        errors.push(Error::invalid(
+            path,
+            name,
+            "must be a standard resource type or fully qualified",
+        ));
     }
     true
 }
@@ -43,12 +68,21 @@ fn container_resource_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
         return;
     }
     if !name.contains('/') && !CONTAINER.contains(&name) && !is_hugepages(name) {
-        errors.push(Error::invalid(path, name, "must be a standard resource for containers"));
+        errors.push(Error::invalid(
+            path,
+            name,
+            "must be a standard resource for containers",
+        ));
     }
 }
 
 /// An amount: not negative, and whole for what has no parts.
-pub(in super::super) fn amount(errors: &mut Errors, path: &Path<'_>, value: &Value, whole: bool) -> Option<Quantity> {
+pub(in super::super) fn amount(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    value: &Value,
+    whole: bool,
+) -> Option<Quantity> {
     let quantity = Quantity::from_json(value).ok()?;
     if quantity.is_negative() {
         errors.push(Error::invalid(path, value, NOT_NEGATIVE));
@@ -74,7 +108,10 @@ pub(super) fn requirements(errors: &mut Errors, path: &Path<'_>, resources: &Val
         let limit = resources.get("limits").and_then(|l| some(l, name));
         let (Some(request), Some(limit_text)) = (request, limit) else {
             if limit.is_none() && !may_overcommit(name) {
-                errors.push(Error::required(&limits_path, "Limit must be set for non overcommit resources"));
+                errors.push(Error::required(
+                    &limits_path,
+                    "Limit must be set for non overcommit resources",
+                ));
             }
             continue;
         };
@@ -87,6 +124,10 @@ pub(super) fn requirements(errors: &mut Errors, path: &Path<'_>, resources: &Val
             _ => continue,
         };
         let shown = text(&resources["limits"], name);
-        errors.push(Error::invalid(&requests_path, value, format!("must be {relation} {name} limit of {shown}")));
+        errors.push(Error::invalid(
+            &requests_path,
+            value,
+            format!("must be {relation} {name} limit of {shown}"),
+        ));
     }
 }

@@ -25,32 +25,76 @@ pub(super) fn gates(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
 pub(super) fn spread(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     let path = path.field("topologySpreadConstraints");
     let all = list(spec, "topologySpreadConstraints");
-    let pair = |c: &Value| (text(c, "topologyKey").to_owned(), text(c, "whenUnsatisfiable").to_owned());
+    let pair = |c: &Value| {
+        (
+            text(c, "topologyKey").to_owned(),
+            text(c, "whenUnsatisfiable").to_owned(),
+        )
+    };
     for (i, constraint) in all.iter().enumerate() {
         let at = path.index(i);
-        positive(errors, &at, constraint, "maxSkew", "must be greater than zero");
+        positive(
+            errors,
+            &at,
+            constraint,
+            "maxSkew",
+            "must be greater than zero",
+        );
         let key = text(constraint, "topologyKey");
         match key {
-            "" => errors.push(Error::required(&at.field("topologyKey"), "can not be empty")),
-            _ => invalid_each(errors, &at.field("topologyKey"), key, names::qualified_name(key)),
+            "" => errors.push(Error::required(
+                &at.field("topologyKey"),
+                "can not be empty",
+            )),
+            _ => invalid_each(
+                errors,
+                &at.field("topologyKey"),
+                key,
+                names::qualified_name(key),
+            ),
         }
-        one_of(errors, &at, constraint, "whenUnsatisfiable", &["DoNotSchedule", "ScheduleAnyway"]);
+        one_of(
+            errors,
+            &at,
+            constraint,
+            "whenUnsatisfiable",
+            &["DoNotSchedule", "ScheduleAnyway"],
+        );
         if all[..i].iter().any(|c| pair(c) == pair(constraint)) {
             let (key, action) = pair(constraint);
-            errors.push(Error::duplicate(&at.field("{topologyKey, whenUnsatisfiable}"), format!("{{{key}, {action}}}")));
+            errors.push(Error::duplicate(
+                &at.field("{topologyKey, whenUnsatisfiable}"),
+                format!("{{{key}, {action}}}"),
+            ));
         }
         if some(constraint, "minDomains").is_some() {
-            positive(errors, &at, constraint, "minDomains", "must be greater than zero");
+            positive(
+                errors,
+                &at,
+                constraint,
+                "minDomains",
+                "must be greater than zero",
+            );
             let action = text(constraint, "whenUnsatisfiable");
             if action != "DoNotSchedule" {
-                let detail = "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ".to_owned() + action;
-                errors.push(Error::invalid(&at.field("minDomains"), some(constraint, "minDomains"), detail));
+                let detail = "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not "
+                    .to_owned()
+                    + action;
+                errors.push(Error::invalid(
+                    &at.field("minDomains"),
+                    some(constraint, "minDomains"),
+                    detail,
+                ));
             }
         }
         for member in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
             let word = text(constraint, member);
             if !matches!(word, "" | "Honor" | "Ignore") {
-                errors.push(Error::not_supported(&at.field(member), word, &["Honor", "Ignore"]));
+                errors.push(Error::not_supported(
+                    &at.field(member),
+                    word,
+                    &["Honor", "Ignore"],
+                ));
             }
         }
         selector_if_set(errors, &at, constraint, "labelSelector");
@@ -94,10 +138,18 @@ pub(super) fn tolerations(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
                 }
             }
             "Exists" if !value.is_empty() => {
-                errors.push(Error::invalid(&operator_path, value, "value must be empty when `operator` is 'Exists'"));
+                errors.push(Error::invalid(
+                    &operator_path,
+                    value,
+                    "value must be empty when `operator` is 'Exists'",
+                ));
             }
             "Exists" => {}
-            other => errors.push(Error::not_supported(&operator_path, other, &["Equal", "Exists"])),
+            other => errors.push(Error::not_supported(
+                &operator_path,
+                other,
+                &["Equal", "Exists"],
+            )),
         }
         if !effect.is_empty() {
             taint_effect(errors, &at.field("effect"), effect);

@@ -20,7 +20,13 @@ fn profile(errors: &mut Errors, path: &Path<'_>, context: &Value, member: &str) 
         return;
     };
     let path = path.field(member);
-    one_of(errors, &path, profile, "type", &["Localhost", "RuntimeDefault", "Unconfined"]);
+    one_of(
+        errors,
+        &path,
+        profile,
+        "type",
+        &["Localhost", "RuntimeDefault", "Unconfined"],
+    );
     let local = text(profile, "localhostProfile");
     match (text(profile, "type"), local) {
         ("Localhost", "") => errors.push(Error::required(
@@ -54,7 +60,11 @@ pub(super) fn pod(errors: &mut Errors, spec_path: &Path<'_>, spec: &Value) {
         }
     }
     for member in ["fsGroup", "runAsUser", "runAsGroup"] {
-        id(errors, &path.field(member), some(context, member).and_then(Value::as_i64));
+        id(
+            errors,
+            &path.field(member),
+            some(context, member).and_then(Value::as_i64),
+        );
     }
     let groups = path.field("supplementalGroups");
     for (i, group) in list(context, "supplementalGroups").iter().enumerate() {
@@ -73,7 +83,11 @@ pub(super) fn pod(errors: &mut Errors, spec_path: &Path<'_>, spec: &Value) {
 /// `securityContext` of a container.
 pub(super) fn container(errors: &mut Errors, path: &Path<'_>, context: &Value) {
     for member in ["runAsUser", "runAsGroup"] {
-        id(errors, &path.field(member), some(context, member).and_then(Value::as_i64));
+        id(
+            errors,
+            &path.field(member),
+            some(context, member).and_then(Value::as_i64),
+        );
     }
     profile(errors, path, context, "seccompProfile");
     let added = list(&context["capabilities"], "add");

@@ -14,17 +14,28 @@ pub(in super::super) fn update(errors: &mut Errors, old: &Value, new: &Value) {
     let (old_spec, spec, path) = (&old["spec"], &new["spec"], Path::root("spec"));
     for member in ["containers", "initContainers"] {
         if list(old_spec, member).len() != list(spec, member).len() {
-            errors.push(Error::forbidden(&path.field(member), "pod updates may not add or remove containers"));
+            errors.push(Error::forbidden(
+                &path.field(member),
+                "pod updates may not add or remove containers",
+            ));
             return;
         }
     }
     deadline(errors, old_spec, spec);
     let gates = |spec: &Value| list(spec, "schedulingGates").len();
-    if list(spec, "schedulingGates").iter().any(|g| !list(old_spec, "schedulingGates").contains(g)) {
+    if list(spec, "schedulingGates")
+        .iter()
+        .any(|g| !list(old_spec, "schedulingGates").contains(g))
+    {
         let detail = "only deletion is allowed, but found new scheduling gate '".to_owned();
-        let added = list(spec, "schedulingGates").iter().find(|g| !list(old_spec, "schedulingGates").contains(g));
+        let added = list(spec, "schedulingGates")
+            .iter()
+            .find(|g| !list(old_spec, "schedulingGates").contains(g));
         let name = added.map_or("", |g| text(g, "name"));
-        errors.push(Error::forbidden(&path.field("schedulingGates"), format!("{detail}{name}'")));
+        errors.push(Error::forbidden(
+            &path.field("schedulingGates"),
+            format!("{detail}{name}'"),
+        ));
     }
     tolerations(errors, old_spec, spec);
     if !same_but_for_allowed(old_spec, spec, gates(old_spec) > 0) {
@@ -40,9 +51,17 @@ fn deadline(errors: &mut Errors, old: &Value, new: &Value) {
     let seconds = |spec: &Value| some(spec, MEMBER).and_then(Value::as_i64);
     match (seconds(old), seconds(new)) {
         (Some(old), Some(new)) if new > old => {
-            errors.push(Error::invalid(&path, new, "must be less than or equal to previous value"));
+            errors.push(Error::invalid(
+                &path,
+                new,
+                "must be less than or equal to previous value",
+            ));
         }
-        (Some(_), None) => errors.push(Error::invalid(&path, Value::Null, "must not update from a positive integer to nil value")),
+        (Some(_), None) => errors.push(Error::invalid(
+            &path,
+            Value::Null,
+            "must not update from a positive integer to nil value",
+        )),
         _ => {}
     }
 }
@@ -51,10 +70,15 @@ fn deadline(errors: &mut Errors, old: &Value, new: &Value) {
 fn tolerations(errors: &mut Errors, old: &Value, new: &Value) {
     let spec = Path::root("spec");
     let same = |a: &Value, b: &Value| {
-        ["key", "operator", "value", "effect"].iter().all(|m| text(a, m) == text(b, m))
+        ["key", "operator", "value", "effect"]
+            .iter()
+            .all(|m| text(a, m) == text(b, m))
     };
     let after = list(new, "tolerations");
-    if list(old, "tolerations").iter().any(|t| !after.iter().any(|n| same(t, n))) {
+    if list(old, "tolerations")
+        .iter()
+        .any(|t| !after.iter().any(|n| same(t, n)))
+    {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         errors.push(Error::forbidden(&spec.field("tolerations"), detail));
     }

@@ -12,13 +12,46 @@ pub(super) type Volumes<'a> = Vec<&'a str>;
 
 /// Sources in the order in which upstream looks at them: the second one found is the one told of.
 const SOURCES: [&str; 29] = [
-    "emptyDir", "hostPath", "gitRepo", "gcePersistentDisk", "awsElasticBlockStore", "secret", "nfs", "iscsi", "glusterfs",
-    "persistentVolumeClaim", "rbd", "cinder", "cephfs", "flocker", "downwardAPI", "fc", "azureFile", "configMap",
-    "vsphereVolume", "quobyte", "photonPersistentDisk", "portworxVolume", "azureDisk", "storageos", "projected", "scaleIO",
-    "csi", "ephemeral", "image",
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "persistentVolumeClaim",
+    "rbd",
+    "cinder",
+    "cephfs",
+    "flocker",
+    "downwardAPI",
+    "fc",
+    "azureFile",
+    "configMap",
+    "vsphereVolume",
+    "quobyte",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "projected",
+    "scaleIO",
+    "csi",
+    "ephemeral",
+    "image",
 ];
-const HOST_PATH_TYPES: [&str; 8] =
-    ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+const HOST_PATH_TYPES: [&str; 8] = [
+    "",
+    "BlockDevice",
+    "CharDevice",
+    "Directory",
+    "DirectoryOrCreate",
+    "File",
+    "FileOrCreate",
+    "Socket",
+];
 const MODE_TEXT: &str = "must be a number between 0 and 0777 (octal), both inclusive";
 const TOKEN_SECONDS_MIN: i64 = 600;
 
@@ -54,7 +87,10 @@ fn source(errors: &mut Errors, path: &Path<'_>, volume: &Value) {
         let at = path.field(member);
         found += 1;
         if found > 1 {
-            errors.push(Error::forbidden(&at, "may not specify more than 1 volume type"));
+            errors.push(Error::forbidden(
+                &at,
+                "may not specify more than 1 volume type",
+            ));
             continue;
         }
         one_source(errors, &at, member, source);
@@ -111,7 +147,11 @@ pub(in super::super) fn host_path(errors: &mut Errors, path: &Path<'_>, source: 
     no_backsteps(errors, &path.field("path"), text(source, "path"));
     let kind = text(source, "type");
     if !HOST_PATH_TYPES.contains(&kind) {
-        errors.push(Error::not_supported(&path.field("type"), kind, &HOST_PATH_TYPES));
+        errors.push(Error::not_supported(
+            &path.field("type"),
+            kind,
+            &HOST_PATH_TYPES,
+        ));
     }
 }
 
@@ -120,7 +160,11 @@ pub(in super::super) fn nfs(errors: &mut Errors, path: &Path<'_>, source: &Value
     required(errors, path, source, "server");
     if required(errors, path, source, "path") && !text(source, "path").starts_with('/') {
         let detail = "must be an absolute path";
-        errors.push(Error::invalid(&path.field("path"), text(source, "path"), detail));
+        errors.push(Error::invalid(
+            &path.field("path"),
+            text(source, "path"),
+            detail,
+        ));
     }
 }
 
@@ -166,8 +210,13 @@ fn downward(errors: &mut Errors, path: &Path<'_>, source: &Value) {
                 errors.push(Error::invalid(path, "resource", detail));
             }
             (Some(field), None) => env::volume_field_ref(errors, &path.field("fieldRef"), field),
-            (None, Some(resource)) => env::resource_ref(errors, &path.field("resourceFieldRef"), resource, true),
-            (None, None) => errors.push(Error::required(path, "one of fieldRef and resourceFieldRef is required")),
+            (None, Some(resource)) => {
+                env::resource_ref(errors, &path.field("resourceFieldRef"), resource, true)
+            }
+            (None, None) => errors.push(Error::required(
+                path,
+                "one of fieldRef and resourceFieldRef is required",
+            )),
         }
         mode(errors, path, item, "mode");
     }
@@ -193,7 +242,11 @@ fn projected(errors: &mut Errors, path: &Path<'_>, source: &Value) {
             let seconds = token["expirationSeconds"].as_i64().unwrap_or(0);
             if seconds < TOKEN_SECONDS_MIN {
                 let detail = "may not specify a duration less than 10 minutes";
-                errors.push(Error::invalid(&at.field("expirationSeconds"), seconds, detail));
+                errors.push(Error::invalid(
+                    &at.field("expirationSeconds"),
+                    seconds,
+                    detail,
+                ));
             }
             if required(errors, &at, token, "path") {
                 local_path(errors, &at.field("path"), text(token, "path"));
@@ -203,7 +256,12 @@ fn projected(errors: &mut Errors, path: &Path<'_>, source: &Value) {
 }
 
 /// `volumeMounts` and `volumeDevices` of a container.
-pub(super) fn mounts(errors: &mut Errors, path: &Path<'_>, container: &Value, volumes: &Volumes<'_>) {
+pub(super) fn mounts(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    container: &Value,
+    volumes: &Volumes<'_>,
+) {
     let mounts_path = path.field("volumeMounts");
     let mounts = list(container, "volumeMounts");
     let devices = list(container, "volumeDevices");
@@ -220,10 +278,18 @@ pub(super) fn mounts(errors: &mut Errors, path: &Path<'_>, container: &Value, vo
             errors.push(Error::required(&at.field("mountPath"), ""));
         }
         if mounts[..i].iter().any(|m| text(m, "mountPath") == target) {
-            errors.push(Error::invalid(&at.field("mountPath"), target, "must be unique"));
+            errors.push(Error::invalid(
+                &at.field("mountPath"),
+                target,
+                "must be unique",
+            ));
         }
         if devices.iter().any(|d| text(d, "name") == name) {
-            errors.push(Error::invalid(&at.field("name"), name, "must not already exist in volumeDevices"));
+            errors.push(Error::invalid(
+                &at.field("name"),
+                name,
+                "must not already exist in volumeDevices",
+            ));
         }
         for member in ["subPath", "subPathExpr"] {
             let sub = text(mount, member);
@@ -234,9 +300,16 @@ pub(super) fn mounts(errors: &mut Errors, path: &Path<'_>, container: &Value, vo
             descending_path(errors, &mounts_path.field(member), sub);
         }
         let propagation = text(mount, "mountPropagation");
-        if !matches!(propagation, "" | "None" | "Bidirectional" | "HostToContainer") {
+        if !matches!(
+            propagation,
+            "" | "None" | "Bidirectional" | "HostToContainer"
+        ) {
             let supported = ["Bidirectional", "HostToContainer", "None"];
-            errors.push(Error::not_supported(&at.field("mountPropagation"), propagation, &supported));
+            errors.push(Error::not_supported(
+                &at.field("mountPropagation"),
+                propagation,
+                &supported,
+            ));
         }
     }
     let devices_path = path.field("volumeDevices");
