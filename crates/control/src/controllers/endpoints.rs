@@ -37,9 +37,11 @@ struct Controller {
 pub(super) async fn run(context: Context, shutdown: CancellationToken) {
     let queue = Queue::new();
     subscribe_to_services_and_pods(&context, &queue);
+    // As upstream: Endpoints that somebody deletes come back at once, those
+    // that somebody changes with the next change of the Service or its pods.
     let changed = queue.clone();
     context.kinds.endpoints.subscribe(move |change| {
-        if let Some(endpoints) = change.sides().last() {
+        if let (Some(endpoints), None) = (change.old, change.new) {
             changed.add(Key::of(&**endpoints));
         }
     });
