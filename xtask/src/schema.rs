@@ -271,7 +271,8 @@ impl Field {
         if options.split(',').any(|o| o == "omitzero") {
             flags.push('z');
         }
-        if !embedded && !omits && !has(&self.comments, "optional") {
+        let optional = omits || has(&self.comments, "optional");
+        if !embedded && (!optional || has(&self.comments, "required")) {
             flags.push('r');
         }
         let columns = [

@@ -80,7 +80,7 @@ impl<'a> Components<'a> {
     fn property(&mut self, field: &Field, ty: Type<'a>) -> Value {
         let mut body = self.expression(ty);
         let extra = field.extra();
-        let list = matches!(ty.shape(), Shape::List(_));
+        let list = matches!(ty.shape(), Shape::List(_) | Shape::Scalar(Scalar::Bytes));
         let mut extensions = Map::new();
         match &extra.topology {
             None => {}
@@ -103,6 +103,7 @@ impl<'a> Components<'a> {
         }
         let strategies: Vec<_> = [
             ("merge", extra.strategy.merge),
+            ("replace", extra.strategy.replace),
             ("retainKeys", extra.strategy.retain_keys),
         ]
         .into_iter()

@@ -334,6 +334,7 @@ fn strategy(column: &'static str) -> Strategy {
     let has = |word| words.split(',').any(|w| w == word);
     Strategy {
         merge: has("merge"),
+        replace: has("replace"),
         retain_keys: has("retainKeys"),
         key,
     }

@@ -92,6 +92,8 @@ pub enum Topology {
 pub struct Strategy {
     /// Lists are merged, not replaced.
     pub merge: bool,
+    /// Objects are replaced, not merged.
+    pub replace: bool,
     /// Only members that the patch names in `$retainKeys` stay.
     pub retain_keys: bool,
     /// The member that tells items apart.
@@ -160,6 +162,7 @@ impl Field {
             topology: None,
             strategy: Strategy {
                 merge: false,
+                replace: false,
                 retain_keys: false,
                 key: None,
             },
