@@ -6,5 +6,11 @@
 pub mod busybox;
 pub mod elf;
 pub mod outer;
+pub mod stub_api;
 pub mod traces;
 pub mod tutorial;
+
+/// An empty layer of an image.
+pub fn layer() -> karve_runtime::images::archive::Layer {
+    karve_runtime::images::archive::Layer::default()
+}
