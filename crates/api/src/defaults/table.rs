@@ -34,6 +34,8 @@ struct Rule {
 struct Section {
     /// `Container`, `apps/Deployment`.
     name: &'static str,
+    /// Group and kind; none for types that kinds include.
+    kind: Option<(&'static str, &'static str)>,
     rules: Vec<Rule>,
 }
 
@@ -85,6 +87,7 @@ impl Table {
                 Some(section) => section.rules.push(rule),
                 None => sections.push(Section {
                     name,
+                    kind: name.split_once('/'),
                     rules: vec![rule],
                 }),
             }
@@ -138,10 +141,7 @@ impl Table {
 pub(super) fn apply(group: &str, kind: &str, object: &mut Value) {
     static TABLE: OnceLock<Table> = OnceLock::new();
     let table = TABLE.get_or_init(|| Table::load(include_str!("table.tsv")));
-    let section = table
-        .0
-        .iter()
-        .position(|s| s.name.split_once('/') == Some((group, kind)));
+    let section = table.0.iter().position(|s| s.kind == Some((group, kind)));
     if let Some(section) = section {
         table.run(section, object);
     }

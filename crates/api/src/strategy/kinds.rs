@@ -4,35 +4,34 @@ use crate::resource::Resource;
 
 /// Whether a `PUT` to a name that does not exist creates the object.
 pub fn creates_on_update(resource: &Resource) -> bool {
-    match (&*resource.group, &*resource.plural) {
-        ("", "endpoints" | "events" | "limitranges" | "services") => true,
-        ("events.k8s.io", "events") | ("coordination.k8s.io", "leases") => true,
-        ("rbac.authorization.k8s.io", _) => true,
-        _ => false,
-    }
+    matches!(
+        (&*resource.group, &*resource.plural),
+        ("", "endpoints" | "events" | "limitranges" | "services")
+            | ("events.k8s.io", "events")
+            | ("coordination.k8s.io", "leases")
+            | ("rbac.authorization.k8s.io", _)
+    )
 }
 
 /// Whether a `PUT` may leave out the resourceVersion. Where it may not, the answer is 422
 /// (see [`crate::validate::version_required`]).
 pub fn unconditional_update(resource: &Resource) -> bool {
-    if resource.custom {
-        return false;
-    }
-    match (&*resource.group, &*resource.plural) {
+    let needed = matches!(
+        (&*resource.group, &*resource.plural),
         ("coordination.k8s.io", "leases")
-        | ("policy", "poddisruptionbudgets")
-        | ("node.k8s.io", "runtimeclasses")
-        | ("apiextensions.k8s.io", "customresourcedefinitions")
-        | ("apiregistration.k8s.io", "apiservices")
-        | ("admissionregistration.k8s.io", _)
-        | ("certificates.k8s.io", "clustertrustbundles")
-        | ("resource.k8s.io", "devicetaintrules") => false,
-        (
-            "storage.k8s.io",
-            "csidrivers" | "csinodes" | "csistoragecapacities" | "volumeattachments",
-        ) => false,
-        _ => true,
-    }
+            | ("policy", "poddisruptionbudgets")
+            | ("node.k8s.io", "runtimeclasses")
+            | ("apiextensions.k8s.io", "customresourcedefinitions")
+            | ("apiregistration.k8s.io", "apiservices")
+            | ("admissionregistration.k8s.io", _)
+            | ("certificates.k8s.io", "clustertrustbundles")
+            | ("resource.k8s.io", "devicetaintrules")
+            | (
+                "storage.k8s.io",
+                "csidrivers" | "csinodes" | "csistoragecapacities" | "volumeattachments"
+            )
+    );
+    !resource.custom && !needed
 }
 
 /// Whether a `DELETE` that removes the object at once answers with it, and not with a `Status`. One that only marks the

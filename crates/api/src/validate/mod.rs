@@ -46,6 +46,8 @@ pub fn update(resource: &Resource, subresource: &str, old: &Value, new: &Value) 
     match subresource {
         "" => changed(&mut errors, resource, old, new),
         "status" => status(&mut errors, resource, new),
+        "resize" => pod::resize(&mut errors, old, new),
+        "ephemeralcontainers" => pod::ephemeral(&mut errors, new),
         _ => {}
     }
     errors
@@ -60,6 +62,24 @@ pub fn version_required() -> Error {
         0,
         "must be specified for an update",
     )
+}
+
+/// What is wrong with the Binding of a Pod to a Node.
+pub fn binding(binding: &Value) -> Vec<Error> {
+    let mut errors = Errors::new();
+    let (target, path) = (&binding["target"], Path::root("target"));
+    let kind = checks::text(target, "kind");
+    if !kind.is_empty() && kind != "Node" {
+        errors.push(Error::not_supported(
+            &path.field("kind"),
+            kind,
+            &["Node", "<empty>"],
+        ));
+    }
+    if checks::text(target, "name").is_empty() {
+        errors.push(Error::required(&path.field("name"), ""));
+    }
+    errors
 }
 
 /// The error of a Scale with fewer than no replicas.

@@ -15,7 +15,7 @@ mod volume;
 pub(super) use affinity::node_selector;
 pub(super) use resources::{amount, resource_name};
 pub(super) use scheduling::taint_effect;
-pub(super) use update::update;
+pub(super) use update::{ephemeral, resize, update};
 pub(super) use volume::{host_path, nfs};
 
 use super::address;

@@ -3,6 +3,7 @@
 use super::super::checks::{Errors, list, some, text};
 use super::own;
 use crate::field::{Error, Path};
+use crate::strategy::qos;
 use serde_json::Value;
 
 const ALLOWED: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
@@ -116,4 +117,61 @@ fn same_but_for_allowed(old: &Value, new: &Value, gated: bool) -> bool {
         }
     }
     &munged == old
+}
+
+/// A Pod with more ephemeral containers: those that it has stay (KEP-277). Its metadata is already checked.
+pub(in super::super) fn ephemeral(errors: &mut Errors, new: &Value) {
+    own(errors, new);
+}
+
+/// A Pod with other requests and limits (KEP-1287): of cpu and memory only, and of the same class.
+pub(in super::super) fn resize(errors: &mut Errors, old: &Value, new: &Value) {
+    own(errors, new);
+    let path = Path::root("spec");
+    if qos::class(old) != qos::class(new) {
+        let detail = "Pod QOS Class may not change as a result of resizing";
+        errors.push(Error::invalid(&path, qos::class(new).as_str(), detail));
+    }
+    let mut munged = new["spec"].clone();
+    for member in ["containers", "initContainers"] {
+        let ours = munged.get_mut(member).and_then(Value::as_array_mut);
+        let theirs = list(&old["spec"], member);
+        for (ours, theirs) in ours.into_iter().flatten().zip(theirs) {
+            put_back(&mut ours["resources"], &theirs["resources"]);
+            if let Some(policy) = some(theirs, "resizePolicy") {
+                ours["resizePolicy"] = policy.clone();
+            }
+        }
+    }
+    if let Some(before) = some(&old["spec"], "resources") {
+        put_back(&mut munged["resources"], before);
+    }
+    if munged != old["spec"] {
+        errors.push(Error::forbidden(
+            &path,
+            "only cpu and memory resources are mutable",
+        ));
+    }
+}
+
+/// Requests and limits of cpu and memory as they were.
+fn put_back(resources: &mut Value, before: &Value) {
+    for member in ["requests", "limits"] {
+        for name in ["cpu", "memory"] {
+            match before[member].get(name) {
+                Some(amount) => resources[member][name] = amount.clone(),
+                None => {
+                    if let Some(amounts) = resources[member].as_object_mut() {
+                        amounts.remove(name);
+                    }
+                }
+            }
+        }
+        let empty = resources[member]
+            .as_object()
+            .is_none_or(serde_json::Map::is_empty);
+        if empty && let Some(members) = resources.as_object_mut() {
+            members.remove(member);
+        }
+    }
 }
