@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use crate::answer::Refusal;
 use crate::call::Call;
+use crate::keys;
 use crate::object::{self, Meta};
 use crate::server::Server;
-use crate::keys;
 
 /// Mutates and refuses new objects.
 pub fn before_create(server: &Server, call: &mut Call, object: &mut Value) -> Result<(), Refusal> {
@@ -44,8 +44,13 @@ const IMMORTAL: [&str; 3] = ["default", "kube-public", "kube-system"];
 
 /// NodeRestriction: a node's agent touches only Pods that are bound to it.
 fn own_pod(call: &Call, pod: &Value, what: &str) -> Result<(), Refusal> {
-    let Some(node) = call.identity.node() else { return Ok(()) };
-    if !call.resource.group.is_empty() || call.resource.plural != "pods" || pod["spec"]["nodeName"] == node {
+    let Some(node) = call.identity.node() else {
+        return Ok(());
+    };
+    if !call.resource.group.is_empty()
+        || call.resource.plural != "pods"
+        || pod["spec"]["nodeName"] == node
+    {
         return Ok(());
     }
     let why = format!("node \"{node}\" can only {what} pods with spec.nodeName set to itself");
@@ -65,7 +70,9 @@ fn namespace_lifecycle(server: &Server, call: &Call, object: &Value) -> Result<(
     if !contains(entry.value(), b"deletionTimestamp") {
         return Ok(());
     }
-    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+    let why = format!(
+        "unable to create new content in namespace {namespace} because it is being terminated"
+    );
     let mut refusal = call.forbidden(object.meta("name"), &why).into_status();
     if let Some(details) = &mut refusal.details {
         details.causes.push(karve_api::status::Cause {
@@ -81,7 +88,13 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|w| w == needle)
 }
 
-fn stored(server: &Server, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+fn stored(
+    server: &Server,
+    group: &str,
+    plural: &str,
+    namespace: &str,
+    name: &str,
+) -> Option<Value> {
     let resource = Table::builtin().lookup(group, "v1", plural)?;
     let entry = server.store.get(&keys::key(resource, namespace, name))?;
     Some(object::decode(entry.value(), resource))
@@ -106,7 +119,10 @@ fn service_account(server: &Server, call: &Call, pod: &mut Value) -> Result<(), 
     if defaults::is_mirror(pod) {
         return Ok(());
     }
-    let (namespace, name) = (call.namespace(), defaults::service_account_name(pod).to_owned());
+    let (namespace, name) = (
+        call.namespace(),
+        defaults::service_account_name(pod).to_owned(),
+    );
     let Some(account) = stored(server, "", "serviceaccounts", namespace, &name) else {
         let why = format!(
             "error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found"
@@ -115,12 +131,28 @@ fn service_account(server: &Server, call: &Call, pod: &mut Value) -> Result<(), 
     };
     let mut random = rand::rng();
     let volume = names::generate("kube-api-access-", |n| random.random_range(0..n));
+    if server.options.service_account_tokens {
+        defaults::service_account(pod, &account, &volume);
+        return Ok(());
+    }
+    // DEVIATION: no token volume, while no tokens are issued.
+    const AUTOMOUNT: &str = "automountServiceAccountToken";
+    let spec = object::member_mut(pod, "spec");
+    let wanted = spec.insert(AUTOMOUNT.to_owned(), false.into());
     defaults::service_account(pod, &account, &volume);
+    let spec = object::member_mut(pod, "spec");
+    match wanted {
+        Some(wanted) => spec.insert(AUTOMOUNT.to_owned(), wanted),
+        None => spec.remove(AUTOMOUNT),
+    };
     Ok(())
 }
 
 fn priority(server: &Server, call: &Call, pod: &mut Value) -> Result<(), Refusal> {
-    let name = pod["spec"]["priorityClassName"].as_str().unwrap_or_default().to_owned();
+    let name = pod["spec"]["priorityClassName"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     if name.is_empty() {
         defaults::priority(pod, None);
         return Ok(());
@@ -138,7 +170,10 @@ fn node(call: &Call, node: &mut Value) -> Result<(), Refusal> {
     if let Some(own) = call.identity.node()
         && node.meta("name") != own
     {
-        let why = format!("node \"{own}\" is not allowed to modify node \"{}\"", node.meta("name"));
+        let why = format!(
+            "node \"{own}\" is not allowed to modify node \"{}\"",
+            node.meta("name")
+        );
         return Err(call.forbidden(node.meta("name"), &why));
     }
     defaults::not_ready_taint(node);

@@ -40,9 +40,17 @@ impl Held {
         let mut held = Held::default();
         if strategy::needs_cluster_ip(spec) {
             let list = spec["clusterIPs"].as_array();
-            held.addresses = list.into_iter().flatten().filter_map(|v| v.as_str()?.parse().ok()).collect();
+            held.addresses = list
+                .into_iter()
+                .flatten()
+                .filter_map(|v| v.as_str()?.parse().ok())
+                .collect();
         }
-        let numbers = spec["ports"].as_array().into_iter().flatten().map(|p| &p["nodePort"]);
+        let numbers = spec["ports"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|p| &p["nodePort"]);
         held.ports = numbers
             .chain([&spec["healthCheckNodePort"]])
             .filter_map(|n| u16::try_from(n.as_u64()?).ok())
@@ -58,7 +66,12 @@ fn is_service(resource: &Resource) -> bool {
 }
 
 /// Allocates what a new Service needs; the operations belong to the commit that makes it.
-pub fn for_create(server: &Server, call: &Call, service: &mut Value, dry_run: bool) -> Result<Vec<Op>, Refusal> {
+pub fn for_create(
+    server: &Server,
+    call: &Call,
+    service: &mut Value,
+    dry_run: bool,
+) -> Result<Vec<Op>, Refusal> {
     if !is_service(&call.resource) {
         return Ok(Vec::new());
     }
@@ -94,13 +107,24 @@ pub fn for_delete(server: &Server, call: &Call, service: &Value) -> Vec<Op> {
     let held = Held::of(service);
     let mut gone: Vec<String> = held.addresses.iter().map(|a| address::key(*a)).collect();
     gone.extend(held.ports.iter().map(|p| port::key(*p)));
-    gone.push(keys::core("endpoints", service.meta("namespace"), service.meta("name")));
+    gone.push(keys::core(
+        "endpoints",
+        service.meta("namespace"),
+        service.meta("name"),
+    ));
     release(&server.store, gone)
 }
 
 fn release(store: &Store, keys: Vec<String>) -> Vec<Op> {
-    let delete = |key: String| Op { key: key.into(), expect: Expect::Any, action: Action::Delete };
-    keys.into_iter().filter(|key| store.get(key).is_some()).map(delete).collect()
+    let delete = |key: String| Op {
+        key: key.into(),
+        expect: Expect::Any,
+        action: Action::Delete,
+    };
+    keys.into_iter()
+        .filter(|key| store.get(key).is_some())
+        .map(delete)
+        .collect()
 }
 
 /// The locks of a Service that is made when the cluster is.
@@ -117,7 +141,10 @@ fn changes(server: &Server, call: &Call, before: &Held, service: &Value, dry_run
     let namespace = call.namespace().to_owned();
     named.set_meta("namespace", namespace);
     let mut ops = take(&named, before, &after);
-    let addresses = before.addresses.difference(&after.addresses).map(|a| address::key(*a));
+    let addresses = before
+        .addresses
+        .difference(&after.addresses)
+        .map(|a| address::key(*a));
     let ports = before.ports.difference(&after.ports).map(|p| port::key(*p));
     ops.extend(release(&server.store, addresses.chain(ports).collect()));
     ops
@@ -125,14 +152,21 @@ fn changes(server: &Server, call: &Call, before: &Held, service: &Value, dry_run
 
 fn take(service: &Value, before: &Held, after: &Held) -> Vec<Op> {
     let (namespace, name) = (service.meta("namespace"), service.meta("name"));
-    let resource = Table::builtin().by_kind("networking.k8s.io", "v1", "IPAddress").expect("built in");
-    let addresses = after.addresses.difference(&before.addresses).map(|address| {
-        let lock = address::lock(*address, namespace, name);
-        Op::create(address::key(*address), object::encode(&lock, resource))
-    });
+    let resource = Table::builtin()
+        .by_kind("networking.k8s.io", "v1", "IPAddress")
+        .expect("built in");
+    let addresses = after
+        .addresses
+        .difference(&before.addresses)
+        .map(|address| {
+            let lock = address::lock(*address, namespace, name);
+            Op::create(address::key(*address), object::encode(&lock, resource))
+        });
     let owner = karve_store::Value::plain(format!("{namespace}/{name}"));
     let ports = after.ports.difference(&before.ports);
-    addresses.chain(ports.map(|port| Op::create(port::key(*port), owner.clone()))).collect()
+    addresses
+        .chain(ports.map(|port| Op::create(port::key(*port), owner.clone())))
+        .collect()
 }
 
 /// Decides families, addresses and ports, and writes them into the Service.

@@ -35,10 +35,14 @@ pub type HttpResponse = Response<Body>;
 /// An answer with a content type.
 pub fn with_type(code: u16, content_type: &'static str, body: impl Into<Body>) -> HttpResponse {
     let mut response = Response::new(body.into());
-    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
     response
 }
 
@@ -65,9 +69,10 @@ pub fn text(code: u16, text: impl Into<Cow<'static, str>>) -> HttpResponse {
 /// What Go's mux says about a path that nobody has.
 pub fn page_not_found() -> HttpResponse {
     let mut response = text(404, "404 page not found\n");
-    response
-        .headers_mut()
-        .insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response.headers_mut().insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     response
 }
 
@@ -81,7 +86,9 @@ pub fn status(status: &Status) -> HttpResponse {
 /// Sets `Retry-After` as the status says.
 pub fn retry_after(response: &mut HttpResponse, status: &Status) {
     if let Some(seconds) = status.retry_after_seconds() {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Options {
     pub secondary_service_cidr: Option<Ipv6Net>,
     /// The address of the DNS Service, from the static part of `service_cidr`.
     pub cluster_dns: Ipv4Addr,
+    /// Whether Pods get a volume with a token of their ServiceAccount. Off while no tokens are issued.
+    pub service_account_tokens: bool,
     /// Ends what runs in the background.
     pub shutdown: CancellationToken,
     /// How the server shows itself to the kubelet API of nodes (for logs). Absent: logs answer 503.
@@ -42,9 +44,11 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             advertise: SocketAddrV4::new(Ipv4Addr::new(192, 168, 64, 1), 6443),
-            service_cidr: Ipv4Net::new(Ipv4Addr::new(10, 96, 0, 0), 16).expect("16 is a prefix length"),
+            service_cidr: Ipv4Net::new(Ipv4Addr::new(10, 96, 0, 0), 16)
+                .expect("16 is a prefix length"),
             secondary_service_cidr: None,
             cluster_dns: Ipv4Addr::new(10, 96, 0, 10),
+            service_account_tokens: false,
             shutdown: CancellationToken::new(),
             kubelet_tls: None,
         }
@@ -55,12 +59,17 @@ impl Options {
     /// The ranges of Services, the primary one first.
     pub(crate) fn service_cidrs(&self) -> Vec<IpNet> {
         let second = self.secondary_service_cidr.map(IpNet::V6);
-        std::iter::once(IpNet::V4(self.service_cidr)).chain(second).collect()
+        std::iter::once(IpNet::V4(self.service_cidr))
+            .chain(second)
+            .collect()
     }
 
     /// The families of the cluster, the primary one first.
     pub(crate) fn families(&self) -> Vec<Family> {
-        self.service_cidrs().iter().map(|net| Family::of(net.network())).collect()
+        self.service_cidrs()
+            .iter()
+            .map(|net| Family::of(net.network()))
+            .collect()
     }
 }
 
@@ -99,8 +108,15 @@ impl ApiServer {
     pub fn new(store: Store, options: Options) -> Result<ApiServer, Error> {
         bootstrap::run(&store, &options).map_err(Error::Bootstrap)?;
         tokio::spawn(expiry::run(store.clone(), options.shutdown.clone()));
-        let server = Server { store, options, presence: Default::default(), documents: Default::default() };
-        Ok(ApiServer { server: Arc::new(server) })
+        let server = Server {
+            store,
+            options,
+            presence: Default::default(),
+            documents: Default::default(),
+        };
+        Ok(ApiServer {
+            server: Arc::new(server),
+        })
     }
 
     /// Serves a listening socket until `shutdown`.
@@ -122,7 +138,10 @@ impl ApiServer {
 
     /// The server as a `tower` service that answers as to `identity`.
     pub fn service(&self, identity: Identity) -> Service {
-        Service { server: self.server.clone(), identity }
+        Service {
+            server: self.server.clone(),
+            identity,
+        }
     }
 }
 
@@ -154,7 +173,11 @@ where
 
 /// TLS for [`ApiServer::serve`]: certificates of the client CA are asked for, and tell who the client is; a client
 /// without one is anonymous. All arguments are PEM.
-pub fn server_tls(certificate: &[u8], key: &[u8], client_ca: &[u8]) -> Result<rustls::ServerConfig, Error> {
+pub fn server_tls(
+    certificate: &[u8],
+    key: &[u8],
+    client_ca: &[u8],
+) -> Result<rustls::ServerConfig, Error> {
     let pem = |what| move |err| Error::Pem { what, err };
     let chain = CertificateDer::pem_slice_iter(certificate)
         .collect::<Result<Vec<_>, _>>()

@@ -19,8 +19,11 @@ pub struct Request<'a> {
 }
 
 /// Controllers and the scheduler of the cluster itself; they run inside the server.
-const SYSTEM: [&str; 3] =
-    ["system:kube-controller-manager", "system:kube-scheduler", "system:apiserver"];
+const SYSTEM: [&str; 3] = [
+    "system:kube-controller-manager",
+    "system:kube-scheduler",
+    "system:apiserver",
+];
 
 /// Refuses what the policy does not allow.
 pub fn resource(identity: &Identity, request: Request<'_>) -> Result<(), Refusal> {
@@ -82,7 +85,8 @@ const DISCOVERY: [&str; 4] = ["/api", "/apis", "/openapi", "/version"];
 
 /// Refuses a path that is no resource.
 pub fn path(identity: &Identity, method: &str, path: &str) -> Result<(), Refusal> {
-    let below = |root: &&str| path == *root || path.strip_prefix(*root).is_some_and(|r| r.starts_with('/'));
+    let below =
+        |root: &&str| path == *root || path.strip_prefix(*root).is_some_and(|r| r.starts_with('/'));
     let known = !identity.in_group("system:unauthenticated");
     let may = identity.in_group(MASTERS)
         || PUBLIC.iter().any(|root| below(&root))

@@ -73,7 +73,9 @@ impl http_body::Body for Body {
         match self.get_mut() {
             Body::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Body::Parts(parts) => {
-                let Some(next) = parts else { return Poll::Ready(None) };
+                let Some(next) = parts else {
+                    return Poll::Ready(None);
+                };
                 let mut piece = BytesMut::with_capacity(PIECE + PIECE / 4);
                 let mut more = true;
                 while more && piece.len() < PIECE {
@@ -87,9 +89,10 @@ impl http_body::Body for Body {
                     false => Poll::Ready(Some(Ok(Frame::data(piece.freeze())))),
                 }
             }
-            Body::Stream(stream) => {
-                stream.as_mut().poll_next(context).map(|item| item.map(|r| r.map(Frame::data)))
-            }
+            Body::Stream(stream) => stream
+                .as_mut()
+                .poll_next(context)
+                .map(|item| item.map(|r| r.map(Frame::data))),
         }
     }
 

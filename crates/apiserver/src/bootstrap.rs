@@ -11,10 +11,15 @@ use crate::{Options, allocate, keys, write};
 
 /// Makes what is missing.
 pub fn run(store: &Store, options: &Options) -> Result<(), karve_store::Error> {
-    let ops: Vec<Op> = wanted(options)
+    let mut ops: Vec<Op> = wanted(options)
         .into_iter()
         .flat_map(|object| missing(store, object))
         .collect();
+    ops.extend(
+        own_endpoints(options)
+            .into_iter()
+            .filter_map(|object| moved(store, object)),
+    );
     if !ops.is_empty() {
         store.commit_blocking(ops)?;
     }
@@ -23,19 +28,48 @@ pub fn run(store: &Store, options: &Options) -> Result<(), karve_store::Error> {
     Ok(())
 }
 
+/// The operation that makes the server's endpoints, or brings them to where it is now.
+fn moved(store: &Store, wanted: Value) -> Option<Op> {
+    let (resource, key) = place(&wanted)?;
+    let Some(entry) = store.get(&key) else {
+        return one_missing(store, wanted);
+    };
+    let mut stored = object::decode(entry.value(), resource);
+    let before = stored.clone();
+    for member in ["subsets", "endpoints", "ports"] {
+        if !wanted[member].is_null() {
+            stored[member] = wanted[member].clone();
+        }
+    }
+    (stored != before).then(|| Op::update(key, entry.revision(), object::encode(&stored, resource)))
+}
+
+fn place(object: &Value) -> Option<(&'static Resource, String)> {
+    let (group, version) = karve_api::resource::split_api_version(object["apiVersion"].as_str()?)?;
+    let resource = Table::builtin().by_kind(group, version, object["kind"].as_str()?)?;
+    Some((
+        resource,
+        keys::key(resource, object.meta("namespace"), object.meta("name")),
+    ))
+}
+
 /// The operations that make an object (and what it holds) unless it is there.
 fn missing(store: &Store, object: Value) -> Vec<Op> {
     let service = object["kind"] == "Service";
-    let locks = if service { allocate::locks(&object) } else { Vec::new() };
+    let locks = if service {
+        allocate::locks(&object)
+    } else {
+        Vec::new()
+    };
     let absent = locks.into_iter().filter(|op| store.get(&op.key).is_none());
-    one_missing(store, object).into_iter().chain(absent).collect()
+    one_missing(store, object)
+        .into_iter()
+        .chain(absent)
+        .collect()
 }
 
 fn one_missing(store: &Store, mut object: Value) -> Option<Op> {
-    let api_version = object["apiVersion"].as_str()?;
-    let (group, version) = karve_api::resource::split_api_version(api_version)?;
-    let resource = Table::builtin().by_kind(group, version, object["kind"].as_str()?)?;
-    let key = keys::key(resource, object.meta("namespace"), object.meta("name"));
+    let (resource, key) = place(&object)?;
     if store.get(&key).is_some() {
         return None;
     }
@@ -47,11 +81,15 @@ fn complete(resource: &Resource, object: &mut Value) {
     karve_api::defaults::apply(resource, object);
     object.set_meta("uid", uuid::Uuid::new_v4().to_string());
     object.set_meta("creationTimestamp", write::now());
+    if let Some(ty) = object::stored_type(resource) {
+        karve_api::schema::tidy::tidy(object, ty);
+    }
 }
 
 fn wanted(options: &Options) -> Vec<Value> {
-    let mut objects: Vec<Value> =
-        ["default", "kube-system", "kube-public", "kube-node-lease"].map(namespace).into();
+    let mut objects: Vec<Value> = ["default", "kube-system", "kube-public", "kube-node-lease"]
+        .map(namespace)
+        .into();
     objects.extend([
         priority_class("system-node-critical", 2_000_001_000),
         priority_class("system-cluster-critical", 2_000_000_000),
@@ -62,25 +100,34 @@ fn wanted(options: &Options) -> Vec<Value> {
         "metadata": {"name": "kubernetes"},
         "spec": {"cidrs": options.service_cidrs().iter().map(ToString::to_string).collect::<Vec<_>>()},
     }));
-    let first = options.service_cidr.hosts().next().expect("a service CIDR has addresses").to_string();
+    let first = options
+        .service_cidr
+        .hosts()
+        .next()
+        .expect("a service CIDR has addresses")
+        .to_string();
     objects.push(service("default", "kubernetes", &first, json!({
         "metadata": {"labels": {"component": "apiserver", "provider": "kubernetes"}},
         "spec": {"ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": options.advertise.port()}]},
     })));
-    objects.push(service("kube-system", "kube-dns", &options.cluster_dns.to_string(), json!({
-        "metadata": {"labels": {
-            "k8s-app": "kube-dns",
-            "kubernetes.io/cluster-service": "true",
-            "kubernetes.io/name": "CoreDNS",
-            // Each node answers at this address itself, so that proxies must leave it alone.
-            "service.kubernetes.io/service-proxy-name": "karve-dns",
-        }},
-        "spec": {"ports": [
-            {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
-            {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
-        ]},
-    })));
-    objects.extend(own_endpoints(options));
+    objects.push(service(
+        "kube-system",
+        "kube-dns",
+        &options.cluster_dns.to_string(),
+        json!({
+            "metadata": {"labels": {
+                "k8s-app": "kube-dns",
+                "kubernetes.io/cluster-service": "true",
+                "kubernetes.io/name": "CoreDNS",
+                // Each node answers at this address itself, so that proxies must leave it alone.
+                "service.kubernetes.io/service-proxy-name": "karve-dns",
+            }},
+            "spec": {"ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+            ]},
+        }),
+    ));
     objects
 }
 

@@ -44,11 +44,20 @@ impl Call {
         identity: Identity,
         headers: &HeaderMap,
     ) -> Result<Call, Refusal> {
-        let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|v| v.to_str().ok())
+                .unwrap_or_default()
+        };
         let many = matches!(verb, Verb::List | Verb::Watch | Verb::DeleteCollection);
         let pretty = media::pretty(query.get("pretty"), headers);
         let media = media::negotiate(headers, many, verb == Verb::Watch, pretty)?;
-        let content_type = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+        let content_type = text(header::CONTENT_TYPE)
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim();
         Ok(Call {
             resource,
             verb,
@@ -91,7 +100,10 @@ impl Call {
 
     /// Whether it is server-side apply.
     pub fn is_apply(&self) -> bool {
-        matches!(self.content_type.as_str(), "application/apply-patch+yaml" | "application/apply-patch+json")
+        matches!(
+            self.content_type.as_str(),
+            "application/apply-patch+yaml" | "application/apply-patch+json"
+        )
     }
 
     /// The kind that the body has.

@@ -57,8 +57,13 @@ pub fn written(resource: &Resource, mut object: Value) -> Value {
     object
 }
 
-fn rename(event: &mut Value, direction: impl Fn((&'static str, &'static str)) -> (&'static str, &'static str)) {
-    let Some(members) = event.as_object_mut() else { return };
+fn rename(
+    event: &mut Value,
+    direction: impl Fn((&'static str, &'static str)) -> (&'static str, &'static str),
+) {
+    let Some(members) = event.as_object_mut() else {
+        return;
+    };
     for (from, to) in EVENT_FIELDS.map(direction) {
         if let Some(value) = members.remove(from) {
             members.insert(to.to_owned(), value);

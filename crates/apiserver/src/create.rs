@@ -17,7 +17,11 @@ use crate::{admission, allocate, convert, respond, semantics};
 const ATTEMPTS: usize = 16;
 
 /// Answers `create`.
-pub async fn create(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
+pub async fn create(
+    server: &Server,
+    call: &mut Call,
+    body: &[u8],
+) -> Result<HttpResponse, Refusal> {
     let dry_run = call.query.dry_run("CreateOptions")?;
     let validation = FieldValidation::parse(call, "CreateOptions")?;
     let kind = call.body_kind();
@@ -25,7 +29,11 @@ pub async fn create(server: &Server, call: &mut Call, body: &[u8]) -> Result<Htt
     write::check_names(call, &object)?;
     let object = convert::written(&call.resource, object);
     let stored = create_object(server, call, object, dry_run).await?;
-    Ok(respond::object(call, 201, &convert::read(&call.resource, &stored)))
+    Ok(respond::object(
+        call,
+        201,
+        &convert::read(&call.resource, &stored),
+    ))
 }
 
 /// Makes a decoded object a stored one, and answers its stored bytes.
@@ -37,7 +45,10 @@ pub async fn create_object(
 ) -> Result<bytes::Bytes, Refusal> {
     let version = object.meta("resourceVersion");
     if !version.is_empty() && version != "0" {
-        return Err(Status::unclassified("resourceVersion should not be set on objects to be created").into());
+        return Err(Status::unclassified(
+            "resourceVersion should not be set on objects to be created",
+        )
+        .into());
     }
     semantics::set_defaults(call, &mut object);
     for _ in 0..ATTEMPTS {

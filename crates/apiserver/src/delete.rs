@@ -49,8 +49,12 @@ impl Options {
     /// Reads and checks a DeleteOptions object.
     pub fn from_value(value: &Value) -> Result<Options, Refusal> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let given: Vec<&str> =
-            value["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let given: Vec<&str> = value["dryRun"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let options = Options {
             grace: value["gracePeriodSeconds"].as_i64(),
             propagation: text(&value["propagationPolicy"]).filter(|p| !p.is_empty()),
@@ -69,7 +73,9 @@ impl Options {
     }
 
     fn check(&self) -> Result<(), Refusal> {
-        let Some(policy) = &self.propagation else { return Ok(()) };
+        let Some(policy) = &self.propagation else {
+            return Ok(());
+        };
         let path = field::Path::root("propagationPolicy");
         let error = if self.orphan.is_some() {
             field::Error::invalid(
@@ -113,7 +119,10 @@ impl Options {
 
 /// Whether dependents are orphaned when the client does not say: so it was before there was garbage collection.
 fn orphans_by_default(resource: &Resource) -> bool {
-    matches!((&*resource.group, &*resource.plural), ("", "replicationcontrollers") | ("batch", "jobs"))
+    matches!(
+        (&*resource.group, &*resource.plural),
+        ("", "replicationcontrollers") | ("batch", "jobs")
+    )
 }
 
 fn from_query(call: &Call) -> Result<Value, Refusal> {
@@ -146,13 +155,19 @@ fn decode_options(body: &[u8], format: Format, kind: &GroupVersionKind) -> Resul
     use decode::DecodeError;
     match decode::decode(body, format, kind, Schema::builtin()) {
         Ok(decoded) => Ok(decoded.object),
-        Err(DecodeError::Unrecognized { cause, .. } | DecodeError::Unhandled { cause, .. }) => Err(cause),
+        Err(DecodeError::Unrecognized { cause, .. } | DecodeError::Unhandled { cause, .. }) => {
+            Err(cause)
+        }
         Err(err) => Err(err.to_string()),
     }
 }
 
 /// Answers `delete`.
-pub async fn delete(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
+pub async fn delete(
+    server: &Server,
+    call: &mut Call,
+    body: &[u8],
+) -> Result<HttpResponse, Refusal> {
     let options = Options::parse(call, body)?;
     warn_of_orphans(call, &options);
     let name = call.name().to_owned();
@@ -186,7 +201,11 @@ fn answer(call: &Call, name: &str, outcome: &Outcome, options: &Options) -> Http
         return respond::status_to(call, &status);
     }
     // Asked to wait for dependents by the old parameter, upstream says "accepted".
-    let code = if !outcome.gone && options.orphan == Some(false) { 202 } else { 200 };
+    let code = if !outcome.gone && options.orphan == Some(false) {
+        202
+    } else {
+        200
+    };
     respond::object(call, code, &convert::read(resource, &outcome.stored))
 }
 
@@ -201,7 +220,10 @@ pub async fn delete_one(
     let namespace = call.namespace();
     let key = crate::keys::key(resource, namespace, name);
     for _ in 0..ATTEMPTS {
-        let entry = server.store.get(&key).ok_or_else(|| call.not_found_name(name))?;
+        let entry = server
+            .store
+            .get(&key)
+            .ok_or_else(|| call.not_found_name(name))?;
         let object = object::decode(entry.value(), resource);
         admission::before_delete(call, &object)?;
         check_preconditions(call, &object, options)?;
@@ -219,17 +241,30 @@ pub async fn delete_one(
                 true => Expect::Revision(entry.revision()),
                 false => Expect::Any,
             };
-            ops.push(Op { key: key.as_str().into(), expect, action: Action::Delete });
+            ops.push(Op {
+                key: key.as_str().into(),
+                expect,
+                action: Action::Delete,
+            });
             ops.extend(allocate::for_delete(server, call, &object));
         }
         if ops.is_empty() || options.dry_run {
-            let stored = step.marked.as_ref().map_or(entry.value().clone(), |m| write::shown(m, call));
-            return Ok(Outcome { stored, gone: step.gone });
+            let stored = step
+                .marked
+                .as_ref()
+                .map_or(entry.value().clone(), |m| write::shown(m, call));
+            return Ok(Outcome {
+                stored,
+                gone: step.gone,
+            });
         }
         match write::commit(server, ops).await? {
             Committed::Done(events) => {
                 let stored = last_version(&events).unwrap_or_else(|| entry.value().clone());
-                return Ok(Outcome { stored, gone: step.gone });
+                return Ok(Outcome {
+                    stored,
+                    gone: step.gone,
+                });
             }
             Committed::Conflict(_) => {}
         }
@@ -249,7 +284,11 @@ fn last_version(events: &[Arc<Event>]) -> Option<Bytes> {
 
 fn check_preconditions(call: &Call, object: &Value, options: &Options) -> Result<(), Refusal> {
     let (kind, name) = (&*call.resource.kind, object.meta("name"));
-    if let Some(uid) = options.uid.as_ref().filter(|uid| *uid != object.meta("uid")) {
+    if let Some(uid) = options
+        .uid
+        .as_ref()
+        .filter(|uid| *uid != object.meta("uid"))
+    {
         return Err(Status::uid_precondition(kind, name, uid, object.meta("uid")).into());
     }
     let version = object.meta("resourceVersion");
@@ -279,7 +318,10 @@ fn plan(call: &Call, mut object: Value, options: &Options) -> Step {
         false => Grace::None,
     };
     if graceful == Grace::Pending {
-        return Step { marked: None, gone: false };
+        return Step {
+            marked: None,
+            gone: false,
+        };
     }
     if let Some(finalizers) = options.finalizers(resource, &object) {
         object.set_meta("finalizers", finalizers);
@@ -324,7 +366,9 @@ fn mark_gracefully(pod: &mut Value, options: &Options) -> Grace {
     let wanted = options.grace.map(|g| if g < 0 { 1 } else { g });
     if pod.is_deleting() {
         let have = object::number(&pod["metadata"]["deletionGracePeriodSeconds"]);
-        let Some(wanted) = wanted.filter(|w| *w < have) else { return Grace::Pending };
+        let Some(wanted) = wanted.filter(|w| *w < have) else {
+            return Grace::Pending;
+        };
         let ends: Option<jiff::Timestamp> = pod.meta("deletionTimestamp").parse().ok();
         let ends = ends.unwrap_or_else(jiff::Timestamp::now);
         let shorter = jiff::SignedDuration::from_secs(have - wanted);
@@ -335,13 +379,21 @@ fn mark_gracefully(pod: &mut Value, options: &Options) -> Grace {
     }
     let own = pod["spec"]["terminationGracePeriodSeconds"].as_i64();
     let mut seconds = wanted.or(own).unwrap_or(30);
-    let unscheduled = pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty();
-    let finished = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    let unscheduled = pod["spec"]["nodeName"]
+        .as_str()
+        .unwrap_or_default()
+        .is_empty();
+    let finished = matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    );
     if unscheduled || finished {
         seconds = 0;
     }
     let ends = jiff::Timestamp::now();
-    let ends = ends.checked_add(jiff::SignedDuration::from_secs(seconds.max(0))).unwrap_or(ends);
+    let ends = ends
+        .checked_add(jiff::SignedDuration::from_secs(seconds.max(0)))
+        .unwrap_or(ends);
     bump_generation(pod);
     pod.set_meta("deletionTimestamp", write::timestamp(ends));
     pod.set_meta("deletionGracePeriodSeconds", seconds);
@@ -356,10 +408,18 @@ fn plan_namespace(resource: &Resource, mut namespace: Value, options: &Options) 
         if let Some(finalizers) = options.finalizers(resource, &namespace) {
             namespace.set_meta("finalizers", finalizers);
         }
-        return Step { marked: Some(namespace), gone: false };
+        return Step {
+            marked: Some(namespace),
+            gone: false,
+        };
     }
-    let held = namespace["spec"]["finalizers"].as_array().is_some_and(|f| !f.is_empty());
-    Step { marked: None, gone: !held && namespace.finalizers().is_empty() }
+    let held = namespace["spec"]["finalizers"]
+        .as_array()
+        .is_some_and(|f| !f.is_empty());
+    Step {
+        marked: None,
+        gone: !held && namespace.finalizers().is_empty(),
+    }
 }
 
 /// Answers `deletecollection` with the list of what was deleted.
@@ -373,7 +433,12 @@ pub async fn delete_collection(
     let listed = list::read(&server.store, call, &selection)?;
     let mut deleted = Vec::with_capacity(listed.entries.len());
     for entry in listed.entries {
-        let name = entry.key().rsplit('/').next().unwrap_or_default().to_owned();
+        let name = entry
+            .key()
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         match delete_one(server, call, &name, &options).await {
             Ok(_) => deleted.push(entry),
             // Somebody else deleted it: that is what was wanted.
@@ -381,5 +446,11 @@ pub async fn delete_collection(
             Err(refusal) => return Err(refusal),
         }
     }
-    Ok(list::respond_list(call, Listed { entries: deleted, metadata: listed.metadata }))
+    Ok(list::respond_list(
+        call,
+        Listed {
+            entries: deleted,
+            metadata: listed.metadata,
+        },
+    ))
 }

@@ -33,8 +33,13 @@ pub async fn run(store: Store, shutdown: CancellationToken) {
 
 /// Follows all events; answers whether the store has ended.
 async fn follow(store: &Store) -> bool {
-    let range = Range { prefix: PREFIX, ..Range::default() };
-    let (page, mut watch) = store.range_and_watch(&range).expect("the present is always readable");
+    let range = Range {
+        prefix: PREFIX,
+        ..Range::default()
+    };
+    let (page, mut watch) = store
+        .range_and_watch(&range)
+        .expect("the present is always readable");
     let mut oldest_first: Vec<Ending> = page
         .entries
         .iter()
@@ -69,20 +74,33 @@ async fn follow(store: &Store) -> bool {
 /// How long an event that was stored before this server began has left.
 fn left(stored: &[u8]) -> Duration {
     let event: Value = serde_json::from_slice(stored).unwrap_or_default();
-    let last = [&event["lastTimestamp"], &event["eventTime"], &event["metadata"]["creationTimestamp"]]
-        .into_iter()
-        .find_map(|time| time.as_str()?.parse::<jiff::Timestamp>().ok());
+    let last = [
+        &event["lastTimestamp"],
+        &event["eventTime"],
+        &event["metadata"]["creationTimestamp"],
+    ]
+    .into_iter()
+    .find_map(|time| time.as_str()?.parse::<jiff::Timestamp>().ok());
     let age = last.map(|last| jiff::Timestamp::now().duration_since(last));
-    let age = age.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default();
+    let age = age
+        .and_then(|age| Duration::try_from(age).ok())
+        .unwrap_or_default();
     TTL.saturating_sub(age)
 }
 
 async fn end(store: &Store, ending: Ending) {
-    match store.commit(vec![Op::delete(ending.key.clone(), ending.revision)]).await {
+    match store
+        .commit(vec![Op::delete(ending.key.clone(), ending.revision)])
+        .await
+    {
         // It was written again and ends later, or is gone.
         Ok(_) | Err(karve_store::Error::Conflict { .. }) => {}
         Err(err) => {
-            tracing::warn!(key = &*ending.key, err = &err as &dyn std::error::Error, "event not expired");
+            tracing::warn!(
+                key = &*ending.key,
+                err = &err as &dyn std::error::Error,
+                "event not expired"
+            );
         }
     }
 }
@@ -95,11 +113,17 @@ mod tests {
     #[tokio::test]
     async fn old_events_end_and_young_ones_stay() {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let store = Store::open(directory.path().join("state.db"), Default::default()).expect("opens");
+        let store =
+            Store::open(directory.path().join("state.db"), Default::default()).expect("opens");
         let now = jiff::Timestamp::now();
         let event = |minutes: i64| {
-            let time = now.checked_sub(jiff::SignedDuration::from_mins(minutes)).expect("in range");
-            Stored::plain(format!("{{\"lastTimestamp\":\"{}\"}}", crate::write::timestamp(time)))
+            let time = now
+                .checked_sub(jiff::SignedDuration::from_mins(minutes))
+                .expect("in range");
+            Stored::plain(format!(
+                "{{\"lastTimestamp\":\"{}\"}}",
+                crate::write::timestamp(time)
+            ))
         };
         let (old, young) = ("/core/events/a/old", "/core/events/a/young");
         let ops = vec![Op::create(old, event(61)), Op::create(young, event(1))];

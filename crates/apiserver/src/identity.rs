@@ -25,7 +25,10 @@ impl Identity {
         if !groups.iter().any(|g| g == AUTHENTICATED) {
             groups.push(AUTHENTICATED.to_owned());
         }
-        Identity { user: user.into(), groups: groups.into() }
+        Identity {
+            user: user.into(),
+            groups: groups.into(),
+        }
     }
 
     /// Somebody without a certificate.

@@ -4,7 +4,10 @@ use karve_api::resource::Resource;
 
 /// The prefix of a resource's objects, in one namespace or in all.
 pub fn prefix(resource: &Resource, namespace: &str) -> String {
-    let group = resource.storage.as_ref().map_or(&*resource.group, |s| &*s.group);
+    let group = resource
+        .storage
+        .as_ref()
+        .map_or(&*resource.group, |s| &*s.group);
     let group = if group.is_empty() { "core" } else { group };
     match namespace.is_empty() || !resource.namespaced {
         true => format!("/{group}/{}/", resource.plural),

@@ -63,7 +63,9 @@ pub enum Error {
 
 /// Where the kubelet API of a node is.
 fn address(server: &Server, node: &str) -> Result<(String, u16), Error> {
-    let nodes = Table::builtin().by_kind("", "v1", "Node").expect("built in");
+    let nodes = Table::builtin()
+        .by_kind("", "v1", "Node")
+        .expect("built in");
     let entry = server
         .store
         .get(&keys::key(nodes, "", node))
@@ -78,14 +80,21 @@ fn address(server: &Server, node: &str) -> Result<(String, u16), Error> {
         .and_then(|a| a["address"].as_str())
         .ok_or_else(|| Error::NoAddress(node.to_owned()))?;
     let port = status["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64();
-    let port = port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0).unwrap_or(DEFAULT_PORT);
+    let port = port
+        .and_then(|p| u16::try_from(p).ok())
+        .filter(|p| *p > 0)
+        .unwrap_or(DEFAULT_PORT);
     Ok((ip.to_owned(), port))
 }
 
 /// Asks the kubelet API of a node. The body of the answer may stream for as long as it is read.
 pub async fn get(server: &Server, node: &str, path: &str) -> Result<Response<Incoming>, Error> {
     let (ip, port) = address(server, node)?;
-    let tls = server.options.kubelet_tls.clone().ok_or(Error::NoCertificate)?;
+    let tls = server
+        .options
+        .kubelet_tls
+        .clone()
+        .ok_or(Error::NoCertificate)?;
     let address = format!("{ip}:{port}");
     timeout(ANSWER_MAX, ask(&ip, port, path, tls))
         .await
@@ -99,15 +108,25 @@ async fn ask(
     tls: Arc<rustls::ClientConfig>,
 ) -> Result<Response<Incoming>, Error> {
     let address = format!("{ip}:{port}");
-    let connect = |err| Error::Connect { address: address.clone(), err };
-    let failed = |err| Error::Ask { address: address.clone(), err };
+    let connect = |err| Error::Connect {
+        address: address.clone(),
+        err,
+    };
+    let failed = |err| Error::Ask {
+        address: address.clone(),
+        err,
+    };
     let name = ServerName::try_from(ip.to_owned())
         .map_err(|e| connect(std::io::Error::new(std::io::ErrorKind::InvalidInput, e)))?;
     let stream = TcpStream::connect((ip, port)).await.map_err(connect)?;
     stream.set_nodelay(true).map_err(connect)?;
-    let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(connect)?;
-    let (mut sender, connection) =
-        http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(failed)?;
+    let stream = TlsConnector::from(tls)
+        .connect(name, stream)
+        .await
+        .map_err(connect)?;
+    let (mut sender, connection) = http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
+        .await
+        .map_err(failed)?;
     // Ends when the answer's body has been read or dropped.
     tokio::spawn(connection);
     let request = Request::get(path)

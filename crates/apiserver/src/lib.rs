@@ -20,6 +20,7 @@ mod create;
 mod delete;
 mod expiry;
 mod identity;
+mod impersonate;
 mod keys;
 mod kubelet;
 mod list;

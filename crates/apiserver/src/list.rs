@@ -26,7 +26,11 @@ pub fn get(store: &Store, call: &Call) -> Result<HttpResponse, Refusal> {
         wait_for_version(store, version)?;
     }
     let entry = store.get(&call.key()).ok_or_else(|| call.not_found())?;
-    Ok(respond::object(call, 200, &convert::read(&call.resource, entry.value())))
+    Ok(respond::object(
+        call,
+        200,
+        &convert::read(&call.resource, entry.value()),
+    ))
 }
 
 /// How upstream reads a resourceVersion in lists and gets.
@@ -76,23 +80,42 @@ fn wanted(store: &Store, call: &Call) -> Result<Wanted, Refusal> {
         query.text("continue"),
     );
     check_match(version, matching, token)?;
-    if query.get("sendInitialEvents").is_some_and(|v| !v.is_empty()) {
+    if query
+        .get("sendInitialEvents")
+        .is_some_and(|v| !v.is_empty())
+    {
         let path = field::Path::root("sendInitialEvents");
         let error = field::Error::forbidden(&path, "sendInitialEvents is forbidden for list");
         return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &[error]).into());
     }
-    let limit = query.number("limit")?.filter(|n| *n > 0).map(|n| n as usize);
+    let limit = query
+        .number("limit")?
+        .filter(|n| *n > 0)
+        .map(|n| n as usize);
     query.number("timeoutSeconds")?;
     if !token.is_empty() {
         if !version.is_empty() && version != "0" {
-            return Err(Status::bad_request("specifying resource version is not allowed when using continue").into());
+            return Err(Status::bad_request(
+                "specifying resource version is not allowed when using continue",
+            )
+            .into());
         }
         let token = decode_token(token)?;
         let at = u64::try_from(token.rv).ok().filter(|rv| *rv > 0);
         let after = Some(token.start.trim_end_matches('\0').to_owned());
-        return Ok(Wanted { limit, after, at, token: Some(token) });
+        return Ok(Wanted {
+            limit,
+            after,
+            at,
+            token: Some(token),
+        });
     }
-    let mut wanted = Wanted { limit, after: None, at: None, token: None };
+    let mut wanted = Wanted {
+        limit,
+        after: None,
+        at: None,
+        token: None,
+    };
     if version.is_empty() {
         return Ok(wanted);
     }
@@ -130,7 +153,11 @@ pub fn check_match(version: &str, matching: &str, token: &str) -> Result<(), Ref
         ));
     }
     if !matches!(matching, "Exact" | "NotOlderThan") {
-        errors.push(field::Error::not_supported(&path, matching, &["Exact", "NotOlderThan", ""]));
+        errors.push(field::Error::not_supported(
+            &path,
+            matching,
+            &["Exact", "NotOlderThan", ""],
+        ));
     }
     if matching == "Exact" && version == "0" {
         errors.push(field::Error::forbidden(
@@ -146,18 +173,31 @@ pub fn check_match(version: &str, matching: &str, token: &str) -> Result<(), Ref
 
 fn decode_token(text: &str) -> Result<Token, Refusal> {
     let invalid = |why: String| {
-        Refusal::from(Status::bad_request(format!("invalid continue token: continue key is not valid: {why}")))
+        Refusal::from(Status::bad_request(format!(
+            "invalid continue token: continue key is not valid: {why}"
+        )))
     };
     let bytes = URL_SAFE_NO_PAD
         .decode(text)
         .or_else(|_| STANDARD_NO_PAD.decode(text))
         .map_err(|_| invalid("illegal base64 data at input byte 0".into()))?;
     let token: Token = serde_json::from_slice(&bytes).map_err(|_| {
-        let first = String::from_utf8_lossy(&bytes).chars().next().unwrap_or_default();
-        let first = bytes.first().filter(|b| !b.is_ascii()).map_or(first, |b| char::from(*b));
+        let first = String::from_utf8_lossy(&bytes)
+            .chars()
+            .next()
+            .unwrap_or_default();
+        let first = bytes
+            .first()
+            .filter(|b| !b.is_ascii())
+            .map_or(first, |b| char::from(*b));
         match first.is_ascii() {
-            true => invalid(format!("invalid character '{first}' looking for beginning of value")),
-            false => invalid(format!("invalid character '\\u{:04x}' looking for beginning of value", first as u32)),
+            true => invalid(format!(
+                "invalid character '{first}' looking for beginning of value"
+            )),
+            false => invalid(format!(
+                "invalid character '\\u{:04x}' looking for beginning of value",
+                first as u32
+            )),
         }
     })?;
     if token.v != "meta.k8s.io/v1" || token.start.contains("..") || token.start.starts_with('/') {
@@ -167,7 +207,11 @@ fn decode_token(text: &str) -> Result<Token, Refusal> {
 }
 
 fn encode_token(revision: i64, start: &str) -> String {
-    let token = Token { v: "meta.k8s.io/v1".into(), rv: revision, start: format!("{start}\0") };
+    let token = Token {
+        v: "meta.k8s.io/v1".into(),
+        rv: revision,
+        start: format!("{start}\0"),
+    };
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).expect("a token is JSON"))
 }
 
@@ -184,21 +228,32 @@ pub fn read(store: &Store, call: &Call, selection: &Selection) -> Result<Listed,
     let wanted = wanted(store, call)?;
     let prefix = keys::prefix(&call.resource, call.namespace());
     let after = wanted.after.as_ref().map(|name| format!("{prefix}{name}"));
-    let mut range =
-        Range { prefix: &prefix, after: after.as_deref(), limit: wanted.limit, at: wanted.at };
+    let scope = selection.scope(call);
+    let mut range = Range {
+        prefix: &scope,
+        after: after.as_deref(),
+        limit: wanted.limit,
+        at: wanted.at,
+    };
     if !selection.is_everything() {
         range.limit = None;
     }
-    let mut page = store.range(&range).map_err(|err| expired(err, store, &wanted))?;
+    let mut page = store
+        .range(&range)
+        .map_err(|err| expired(err, store, &wanted))?;
     let more = choose(&mut page, selection, wanted.limit);
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
     if more && let Some(last) = page.entries.last() {
-        metadata["continue"] = encode_token(page.revision as i64, &last.key()[prefix.len()..]).into();
+        metadata["continue"] =
+            encode_token(page.revision as i64, &last.key()[prefix.len()..]).into();
         if selection.is_everything() {
             metadata["remainingItemCount"] = page.remaining.into();
         }
     }
-    Ok(Listed { entries: page.entries, metadata })
+    Ok(Listed {
+        entries: page.entries,
+        metadata,
+    })
 }
 
 /// Leaves what is selected, up to the limit; says whether there is more.
@@ -237,14 +292,19 @@ pub fn list(store: &Store, call: &Call) -> Result<HttpResponse, Refusal> {
 pub fn respond_list(call: &Call, Listed { entries, metadata }: Listed) -> HttpResponse {
     let resource = call.resource.clone();
     let (head, body) = match call.media.form {
-        Form::Table => (table::list_head(call, &metadata), table::rows(call, entries)),
+        Form::Table => (
+            table::list_head(call, &metadata),
+            table::rows(call, entries),
+        ),
         Form::Metadata => {
             let head = list_head("PartialObjectMetadataList", "meta.k8s.io/v1", &metadata);
             return whole(call, head, entries, move |entry, out| partial(entry, out));
         }
         Form::Object => {
             let head = list_head(&resource.list_kind, &resource.api_version(), &metadata);
-            let custom = resource.custom.then(|| object::head(&resource.api_version(), &resource.kind));
+            let custom = resource
+                .custom
+                .then(|| object::head(&resource.api_version(), &resource.kind));
             return whole(call, head, entries, move |entry, out| {
                 let bytes = convert::read(&resource, entry.value());
                 match &custom {
@@ -258,11 +318,14 @@ pub fn respond_list(call: &Call, Listed { entries, metadata }: Listed) -> HttpRe
 }
 
 fn list_head(kind: &str, api_version: &str, metadata: &Value) -> String {
-    format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[")
+    format!(
+        "{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":["
+    )
 }
 
 fn partial(entry: &Entry, out: &mut BytesMut) {
-    let object: Value = serde_json::from_slice(entry.value()).expect("the store holds what encode wrote");
+    let object: Value =
+        serde_json::from_slice(entry.value()).expect("the store holds what encode wrote");
     let partial = json!({
         "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"],
     });
@@ -277,7 +340,10 @@ fn whole<T: Send + 'static>(
     write: impl Fn(&T, &mut BytesMut) + Send + 'static,
 ) -> HttpResponse {
     if call.media.format == Format::Json {
-        return respond::list(call, body::joined(head.into_bytes(), items, b"]}\n".to_vec(), write));
+        return respond::list(
+            call,
+            body::joined(head.into_bytes(), items, b"]}\n".to_vec(), write),
+        );
     }
     let mut out = BytesMut::from(head.as_bytes());
     for (i, item) in items.iter().enumerate() {
@@ -298,7 +364,14 @@ mod tests {
     fn token_is_upstreams() {
         let text = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJhXHUwMDAwIn0";
         let token = decode_token(text).expect("valid");
-        assert_eq!(token, Token { v: "meta.k8s.io/v1".into(), rv: 1, start: "a\0".into() });
+        assert_eq!(
+            token,
+            Token {
+                v: "meta.k8s.io/v1".into(),
+                rv: 1,
+                start: "a\0".into()
+            }
+        );
         assert_eq!(encode_token(1, "a"), text);
         let junk = decode_token("junk").expect_err("no token");
         assert_eq!(

@@ -57,13 +57,18 @@ impl<'a> Clause<'a> {
     fn parse(text: &'a str) -> Clause<'a> {
         let mut parts = text.split(';').map(str::trim);
         let kind = parts.next().unwrap_or_default();
-        let parameters =
-            parts.filter_map(|p| p.split_once('=')).map(|(k, v)| (k.trim(), v.trim())).collect();
+        let parameters = parts
+            .filter_map(|p| p.split_once('='))
+            .map(|(k, v)| (k.trim(), v.trim()))
+            .collect();
         Clause { kind, parameters }
     }
 
     fn get(&self, name: &str) -> &'a str {
-        self.parameters.iter().find(|(k, _)| *k == name).map_or("", |(_, v)| *v)
+        self.parameters
+            .iter()
+            .find(|(k, _)| *k == name)
+            .map_or("", |(_, v)| *v)
     }
 
     fn weight(&self) -> f32 {
@@ -105,26 +110,45 @@ fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
     clauses
 }
 
-const ACCEPTED: [&str; 3] =
-    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-const ACCEPTED_WATCH: [&str; 2] =
-    ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+const ACCEPTED: [&str; 3] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
+const ACCEPTED_WATCH: [&str; 2] = [
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
 
 /// Chooses the answer's form and format.
 ///
 /// DEVIATION: protobuf is read but not written. A client that accepts nothing else gets 406.
-pub fn negotiate(headers: &HeaderMap, list: bool, watch: bool, pretty: bool) -> Result<Media, Refusal> {
+pub fn negotiate(
+    headers: &HeaderMap,
+    list: bool,
+    watch: bool,
+    pretty: bool,
+) -> Result<Media, Refusal> {
     let clauses = clauses(headers);
     if clauses.is_empty() {
         let format = if pretty { Format::Pretty } else { Format::Json };
-        return Ok(Media { format, form: Form::Object });
+        return Ok(Media {
+            format,
+            form: Form::Object,
+        });
     }
     for clause in &clauses {
-        let (Some(format), Some(form)) = (clause.format(), clause.form(list && !watch)) else { continue };
+        let (Some(format), Some(form)) = (clause.format(), clause.form(list && !watch)) else {
+            continue;
+        };
         if watch && format == Format::Yaml {
             continue;
         }
-        let format = if pretty && format == Format::Json { Format::Pretty } else { format };
+        let format = if pretty && format == Format::Json {
+            Format::Pretty
+        } else {
+            format
+        };
         return Ok(Media { format, form });
     }
     let accepted: &[&str] = if watch { &ACCEPTED_WATCH } else { &ACCEPTED };
@@ -133,16 +157,22 @@ pub fn negotiate(headers: &HeaderMap, list: bool, watch: bool, pretty: bool) -> 
 
 /// The format of a status, for which nothing is refused.
 pub fn for_status(headers: &HeaderMap) -> Format {
-    clauses(headers).iter().find_map(Clause::format).unwrap_or_default()
+    clauses(headers)
+        .iter()
+        .find_map(Clause::format)
+        .unwrap_or_default()
 }
 
 /// Whether the client wants a discovery document of all groups at once.
 pub fn wants_aggregated_discovery(headers: &HeaderMap) -> bool {
-    clauses(headers).iter().find(|c| c.format().is_some()).is_some_and(|c| {
-        c.get("as") == "APIGroupDiscoveryList"
-            && c.get("g") == "apidiscovery.k8s.io"
-            && c.get("v") == "v2"
-    })
+    clauses(headers)
+        .iter()
+        .find(|c| c.format().is_some())
+        .is_some_and(|c| {
+            c.get("as") == "APIGroupDiscoveryList"
+                && c.get("g") == "apidiscovery.k8s.io"
+                && c.get("v") == "v2"
+        })
 }
 
 /// Whether people look: browsers and curl get indented JSON, as upstream.
@@ -153,7 +183,9 @@ pub fn pretty(query: Option<&str>, headers: &HeaderMap) -> bool {
             .get(header::USER_AGENT)
             .and_then(|v| v.to_str().ok())
             .is_some_and(|agent| {
-                ["curl", "Wget", "Mozilla/5.0"].iter().any(|p| agent.starts_with(p))
+                ["curl", "Wget", "Mozilla/5.0"]
+                    .iter()
+                    .any(|p| agent.starts_with(p))
             }),
     }
 }
@@ -170,20 +202,42 @@ mod tests {
 
     #[test]
     fn first_acceptable_clause_wins() {
-        let table = Some(Media { format: Format::Json, form: Form::Table });
+        let table = Some(Media {
+            format: Format::Json,
+            form: Form::Table,
+        });
         let json = Some(Media::default());
         let rows = [
             ("application/json", json),
             ("*/*", json),
             ("application/*", None),
             ("text/html", None),
-            ("application/vnd.kubernetes.protobuf, application/json", json),
-            ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", table),
-            ("application/json;as=Other;v=v1;g=meta.k8s.io,application/json", json),
-            ("application/json;q=0.5,application/yaml", Some(Media { format: Format::Yaml, form: Form::Object })),
+            (
+                "application/vnd.kubernetes.protobuf, application/json",
+                json,
+            ),
+            (
+                "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+                table,
+            ),
+            (
+                "application/json;as=Other;v=v1;g=meta.k8s.io,application/json",
+                json,
+            ),
+            (
+                "application/json;q=0.5,application/yaml",
+                Some(Media {
+                    format: Format::Yaml,
+                    form: Form::Object,
+                }),
+            ),
         ];
         for (text, want) in rows {
-            assert_eq!(negotiate(&accept(text), true, false, false).ok(), want, "{text}");
+            assert_eq!(
+                negotiate(&accept(text), true, false, false).ok(),
+                want,
+                "{text}"
+            );
         }
     }
 }

@@ -49,7 +49,9 @@ pub fn answer(server: &Server, parts: &Parts, path: &str, query: &Query) -> Http
         ["version"] if !slash => Some(version()),
         ["api"] | ["apis"] => Some(top(server, parts, segments[0] == "api")),
         ["api", version] => Some(resources(table, "", version)),
-        ["apis", group] => table.group(group).map(|g| answer::json(200, &discovery::group(g))),
+        ["apis", group] => table
+            .group(group)
+            .map(|g| answer::json(200, &discovery::group(g))),
         ["apis", group, version] if table.group(group).is_some() => {
             Some(resources(table, group, version))
         }
@@ -68,9 +70,10 @@ pub fn answer(server: &Server, parts: &Parts, path: &str, query: &Query) -> Http
 /// A server that answers is healthy: it opens its port when the store is read and bootstrapped.
 fn health(root: &str, rest: &[&str], slash: bool, query: &Query) -> HttpResponse {
     match rest {
-        [] if !slash && query.get("verbose").is_some() => {
-            answer::text(200, format!("[+]ping ok\n[+]store ok\n{root} check passed\n"))
-        }
+        [] if !slash && query.get("verbose").is_some() => answer::text(
+            200,
+            format!("[+]ping ok\n[+]store ok\n{root} check passed\n"),
+        ),
         [] if !slash => answer::text(200, "ok"),
         ["ping" | "store" | "etcd"] => answer::text(200, "ok"),
         _ => answer::page_not_found(),
@@ -97,8 +100,14 @@ fn roots(table: &Table) -> HttpResponse {
 fn top(server: &Server, parts: &Parts, core: bool) -> HttpResponse {
     let table = server.table();
     if media::wants_aggregated_discovery(&parts.headers) {
-        let key = if core { "aggregated/api" } else { "aggregated/apis" };
-        let bytes = server.documents.get(key, || discovery::aggregated(table, core));
+        let key = if core {
+            "aggregated/api"
+        } else {
+            "aggregated/apis"
+        };
+        let bytes = server
+            .documents
+            .get(key, || discovery::aggregated(table, core));
         return answer::with_type(200, discovery::AGGREGATED, bytes);
     }
     match core {
@@ -137,7 +146,11 @@ fn openapi_v2(parts: &Parts) -> HttpResponse {
     const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
     /// A gnostic `Document`: swagger (1), info (2) with title (1) and version (2), paths (8).
     const DOCUMENT: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.37.2\x42\x00";
-    let accept = parts.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let accept = parts
+        .headers
+        .get(header::ACCEPT)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     if accept.contains("proto-openapi.spec.v2") {
         return answer::with_type(200, PROTOBUF, Bytes::from_static(DOCUMENT));
     }
@@ -146,7 +159,9 @@ fn openapi_v2(parts: &Parts) -> HttpResponse {
 }
 
 fn openapi_index(server: &Server) -> HttpResponse {
-    let bytes = server.documents.get("openapi/v3", || openapi::index(server.table()));
+    let bytes = server
+        .documents
+        .get("openapi/v3", || openapi::index(server.table()));
     // Upstream serves JSON under this type.
     answer::with_type(200, "text/plain; charset=utf-8", bytes)
 }
@@ -159,20 +174,31 @@ fn openapi_document(server: &Server, parts: &Parts, rest: &[&str], query: &Query
         ["apis", group, version] => (*group, *version),
         _ => return not_found_bare(),
     };
-    let Some(version) = table.version(group, version) else { return not_found_bare() };
+    let Some(version) = table.version(group, version) else {
+        return not_found_bare();
+    };
     let etag = format!("\"{}\"", openapi::hash(group, version));
-    let wanted = parts.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
+    let wanted = parts
+        .headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|v| v.to_str().ok());
     if wanted == Some(etag.as_str()) {
         return with_etag(answer::with_type(304, answer::JSON, Bytes::new()), &etag);
     }
-    let path = format!("openapi/v3/{}", openapi::document_path(group, &version.name));
-    let bytes = server
-        .documents
-        .get(&path, || openapi::document(Schema::builtin(), group, version));
+    let path = format!(
+        "openapi/v3/{}",
+        openapi::document_path(group, &version.name)
+    );
+    let bytes = server.documents.get(&path, || {
+        openapi::document(Schema::builtin(), group, version)
+    });
     let mut response = with_etag(answer::with_type(200, answer::JSON, bytes), &etag);
     if query.get("hash").is_some() {
         let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("public, immutable"),
+        );
     }
     response
 }

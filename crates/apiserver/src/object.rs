@@ -17,7 +17,10 @@ pub fn encode(object: &Value, resource: &Resource) -> karve_store::Value {
     member_of(&mut metadata).insert("resourceVersion".into(), "".into());
     let out = write(object, &metadata, resource);
     // Quotes inside of texts are escaped, and what comes before it in the metadata are texts: the first is the one.
-    let at = out.windows(PLACE.len()).position(|w| w == PLACE).expect("just put in");
+    let at = out
+        .windows(PLACE.len())
+        .position(|w| w == PLACE)
+        .expect("just put in");
     karve_store::Value::stamped(out, at + PLACE.len() - 1)
 }
 
@@ -32,10 +35,17 @@ fn write(object: &Value, metadata: &Value, resource: &Resource) -> Vec<u8> {
     out.extend_from_slice(b"{\"metadata\":");
     encode::write(metadata, metadata_type(), &mut out);
     let known = |name: &str| ty.and_then(|ty| ty.field(name));
-    let fields = ty.and_then(|ty| ty.fields()).map_or(&[][..], |f| f.fields());
+    let fields = ty
+        .and_then(|ty| ty.fields())
+        .map_or(&[][..], |f| f.fields());
     let members = object.as_object();
-    let in_order = fields.iter().filter_map(|f| Some((&*f.name, members?.get(&*f.name)?)));
-    let others = members.into_iter().flatten().filter(|(name, _)| known(name).is_none());
+    let in_order = fields
+        .iter()
+        .filter_map(|f| Some((&*f.name, members?.get(&*f.name)?)));
+    let others = members
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| known(name).is_none());
     for (name, value) in in_order.chain(others.map(|(name, value)| (name.as_str(), value))) {
         if !matches!(name, "apiVersion" | "kind" | "metadata") {
             out.push(b',');
@@ -51,7 +61,10 @@ fn write(object: &Value, metadata: &Value, resource: &Resource) -> Vec<u8> {
 /// The type of a resource's objects as they are stored.
 pub fn stored_type(resource: &Resource) -> Option<Type<'static>> {
     let own = (&*resource.group, &*resource.version);
-    let (group, version) = resource.storage.as_ref().map_or(own, |s| (&*s.group, &*s.version));
+    let (group, version) = resource
+        .storage
+        .as_ref()
+        .map_or(own, |s| (&*s.group, &*s.version));
     Schema::builtin().kind(group, version, &resource.kind)
 }
 
@@ -75,7 +88,8 @@ pub fn member_of(value: &mut Value) -> &mut Map<String, Value> {
 
 /// Decodes stored bytes into an object with `apiVersion` and `kind`.
 pub fn decode(bytes: &[u8], resource: &Resource) -> Value {
-    let mut object: Value = serde_json::from_slice(bytes).expect("the store holds what encode wrote");
+    let mut object: Value =
+        serde_json::from_slice(bytes).expect("the store holds what encode wrote");
     object["apiVersion"] = Value::from(&*resource.api_version());
     object["kind"] = Value::from(&*resource.kind);
     object
@@ -125,7 +139,10 @@ impl Meta for Value {
 
     fn finalizers(&self) -> Vec<&str> {
         let list = self["metadata"]["finalizers"].as_array();
-        list.into_iter().flatten().filter_map(Value::as_str).collect()
+        list.into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
     }
 }
 

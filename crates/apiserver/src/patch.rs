@@ -20,8 +20,8 @@ pub async fn patch(server: &Server, call: &mut Call, body: &[u8]) -> Result<Http
     let validation = FieldValidation::parse(call, "PatchOptions")?;
     check_options(call)?;
     let resource = call.resource.clone();
-    let ty = object::shown_type(&resource)
-        .ok_or_else(|| Status::internal("the kind has no schema"))?;
+    let ty =
+        object::shown_type(&resource).ok_or_else(|| Status::internal("the kind has no schema"))?;
     if call.is_apply() {
         return apply_configuration(server, call, body, ty, dry_run).await;
     }
@@ -34,18 +34,24 @@ pub async fn patch(server: &Server, call: &mut Call, body: &[u8]) -> Result<Http
         Ok(next)
     })
     .await?;
-    Ok(respond::object(call, 200, &convert::read(&call.resource, &stored)))
+    Ok(respond::object(
+        call,
+        200,
+        &convert::read(&call.resource, &stored),
+    ))
 }
 
 /// Which options go with which patch type.
 fn check_options(call: &Call) -> Result<(), Refusal> {
     let error = match call.is_apply() {
-        true if call.query.text("fieldManager").is_empty() => {
-            field::Error::required(&field::Path::root("fieldManager"), "is required for apply patch")
-        }
-        false if call.query.get("force").is_some() => {
-            field::Error::forbidden(&field::Path::root("force"), "may not be specified for non-apply patch")
-        }
+        true if call.query.text("fieldManager").is_empty() => field::Error::required(
+            &field::Path::root("fieldManager"),
+            "is required for apply patch",
+        ),
+        false if call.query.get("force").is_some() => field::Error::forbidden(
+            &field::Path::root("force"),
+            "may not be specified for non-apply patch",
+        ),
         _ => return Ok(()),
     };
     Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &[error]).into())
@@ -71,7 +77,11 @@ async fn apply_configuration(
         object.set_meta("name", name);
         let object = convert::written(&call.resource, object);
         let stored = create::create_object(server, call, object, dry_run).await?;
-        return Ok(respond::object(call, 201, &convert::read(&call.resource, &stored)));
+        return Ok(respond::object(
+            call,
+            201,
+            &convert::read(&call.resource, &stored),
+        ));
     }
     let stored = update::apply(server, call, dry_run, |call, old: &Value| {
         let live = convert::read_value(&call.resource, old.clone());
@@ -84,18 +94,29 @@ async fn apply_configuration(
         Ok(next)
     })
     .await?;
-    Ok(respond::object(call, 200, &convert::read(&call.resource, &stored)))
+    Ok(respond::object(
+        call,
+        200,
+        &convert::read(&call.resource, &stored),
+    ))
 }
 
-fn merge(call: &Call, live: Option<&Value>, config: &Value, ty: Type<'_>) -> Result<Value, Refusal> {
+fn merge(
+    call: &Call,
+    live: Option<&Value>,
+    config: &Value,
+    ty: Type<'_>,
+) -> Result<Value, Refusal> {
     let force = call.query.flag("force");
-    semantics::as_writer(call, |writer| apply::apply(live, config, ty, &call.resource.gvk(), writer, force))
-        .map_err(|err| match &err {
-            ApplyError::Malformed(text) => Status::bad_request(text.clone()).into(),
-            ApplyError::Internal(text) => Status::unclassified(text.clone()).into(),
-            ApplyError::Conflict(all) => {
-                let pairs = all.iter().map(|c| (c.manager.as_str(), c.field.as_str()));
-                Status::apply_conflict(pairs).into()
-            }
-        })
+    semantics::as_writer(call, |writer| {
+        apply::apply(live, config, ty, &call.resource.gvk(), writer, force)
+    })
+    .map_err(|err| match &err {
+        ApplyError::Malformed(text) => Status::bad_request(text.clone()).into(),
+        ApplyError::Internal(text) => Status::unclassified(text.clone()).into(),
+        ApplyError::Conflict(all) => {
+            let pairs = all.iter().map(|c| (c.manager.as_str(), c.field.as_str()));
+            Status::apply_conflict(pairs).into()
+        }
+    })
 }

@@ -47,7 +47,11 @@ pub fn percent_decode(text: &str, plus_is_space: bool) -> String {
                 i += 3;
             }
             None => {
-                out.push(if plus_is_space && bytes[i] == b'+' { b' ' } else { bytes[i] });
+                out.push(if plus_is_space && bytes[i] == b'+' {
+                    b' '
+                } else {
+                    bytes[i]
+                });
                 i += 1;
             }
         }
@@ -77,7 +81,9 @@ pub fn parse(path: &str) -> Target {
         path.watch = true;
         rest = &rest[1..];
     }
-    if rest[0] == "namespaces" && rest.len() > 1 && group.is_empty() || rest[0] == "namespaces" && rest.len() > 2 {
+    if rest[0] == "namespaces" && rest.len() > 1 && group.is_empty()
+        || rest[0] == "namespaces" && rest.len() > 2
+    {
         path.namespace = rest[1].to_owned();
         // namespaces/NAME, namespaces/NAME/status and namespaces/NAME/finalize are about the namespace.
         let about_itself = rest.len() == 2 || matches!(rest[2..], ["status" | "finalize"]);
@@ -108,16 +114,28 @@ mod tests {
             ("/api/v1/namespaces/a/status", "/a/namespaces/a/status"),
             ("/api/v1/namespaces/a/finalize", "/a/namespaces/a/finalize"),
             ("/api/v1/namespaces/a/pods/x%2Fy", "/a/pods/x/y"),
-            ("/apis/apps/v1/namespaces/a/deployments/b/scale", "apps/a/deployments/b/scale"),
+            (
+                "/apis/apps/v1/namespaces/a/deployments/b/scale",
+                "apps/a/deployments/b/scale",
+            ),
             ("/api/v1/watch/namespaces/a/pods", "/a/pods//"),
         ];
         for (path, want) in rows {
-            let Target::Resource(p) = parse(path) else { panic!("{path} names a resource") };
-            let have =
-                [p.group, p.namespace, p.resource, p.name, p.subresource].join("/");
+            let Target::Resource(p) = parse(path) else {
+                panic!("{path} names a resource")
+            };
+            let have = [p.group, p.namespace, p.resource, p.name, p.subresource].join("/");
             assert_eq!(have, want, "{path}");
         }
-        for path in ["/", "/api", "/api/v1", "/apis/apps", "/apis/apps/v1/", "/healthz", "//api/v1/pods"] {
+        for path in [
+            "/",
+            "/api",
+            "/api/v1",
+            "/apis/apps",
+            "/apis/apps/v1/",
+            "/healthz",
+            "//api/v1/pods",
+        ] {
             assert!(matches!(parse(path), Target::Other(_)), "{path}");
         }
     }

@@ -46,13 +46,18 @@ pub fn arrive(server: &Arc<Server>, node: &str) -> Present {
     let connections = nodes.entry(node.to_owned()).or_default();
     connections.open += 1;
     connections.epoch += 1;
-    Present { server: server.clone(), node: node.to_owned() }
+    Present {
+        server: server.clone(),
+        node: node.to_owned(),
+    }
 }
 
 impl Drop for Present {
     fn drop(&mut self) {
         let mut nodes = self.server.presence.nodes.lock();
-        let Some(connections) = nodes.get_mut(&self.node) else { return };
+        let Some(connections) = nodes.get_mut(&self.node) else {
+            return;
+        };
         connections.open -= 1;
         if connections.open > 0 {
             return;
@@ -65,7 +70,9 @@ impl Drop for Present {
                 tokio::time::sleep(GRACE).await;
                 let still_gone = {
                     let mut nodes = server.presence.nodes.lock();
-                    let gone = nodes.get(&node).is_some_and(|c| c.open == 0 && c.epoch == epoch);
+                    let gone = nodes
+                        .get(&node)
+                        .is_some_and(|c| c.open == 0 && c.epoch == epoch);
                     if gone {
                         nodes.remove(&node);
                     }
@@ -81,13 +88,21 @@ impl Drop for Present {
 
 /// Empties the holder of a node's Lease.
 async fn release(server: &Server, node: &str) {
-    let Some(leases) = Table::builtin().lookup("coordination.k8s.io", "v1", "leases") else { return };
+    let Some(leases) = Table::builtin().lookup("coordination.k8s.io", "v1", "leases") else {
+        return;
+    };
     let key = crate::keys::key(leases, "kube-node-lease", node);
     for _ in 0..ATTEMPTS {
-        let Some(entry) = server.store.get(&key) else { return };
+        let Some(entry) = server.store.get(&key) else {
+            return;
+        };
         let mut lease = object::decode(entry.value(), leases);
         object::member_mut(&mut lease, "spec").insert("holderIdentity".into(), "".into());
-        let op = Op::update(key.as_str(), entry.revision(), object::encode(&lease, leases));
+        let op = Op::update(
+            key.as_str(),
+            entry.revision(),
+            object::encode(&lease, leases),
+        );
         match server.store.commit(vec![op]).await {
             Ok(_) => {
                 tracing::info!(node, "node disconnected, lease released");
@@ -95,7 +110,11 @@ async fn release(server: &Server, node: &str) {
             }
             Err(karve_store::Error::Conflict { .. }) => {}
             Err(err) => {
-                tracing::warn!(node, err = &err as &dyn std::error::Error, "lease not released");
+                tracing::warn!(
+                    node,
+                    err = &err as &dyn std::error::Error,
+                    "lease not released"
+                );
                 return;
             }
         }

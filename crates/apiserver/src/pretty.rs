@@ -58,11 +58,17 @@ mod tests {
     #[test]
     fn lines_are_gos() {
         let rows = [
-            (r#"{"a":1,"b":[],"c":{}}"#, "{\n  \"a\": 1,\n  \"b\": [],\n  \"c\": {}\n}"),
+            (
+                r#"{"a":1,"b":[],"c":{}}"#,
+                "{\n  \"a\": 1,\n  \"b\": [],\n  \"c\": {}\n}",
+            ),
             (r#"["x,{\"y\":",2]"#, "[\n  \"x,{\\\"y\\\":\",\n  2\n]"),
         ];
         for (compact, lines) in rows {
-            assert_eq!(String::from_utf8(indent(compact.as_bytes())).as_deref(), Ok(lines));
+            assert_eq!(
+                String::from_utf8(indent(compact.as_bytes())).as_deref(),
+                Ok(lines)
+            );
         }
     }
 }

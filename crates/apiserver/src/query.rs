@@ -13,7 +13,10 @@ pub struct Query(Vec<(String, String)>);
 impl Query {
     /// Reads the part of a URI behind `?`.
     pub fn parse(text: Option<&str>) -> Query {
-        let pairs = text.unwrap_or_default().split('&').filter(|p| !p.is_empty());
+        let pairs = text
+            .unwrap_or_default()
+            .split('&')
+            .filter(|p| !p.is_empty());
         Query(
             pairs
                 .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
@@ -24,7 +27,10 @@ impl Query {
 
     /// The first value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
+        self.0
+            .iter()
+            .find(|(k, _)| k == name)
+            .map(|(_, v)| v.as_str())
     }
 
     /// The first value of a parameter, empty when it is absent.
@@ -34,19 +40,28 @@ impl Query {
 
     /// All values of a parameter.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(k, _)| k == name).map(|(_, v)| v.as_str())
+        self.0
+            .iter()
+            .filter(move |(k, _)| k == name)
+            .map(|(_, v)| v.as_str())
     }
 
     /// A boolean as upstream's conversion reads it: anything but an explicit no is yes.
     pub fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|v| !matches!(v, "0" | "false" | "False" | "FALSE" | "f" | "F"))
+        self.get(name)
+            .is_some_and(|v| !matches!(v, "0" | "false" | "False" | "FALSE" | "f" | "F"))
     }
 
     /// A number; 400 with Go's text when it is none.
     pub fn number(&self, name: &str) -> Result<Option<i64>, Refusal> {
-        let Some(text) = self.get(name).filter(|t| !t.is_empty()) else { return Ok(None) };
+        let Some(text) = self.get(name).filter(|t| !t.is_empty()) else {
+            return Ok(None);
+        };
         text.parse().map(Some).map_err(|_| {
-            let message = format!("strconv.ParseInt: parsing {}: invalid syntax", field::quote(text));
+            let message = format!(
+                "strconv.ParseInt: parsing {}: invalid syntax",
+                field::quote(text)
+            );
             Status::bad_request(message).into()
         })
     }

@@ -36,21 +36,27 @@ pub fn object(call: &Call, code: u16, stored: &Bytes) -> HttpResponse {
             document(call.media, code, &partial)
         }
     };
-    call.warnings.iter().for_each(|w| answer::warn(&mut response, w));
+    call.warnings
+        .iter()
+        .for_each(|w| answer::warn(&mut response, w));
     response
 }
 
 /// A document that is not stored as it is: a Scale, a Table, a review.
 pub fn value(call: &Call, code: u16, value: &Value) -> HttpResponse {
     let mut response = document(call.media, code, value);
-    call.warnings.iter().for_each(|w| answer::warn(&mut response, w));
+    call.warnings
+        .iter()
+        .for_each(|w| answer::warn(&mut response, w));
     response
 }
 
 /// A status that is the answer of a call, with its warnings.
 pub fn status_to(call: &Call, status: &Status) -> HttpResponse {
     let mut response = self::status(call.media.format, status);
-    call.warnings.iter().for_each(|w| answer::warn(&mut response, w));
+    call.warnings
+        .iter()
+        .for_each(|w| answer::warn(&mut response, w));
     response
 }
 
@@ -64,7 +70,10 @@ pub fn scale(call: &Call, scale: &Value) -> HttpResponse {
 
 /// A status.
 pub fn status(format: Format, status: &Status) -> HttpResponse {
-    let media = Media { format, form: Form::Object };
+    let media = Media {
+        format,
+        form: Form::Object,
+    };
     let mut response = document(media, status.http_code(), status);
     answer::retry_after(&mut response, status);
     response
@@ -73,7 +82,9 @@ pub fn status(format: Format, status: &Status) -> HttpResponse {
 /// JSON that was put together from stored bytes.
 pub fn spliced(call: &Call, code: u16, json: BytesMut) -> HttpResponse {
     let mut response = bytes(call.media, code, json);
-    call.warnings.iter().for_each(|w| answer::warn(&mut response, w));
+    call.warnings
+        .iter()
+        .for_each(|w| answer::warn(&mut response, w));
     response
 }
 
@@ -103,7 +114,9 @@ fn document(media: Media, code: u16, value: &impl serde::Serialize) -> HttpRespo
         }
         Format::Yaml => {
             let value = serde_json::to_value(value).expect("answers have string keys only");
-            serde_saphyr::to_string(&value).unwrap_or_default().into_bytes()
+            serde_saphyr::to_string(&value)
+                .unwrap_or_default()
+                .into_bytes()
         }
     };
     answer::with_type(code, media.content_type(), body)
@@ -112,7 +125,9 @@ fn document(media: Media, code: u16, value: &impl serde::Serialize) -> HttpRespo
 /// Some body that is JSON already, in the format that the client wants.
 pub fn list(call: &Call, body: Body) -> HttpResponse {
     let mut response = answer::with_type(200, call.media.content_type(), body);
-    call.warnings.iter().for_each(|w| answer::warn(&mut response, w));
+    call.warnings
+        .iter()
+        .for_each(|w| answer::warn(&mut response, w));
     response
 }
 
@@ -120,6 +135,9 @@ pub fn list(call: &Call, body: Body) -> HttpResponse {
 pub fn stream(body: Body) -> HttpResponse {
     let mut response = answer::with_type(200, answer::JSON, body);
     // Proxies on the way must not wait for more.
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response.headers_mut().insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     response
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::answer::Refusal;
 use crate::call::Call;
-use crate::convert;
+use crate::{convert, keys};
 
 /// A parsed pair of selectors.
 #[derive(Debug, Clone)]
@@ -44,12 +44,27 @@ impl Selection {
         let name = fields.exact_name().map(str::to_owned);
         let only_name = fields.terms.len() == usize::from(name.is_some());
         let fields = compile(&fields, &call.resource)?;
-        Ok(Selection { labels, fields, name, only_name, resource: call.resource.clone() })
+        Ok(Selection {
+            labels,
+            fields,
+            name,
+            only_name,
+            resource: call.resource.clone(),
+        })
     }
 
     /// Whether nothing is left out.
     pub fn is_everything(&self) -> bool {
         self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// The prefix of all keys that can be selected: one key when the selector names one object.
+    pub fn scope(&self, call: &Call) -> String {
+        let one_place = !call.resource.namespaced || !call.namespace().is_empty();
+        match &self.name {
+            Some(name) if one_place => keys::key(&call.resource, call.namespace(), name),
+            _ => keys::prefix(&call.resource, call.namespace()),
+        }
     }
 
     /// Whether a stored object is selected.
@@ -77,13 +92,19 @@ impl Selection {
 }
 
 fn compile(fields: &FieldSelector, resource: &Resource) -> Result<CompiledFieldSelector, Refusal> {
-    fields.compile(resource, &[]).map_err(|e| Status::bad_request(e.to_string()).into())
+    fields
+        .compile(resource, &[])
+        .map_err(|e| Status::bad_request(e.to_string()).into())
 }
 
 /// What selectors can see of an object: scalars at most two levels deep, and labels.
 pub fn skeleton(bytes: &[u8]) -> Value {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    Bones { levels: 2 }.deserialize(&mut reader).ok().flatten().unwrap_or_default()
+    Bones { levels: 2 }
+        .deserialize(&mut reader)
+        .ok()
+        .flatten()
+        .unwrap_or_default()
 }
 
 struct Bones {
@@ -114,7 +135,11 @@ impl<'de> Visitor<'de> for Bones {
         let mut members = Map::new();
         while let Some(name) = map.next_key::<String>()? {
             // metadata.labels is one level deeper than everything else.
-            let levels = if self.levels == 1 && name == "labels" { 1 } else { self.levels - 1 };
+            let levels = if self.levels == 1 && name == "labels" {
+                1
+            } else {
+                self.levels - 1
+            };
             if let Some(value) = map.next_value_seed(Bones { levels })? {
                 members.insert(name, value);
             }

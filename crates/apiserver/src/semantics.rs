@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::answer::Refusal;
 use crate::call::Call;
-use crate::write::{self, FieldValidation};
 use crate::object::{self, Meta};
+use crate::write::{self, FieldValidation};
 
 /// Gives defaults to an object as it was decoded.
 pub fn set_defaults(call: &Call, object: &mut Value) {
@@ -24,27 +24,53 @@ pub fn set_defaults(call: &Call, object: &mut Value) {
 /// What creation itself decides.
 pub fn prepare_create(call: &Call, object: &mut Value) {
     let uid = uuid::Uuid::new_v4().to_string();
-    let caller =
-        Caller { name: &call.identity.user, uid: "", groups: &call.identity.groups, extra: None };
-    let creation = Creation { now: Timestamp::now(), uid: &uid, caller };
+    let caller = Caller {
+        name: &call.identity.user,
+        uid: "",
+        groups: &call.identity.groups,
+        extra: None,
+    };
+    let creation = Creation {
+        now: Timestamp::now(),
+        uid: &uid,
+        caller,
+    };
     strategy::prepare_create(&call.resource, object, &creation);
 }
 
 /// Whether a new object is valid.
 pub fn validate_create(call: &mut Call, object: &Value) -> Result<(), Refusal> {
+    check(
+        call,
+        object.meta("name"),
+        &validate::create(&call.resource, object),
+    )?;
     warn(call, object);
-    check(call, object.meta("name"), &validate::create(&call.resource, object))
+    Ok(())
 }
 
 /// What an update keeps or decides.
 pub fn prepare_update(call: &Call, old: &Value, next: &mut Value) {
-    strategy::prepare_update(&call.resource, &call.path.subresource, old, next, Timestamp::now());
+    strategy::prepare_update(
+        &call.resource,
+        &call.path.subresource,
+        old,
+        next,
+        Timestamp::now(),
+    );
 }
 
 /// Whether an update is valid and allowed.
 pub fn validate_update(call: &mut Call, old: &Value, next: &Value) -> Result<(), Refusal> {
-    warn(call, next);
-    check(call, call.name(), &validate::update(&call.resource, &call.path.subresource, old, next))
+    check(
+        call,
+        call.name(),
+        &validate::update(&call.resource, &call.path.subresource, old, next),
+    )?;
+    if call.path.subresource.is_empty() {
+        warn(call, next);
+    }
+    Ok(())
 }
 
 fn check(call: &Call, name: &str, errors: &[field::Error]) -> Result<(), Refusal> {
@@ -73,7 +99,9 @@ pub fn record_manager(call: &Call, old: Option<&Value>, next: &mut Value) {
     if scale && !old.is_some_and(has_updaters) {
         return;
     }
-    let Some(ty) = object::stored_type(&call.resource) else { return };
+    let Some(ty) = object::stored_type(&call.resource) else {
+        return;
+    };
     tidy(call, next);
     as_writer(call, |writer| apply::update_managers(old, next, ty, writer));
 }
@@ -98,8 +126,18 @@ pub fn as_writer<T>(call: &Call, use_it: impl FnOnce(&Writer<'_>) -> T) -> T {
     };
     let api_version = call.resource.api_version();
     // What a Scale changes is noted without a time.
-    let time = if subresource == "scale" { String::new() } else { write::now() };
-    use_it(&Writer { manager: call.manager(), api_version: &api_version, subresource, time: &time, reset: &reset })
+    let time = if subresource == "scale" {
+        String::new()
+    } else {
+        write::now()
+    };
+    use_it(&Writer {
+        manager: call.manager(),
+        api_version: &api_version,
+        subresource,
+        time: &time,
+        reset: &reset,
+    })
 }
 
 /// Brings an object to the form in which it is stored.
@@ -125,11 +163,15 @@ pub fn apply_patch(
     let Some(kind) = patch::Kind::of(&call.content_type) else {
         return Err(unsupported_patch());
     };
-    let Decoded { object: next, strict } =
-        patch::patch(kind, object, body, ty).map_err(patch_refusal)?;
+    let Decoded {
+        object: next,
+        strict,
+    } = patch::patch(kind, object, body, ty).map_err(patch_refusal)?;
     match validation {
         FieldValidation::Strict if !strict.is_empty() => {
-            return Err(patch_refusal(patch::strict_error(kind, object, body, ty, &strict)));
+            return Err(patch_refusal(patch::strict_error(
+                kind, object, body, ty, &strict,
+            )));
         }
         FieldValidation::Warn => {
             for text in strict {

@@ -15,11 +15,14 @@ use crate::answer::{self, HttpResponse, Refusal};
 use crate::body::Body;
 use crate::call::Call;
 use crate::identity::Identity;
+use crate::nonresource::Documents;
 use crate::path::{self, ResourcePath, Target};
 use crate::presence::Presence;
 use crate::query::Query;
-use crate::nonresource::Documents;
-use crate::{Options, authorize, create, delete, list, media, nonresource, patch, respond, subresource, update, watch};
+use crate::{
+    Options, authorize, create, delete, impersonate, list, media, nonresource, patch, respond,
+    subresource, update, watch,
+};
 
 /// Upstream's limit for bodies.
 const BODY_MAX: usize = 3 << 20;
@@ -39,7 +42,11 @@ impl Server {
     }
 
     /// Answers a request. Never fails: whatever goes wrong is an answer.
-    pub async fn handle<B>(self: &Arc<Self>, request: Request<B>, identity: Identity) -> HttpResponse
+    pub async fn handle<B>(
+        self: &Arc<Self>,
+        request: Request<B>,
+        identity: Identity,
+    ) -> HttpResponse
     where
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -71,6 +78,7 @@ impl Server {
             // Nobody has a token, so whoever shows one is not who they think.
             return Err(Status::unauthorized().into());
         }
+        let identity = impersonate::identity(identity, &parts.headers)?;
         let query = Query::parse(parts.uri.query());
         match path::parse(parts.uri.path()) {
             Target::Other(path) => {
@@ -82,7 +90,8 @@ impl Server {
                 if let Some(verb) = verb {
                     authorize::resource(&identity, authorize::Request { verb, path: &path })?;
                 }
-                self.resource(parts, body, identity, path, query, verb).await
+                self.resource(parts, body, identity, path, query, verb)
+                    .await
             }
         }
     }
@@ -110,8 +119,16 @@ impl Server {
             .ok_or_else(Status::unknown_resource)?;
         let verb = verb.ok_or_else(Status::method_not_allowed)?;
         check_verb(resource, &path, verb)?;
-        let mut call = Call::new(resource.clone(), verb, path, query, identity, &parts.headers)?;
-        call.warnings.extend(warnings::resource(&call.resource).map(str::to_owned));
+        let mut call = Call::new(
+            resource.clone(),
+            verb,
+            path,
+            query,
+            identity,
+            &parts.headers,
+        )?;
+        call.warnings
+            .extend(warnings::resource(&call.resource).map(str::to_owned));
         let body = read_body(body).await?;
         match self.serve(&mut call, &body).await {
             Ok(response) => Ok(response),
@@ -120,12 +137,18 @@ impl Server {
         }
     }
 
-    async fn serve(self: &Arc<Self>, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
+    async fn serve(
+        self: &Arc<Self>,
+        call: &mut Call,
+        body: &[u8],
+    ) -> Result<HttpResponse, Refusal> {
         match (call.verb, &*call.path.subresource) {
             (Verb::Get, "" | "status" | "finalize") => list::get(&self.store, call),
             (Verb::List, "") => list::list(&self.store, call),
             (Verb::Watch, "") => watch::watch(&self.store, call),
-            (Verb::Create, "") if call.resource.storage.is_none() => computed(self, call, body).await,
+            (Verb::Create, "") if call.resource.storage.is_none() => {
+                computed(self, call, body).await
+            }
             (Verb::Create, "") => create::create(self, call, body).await,
             (Verb::Update, "" | "status" | "finalize") => update::update(self, call, body).await,
             (Verb::Patch, "" | "status" | "finalize") => patch::patch(self, call, body).await,
@@ -138,9 +161,13 @@ impl Server {
 
 /// Other schemes than `Bearer` are not looked at, as upstream.
 fn has_token(headers: &HeaderMap) -> bool {
-    let value = headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let value = headers
+        .get(http::header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok());
     let parts = value.and_then(|v| v.trim().split_once(' '));
-    parts.is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty())
+    parts.is_some_and(|(scheme, token)| {
+        scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()
+    })
 }
 
 /// Resources that are answered and never kept.
@@ -189,7 +216,10 @@ fn check_verb(resource: &Resource, path: &ResourcePath, verb: Verb) -> Result<()
     };
     let many = path.name.is_empty();
     let placed = match verb {
-        Verb::Create => path.subresource.is_empty() == many && (!resource.namespaced || !path.namespace.is_empty()),
+        Verb::Create => {
+            path.subresource.is_empty() == many
+                && (!resource.namespaced || !path.namespace.is_empty())
+        }
         Verb::DeleteCollection => !resource.namespaced || !path.namespace.is_empty(),
         Verb::Update | Verb::Patch => !many,
         _ => true,

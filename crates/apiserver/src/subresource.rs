@@ -17,7 +17,11 @@ use crate::server::Server;
 pub use binding::bind;
 
 /// Answers what is not the object itself, its status or its finalizers.
-pub async fn serve(server: &Arc<Server>, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
+pub async fn serve(
+    server: &Arc<Server>,
+    call: &mut Call,
+    body: &[u8],
+) -> Result<HttpResponse, Refusal> {
     match (&*call.resource.plural, &*call.path.subresource, call.verb) {
         (_, "scale", Verb::Get) => scale::get(server, call),
         (_, "scale", Verb::Update) => scale::update(server, call, body).await,
@@ -28,12 +32,18 @@ pub async fn serve(server: &Arc<Server>, call: &mut Call, body: &[u8]) -> Result
         ("pods", "exec" | "attach" | "portforward", _) => log::connect(server, call),
         // DEVIATION: proxies to Pods, Services and Nodes are not built.
         (_, "proxy", _) => {
-            server.store.get(&call.key()).ok_or_else(|| call.not_found())?;
+            server
+                .store
+                .get(&call.key())
+                .ok_or_else(|| call.not_found())?;
             Err(Status::unavailable("proxying is not available in this server").into())
         }
         // DEVIATION: tokens are not issued.
         ("serviceaccounts", "token", Verb::Create) => {
-            server.store.get(&call.key()).ok_or_else(|| call.not_found())?;
+            server
+                .store
+                .get(&call.key())
+                .ok_or_else(|| call.not_found())?;
             Err(Status::unavailable("tokens are not issued by this server").into())
         }
         _ => Err(Status::method_not_allowed().into()),

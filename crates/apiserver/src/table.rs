@@ -37,7 +37,11 @@ impl Columns {
         };
         let resource = call.resource.clone();
         let columns = print::columns(&resource);
-        Columns { resource, include, columns }
+        Columns {
+            resource,
+            include,
+            columns,
+        }
     }
 
     fn row(&self, object: &Value) -> Value {
@@ -64,7 +68,11 @@ impl Columns {
 
     /// A Table of one row. Watches show the columns only once.
     pub fn table_of(&self, object: &Value, with_columns: bool) -> Value {
-        let columns = if with_columns { json!(self.columns) } else { Value::Null };
+        let columns = if with_columns {
+            json!(self.columns)
+        } else {
+            Value::Null
+        };
         one_row(object, columns, self.row(object))
     }
 }

@@ -18,7 +18,11 @@ use crate::{admission, allocate, convert, create, respond, semantics};
 const ATTEMPTS: usize = 32;
 
 /// Answers `update`.
-pub async fn update(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
+pub async fn update(
+    server: &Server,
+    call: &mut Call,
+    body: &[u8],
+) -> Result<HttpResponse, Refusal> {
     let dry_run = call.query.dry_run("UpdateOptions")?;
     let validation = FieldValidation::parse(call, "UpdateOptions")?;
     let kind = call.body_kind();
@@ -31,10 +35,18 @@ pub async fn update(server: &Server, call: &mut Call, body: &[u8]) -> Result<Htt
         let name = call.name().to_owned();
         object.set_meta("name", name);
         let stored = create::create_object(server, call, object, dry_run).await?;
-        return Ok(respond::object(call, 201, &convert::read(&call.resource, &stored)));
+        return Ok(respond::object(
+            call,
+            201,
+            &convert::read(&call.resource, &stored),
+        ));
     }
     let stored = apply(server, call, dry_run, |_, _| Ok(object.clone())).await?;
-    Ok(respond::object(call, 200, &convert::read(&call.resource, &stored)))
+    Ok(respond::object(
+        call,
+        200,
+        &convert::read(&call.resource, &stored),
+    ))
 }
 
 /// Changes the object in the path, again when somebody else was faster and the change names no version.
@@ -65,11 +77,18 @@ pub async fn apply(
         if dry_run {
             return Ok(write::shown(&next, call));
         }
-        ops.insert(0, Op {
-            key: key.as_str().into(),
-            expect: Expect::Revision(entry.revision()),
-            action: if gone { Action::Delete } else { Action::Put(object::encode(&next, &call.resource)) },
-        });
+        ops.insert(
+            0,
+            Op {
+                key: key.as_str().into(),
+                expect: Expect::Revision(entry.revision()),
+                action: if gone {
+                    Action::Delete
+                } else {
+                    Action::Put(object::encode(&next, &call.resource))
+                },
+            },
+        );
         match write::commit(server, ops).await? {
             Committed::Done(_) if gone => return Ok(write::shown(&next, call)),
             Committed::Done(events) => return Ok(write::written(&events).unwrap_or_default()),
@@ -88,7 +107,9 @@ fn check_version(call: &Call, wanted: &Value, stored: u64) -> Result<bool, Refus
             let error = validate::version_required();
             let resource = &call.resource;
             // Upstream names the resource here, where others have the kind.
-            return Err(Status::invalid(&resource.group, &resource.plural, call.name(), &[error]).into());
+            return Err(
+                Status::invalid(&resource.group, &resource.plural, call.name(), &[error]).into(),
+            );
         }
         return Ok(false);
     }
@@ -111,7 +132,9 @@ fn next_version(
     // Elsewhere it is validation that refuses a change.
     if call.verb == Verb::Update && !uid.is_empty() && uid != old.meta("uid") {
         let (wanted, stored) = (uid.to_owned(), old.meta("uid"));
-        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {stored}");
+        let why = format!(
+            "Precondition failed: UID in precondition: {wanted}, UID in object meta: {stored}"
+        );
         let resource = &call.resource;
         return Err(Status::conflict(&resource.group, &resource.plural, call.name(), &why).into());
     }
@@ -146,7 +169,9 @@ pub fn is_gone(call: &Call, old: &Value, next: &Value) -> bool {
         return false;
     }
     if call.resource.group.is_empty() && call.resource.plural == "namespaces" {
-        return next["spec"]["finalizers"].as_array().is_none_or(|f| f.is_empty());
+        return next["spec"]["finalizers"]
+            .as_array()
+            .is_none_or(|f| f.is_empty());
     }
     object::number(&old["metadata"]["deletionGracePeriodSeconds"]) == 0
 }

@@ -21,7 +21,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::media::Form;
 use crate::select::{self, Selection};
-use crate::{convert, keys, object, respond, table};
+use crate::{convert, object, respond, table};
 
 /// Events are gathered into pieces of about this size when many are waiting.
 const PIECE: usize = 64 << 10;
@@ -61,9 +61,11 @@ pub fn watch(store: &Store, call: &Call) -> Result<HttpResponse, Refusal> {
     let initial = check_options(call)?;
     let timeout = match call.query.number("timeoutSeconds")?.filter(|n| *n > 0) {
         Some(seconds) => Duration::from_secs(seconds as u64),
-        None => Duration::from_secs_f64(MIN_TIMEOUT_SECONDS as f64 * rand::rng().random_range(1.0..2.0)),
+        None => {
+            Duration::from_secs_f64(MIN_TIMEOUT_SECONDS as f64 * rand::rng().random_range(1.0..2.0))
+        }
     };
-    let prefix = keys::prefix(&call.resource, call.namespace());
+    let prefix = selection.scope(call);
     let start = match start(store, call, &prefix, initial) {
         Ok(start) => start,
         Err(Start::Refused(refusal)) => return Err(refusal),
@@ -103,7 +105,11 @@ fn check_options(call: &Call) -> Result<bool, Refusal> {
             "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
         )),
         Some(_) if matching != "NotOlderThan" => {
-            errors.push(field::Error::not_supported(&path, matching, &["NotOlderThan"]));
+            errors.push(field::Error::not_supported(
+                &path,
+                matching,
+                &["NotOlderThan"],
+            ));
         }
         Some(_) => {}
         None if !matching.is_empty() => errors.push(field::Error::forbidden(
@@ -146,18 +152,32 @@ fn start(store: &Store, call: &Call, prefix: &str, initial: bool) -> Result<Star
     };
     let current = store.revision();
     if version > current && initial {
-        return Err(Start::Refused(Status::version_too_large(version, current).into()));
+        return Err(Start::Refused(
+            Status::version_too_large(version, current).into(),
+        ));
     }
     if version == 0 || initial {
         let with_state = initial || call.query.text("sendInitialEvents").is_empty();
-        let range = Range { prefix, ..Range::default() };
-        let (page, changes) =
-            store.range_and_watch(&range).expect("the present is always readable");
+        let range = Range {
+            prefix,
+            ..Range::default()
+        };
+        let (page, changes) = store
+            .range_and_watch(&range)
+            .expect("the present is always readable");
         let entries = if with_state { page.entries } else { Vec::new() };
-        return Ok(Started { entries, revision: page.revision, changes });
+        return Ok(Started {
+            entries,
+            revision: page.revision,
+            changes,
+        });
     }
     match store.watch(prefix, version) {
-        Ok(changes) => Ok(Started { entries: Vec::new(), revision: version, changes }),
+        Ok(changes) => Ok(Started {
+            entries: Vec::new(),
+            revision: version,
+            changes,
+        }),
         Err(Error::Expired { oldest, .. }) => Err(Start::Ended(too_old(call, version, oldest))),
         Err(err) => Err(Start::Refused(Status::internal(err.to_string()).into())),
     }
@@ -221,7 +241,9 @@ impl Watcher {
             }
         }
         while out.len() < PIECE && !self.ended {
-            let Some(event) = self.changes.ready() else { break };
+            let Some(event) = self.changes.ready() else {
+                break;
+            };
             self.write_event(&event, &mut out);
         }
         (!out.is_empty()).then(|| out.freeze())
@@ -297,7 +319,13 @@ impl Encoder {
         let resource = call.resource.clone();
         let columns = (call.media.form == Form::Table).then(|| table::Columns::new(call));
         let head = object::head(&resource.api_version(), &resource.kind);
-        Encoder { resource, form: call.media.form, head, columns, first_table: true }
+        Encoder {
+            resource,
+            form: call.media.form,
+            head,
+            columns,
+            first_table: true,
+        }
     }
 
     fn event(&mut self, out: &mut BytesMut, kind: Kind, stored: &Bytes) {
@@ -324,7 +352,8 @@ impl Encoder {
     }
 
     fn bookmark(&mut self, out: &mut BytesMut, revision: u64, ends_initial: bool) {
-        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        let mut metadata =
+            json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
         if ends_initial {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }

@@ -37,7 +37,8 @@ impl FieldValidation {
             "Strict" => Ok(FieldValidation::Strict),
             other => {
                 let path = field::Path::root("fieldValidation");
-                let error = field::Error::not_supported(&path, other, &["", "Ignore", "Strict", "Warn"]);
+                let error =
+                    field::Error::not_supported(&path, other, &["", "Ignore", "Strict", "Warn"]);
                 Err(Status::invalid("meta.k8s.io", options, "", &[error]).into())
             }
         }
@@ -61,8 +62,11 @@ fn check_manager(call: &Call, options: &str) -> Result<(), Refusal> {
     Err(Status::invalid("meta.k8s.io", options, "", &[error]).into())
 }
 
-const CONTENT_TYPES: [&str; 3] =
-    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const CONTENT_TYPES: [&str; 3] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
 
 /// Reads the body as an object of `kind`.
 pub fn decode_body(
@@ -148,7 +152,10 @@ pub async fn commit(server: &Server, ops: Vec<Op>) -> Result<Committed, Refusal>
 
 /// The bytes of the version that the last operation on a key made.
 pub fn written(events: &[Arc<Event>]) -> Option<Bytes> {
-    events.iter().find_map(|e| e.current()).map(|entry| entry.value().clone())
+    events
+        .iter()
+        .find_map(|e| e.current())
+        .map(|entry| entry.value().clone())
 }
 
 /// The bytes of an object that a dry run shows.

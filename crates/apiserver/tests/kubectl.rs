@@ -38,7 +38,10 @@ struct Kubectl<'a> {
 
 impl Kubectl<'_> {
     fn new(config: &Path) -> Kubectl<'_> {
-        Kubectl { config, home: tempfile::tempdir().expect("temporary directory") }
+        Kubectl {
+            config,
+            home: tempfile::tempdir().expect("temporary directory"),
+        }
     }
 
     fn run(&self, arguments: &str, input: &str) -> Output {
@@ -51,7 +54,12 @@ impl Kubectl<'_> {
             .stderr(Stdio::piped())
             .spawn()
             .expect("kubectl is installed");
-        child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("kubectl reads");
+        child
+            .stdin
+            .take()
+            .expect("piped")
+            .write_all(input.as_bytes())
+            .expect("kubectl reads");
         child.wait_with_output().expect("kubectl ends")
     }
 
@@ -71,8 +79,11 @@ impl Kubectl<'_> {
 
 /// A row of a table, its cells joined by one blank.
 fn cells(table: &str, name: &str) -> String {
-    let row = table.lines().find(|line| line.split_whitespace().next() == Some(name));
-    row.map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap_or_default()
+    let row = table
+        .lines()
+        .find(|line| line.split_whitespace().next() == Some(name));
+    row.map(|row| row.split_whitespace().collect::<Vec<_>>().join(" "))
+        .unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,36 +92,93 @@ async fn objects_live_as_kubectl_expects() {
     let config = served.kubeconfig("admin", "system:masters");
     let work = tokio::task::spawn_blocking(move || {
         let kubectl = Kubectl::new(&config);
-        assert!(kubectl.ok("version", "").contains("Server Version: v1.37.2"));
+        assert!(
+            kubectl
+                .ok("version", "")
+                .contains("Server Version: v1.37.2")
+        );
         assert!(kubectl.ok("api-resources", "").contains("deployments"));
         assert!(kubectl.ok("get ns", "").contains("kube-node-lease"));
 
-        assert_eq!(kubectl.ok("apply -f -", DEPLOYMENT), "deployment.apps/web created\n");
-        assert_eq!(kubectl.ok("apply -f -", DEPLOYMENT), "deployment.apps/web unchanged\n");
+        assert_eq!(
+            kubectl.ok("apply -f -", DEPLOYMENT),
+            "deployment.apps/web created\n"
+        );
+        assert_eq!(
+            kubectl.ok("apply -f -", DEPLOYMENT),
+            "deployment.apps/web unchanged\n"
+        );
         let more = DEPLOYMENT.replace("replicas: 2", "replicas: 3");
-        assert_eq!(kubectl.ok("apply -f -", &more), "deployment.apps/web configured\n");
+        assert_eq!(
+            kubectl.ok("apply -f -", &more),
+            "deployment.apps/web configured\n"
+        );
         assert!(cells(&kubectl.ok("get deploy", ""), "web").starts_with("web 0/3 0 0"));
-        assert_eq!(kubectl.ok("scale deploy web --replicas=4", ""), "deployment.apps/web scaled\n");
-        assert_eq!(kubectl.ok("label deploy web a=b", ""), "deployment.apps/web labeled\n");
-        assert!(kubectl.ok("get deploy -l a=b -o name", "").contains("deployment.apps/web"));
-        assert_eq!(kubectl.ok("apply --server-side --force-conflicts -f -", &more), "deployment.apps/web serverside-applied\n");
-        assert!(kubectl.ok("describe deploy web", "").contains("StrategyType"));
+        assert_eq!(
+            kubectl.ok("scale deploy web --replicas=4", ""),
+            "deployment.apps/web scaled\n"
+        );
+        assert_eq!(
+            kubectl.ok("label deploy web a=b", ""),
+            "deployment.apps/web labeled\n"
+        );
+        assert!(
+            kubectl
+                .ok("get deploy -l a=b -o name", "")
+                .contains("deployment.apps/web")
+        );
+        assert_eq!(
+            kubectl.ok("apply --server-side --force-conflicts -f -", &more),
+            "deployment.apps/web serverside-applied\n"
+        );
+        assert!(
+            kubectl
+                .ok("describe deploy web", "")
+                .contains("StrategyType")
+        );
 
         assert_eq!(kubectl.ok("apply -f -", SERVICE), "service/web created\n");
         let service = cells(&kubectl.ok("get svc", ""), "web");
-        assert!(service.starts_with("web NodePort 10.96.") && service.contains("<none> 80:31000/TCP"), "{service}");
-        let taken = kubectl.fails("apply -f -", &SERVICE.replace("{name: web}", "{name: other}"));
-        assert!(taken.contains("provided port is already allocated"), "{taken}");
+        assert!(
+            service.starts_with("web NodePort 10.96.") && service.contains("<none> 80:31000/TCP"),
+            "{service}"
+        );
+        let taken = kubectl.fails(
+            "apply -f -",
+            &SERVICE.replace("{name: web}", "{name: other}"),
+        );
+        assert!(
+            taken.contains("provided port is already allocated"),
+            "{taken}"
+        );
 
-        assert_eq!(kubectl.ok("create configmap c --from-literal=a=b", ""), "configmap/c created\n");
-        assert!(kubectl.fails("apply -f -", "apiVersion: v1\nkind: Nope\nmetadata: {name: a}").contains("no matches for kind"));
+        assert_eq!(
+            kubectl.ok("create configmap c --from-literal=a=b", ""),
+            "configmap/c created\n"
+        );
+        assert!(
+            kubectl
+                .fails(
+                    "apply -f -",
+                    "apiVersion: v1\nkind: Nope\nmetadata: {name: a}"
+                )
+                .contains("no matches for kind")
+        );
         let unknown = DEPLOYMENT.replace("replicas: 2", "replica: 2");
-        assert!(kubectl.fails("apply -f -", &unknown).contains("unknown field \"spec.replica\""));
+        assert!(
+            kubectl
+                .fails("apply -f -", &unknown)
+                .contains("unknown field \"spec.replica\"")
+        );
         assert_eq!(
             kubectl.ok("delete deploy/web svc/web cm/c", ""),
             "deployment.apps \"web\" deleted\nservice \"web\" deleted\nconfigmap \"c\" deleted\n"
         );
-        assert!(kubectl.fails("get deploy web", "").contains("deployments.apps \"web\" not found"));
+        assert!(
+            kubectl
+                .fails("get deploy web", "")
+                .contains("deployments.apps \"web\" not found")
+        );
     });
     work.await.expect("kubectl agrees");
 }

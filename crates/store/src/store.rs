@@ -30,7 +30,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            history_bytes: 32 << 20,
+            history_bytes: 16 << 20,
             watch_queue: 4096,
             commit_queue: 4096,
         }

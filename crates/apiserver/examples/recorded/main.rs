@@ -19,13 +19,21 @@ async fn main() -> anyhow::Result<()> {
     let directory = PathBuf::from(names.next().context("name the directory of scenarios")?);
     let filter = names.next().cloned().unwrap_or_default();
     let mut files = Vec::new();
-    for topic in std::fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))? {
+    for topic in
+        std::fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))?
+    {
         let topic = topic?.path();
         if topic.is_dir() {
-            files.extend(std::fs::read_dir(topic)?.filter_map(Result::ok).map(|e| e.path()));
+            files.extend(
+                std::fs::read_dir(topic)?
+                    .filter_map(Result::ok)
+                    .map(|e| e.path()),
+            );
         }
     }
-    files.retain(|f| f.extension().is_some_and(|e| e == "json") && f.to_string_lossy().contains(&filter));
+    files.retain(|f| {
+        f.extension().is_some_and(|e| e == "json") && f.to_string_lossy().contains(&filter)
+    });
     files.sort();
     let (mut agreed, mut total, mut whole, mut scenarios) = (0, 0, 0, 0);
     for file in files {
@@ -34,7 +42,11 @@ async fn main() -> anyhow::Result<()> {
             continue;
         }
         let result = play::scenario(&scenario, verbose).await?;
-        let topic = file.parent().and_then(|p| p.file_name()).unwrap_or_default().to_string_lossy();
+        let topic = file
+            .parent()
+            .and_then(|p| p.file_name())
+            .unwrap_or_default()
+            .to_string_lossy();
         let name = scenario["name"].as_str().unwrap_or_default();
         println!("{:>4}/{:<4} {topic}/{name}", result.agreed, result.total);
         agreed += result.agreed;

@@ -26,7 +26,8 @@ impl Bindings {
             return false;
         }
         self.by_name.insert(name.to_owned(), text.to_owned());
-        self.by_text.insert((kind, text.to_owned()), name.to_owned());
+        self.by_text
+            .insert((kind, text.to_owned()), name.to_owned());
         true
     }
 }
@@ -59,11 +60,19 @@ pub fn text(want: &str, have: &str, bindings: &mut Bindings) -> bool {
             let end = start + want[start..].find('>')?;
             let name = &want[start + 1..end];
             let kind = name.split(':').next().unwrap_or_default();
-            extent(kind, "0").or_else(|| extent(kind, "a")).map(|_| (start, end, name, kind))
+            extent(kind, "0")
+                .or_else(|| extent(kind, "a"))
+                .map(|_| (start, end, name, kind))
         });
-        let Some((start, end, name, kind)) = placeholder else { return want == have };
-        let Some(rest) = have.strip_prefix(&want[..start]) else { return false };
-        let Some(length) = extent(kind, rest) else { return false };
+        let Some((start, end, name, kind)) = placeholder else {
+            return want == have;
+        };
+        let Some(rest) = have.strip_prefix(&want[..start]) else {
+            return false;
+        };
+        let Some(length) = extent(kind, rest) else {
+            return false;
+        };
         if !rest.is_char_boundary(length) || !bindings.bind(name, &rest[..length]) {
             return false;
         }
@@ -73,7 +82,13 @@ pub fn text(want: &str, have: &str, bindings: &mut Bindings) -> bool {
 }
 
 /// Says where an answer differs from the recorded one.
-pub fn json(want: &Value, have: &Value, path: &str, bindings: &mut Bindings, out: &mut Vec<String>) {
+pub fn json(
+    want: &Value,
+    have: &Value,
+    path: &str,
+    bindings: &mut Bindings,
+    out: &mut Vec<String>,
+) {
     match (want, have) {
         (Value::Object(want), Value::Object(have)) => {
             for (name, value) in want {
@@ -112,7 +127,13 @@ fn numbers_equal(want: &Value, have: &Value) -> bool {
 fn sort_managers(list: &[Value]) -> Vec<Value> {
     let key = |entry: &Value| {
         let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
-        (text("operation"), text("manager"), text("subresource"), text("apiVersion"), entry.to_string())
+        (
+            text("operation"),
+            text("manager"),
+            text("subresource"),
+            text("apiVersion"),
+            entry.to_string(),
+        )
     };
     let mut list = list.to_vec();
     list.sort_by_key(key);

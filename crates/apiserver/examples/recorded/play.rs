@@ -40,6 +40,7 @@ pub async fn scenario(scenario: &Value, verbose: bool) -> anyhow::Result<Outcome
     let directory = tempfile::tempdir()?;
     let store = Store::open(directory.path().join("state.db"), Default::default())?;
     let options = Options {
+        service_account_tokens: true,
         secondary_service_cidr: Some("fd00:10:96::/112".parse()?),
         ..Options::default()
     };
@@ -52,25 +53,45 @@ pub async fn scenario(scenario: &Value, verbose: bool) -> anyhow::Result<Outcome
     };
     let name = scenario["name"].as_str().unwrap_or_default();
     if scenario["namespace"] != false {
-        player.post("/api/v1/namespaces", json!({"metadata": {"name": name}})).await?;
+        player
+            .post("/api/v1/namespaces", json!({"metadata": {"name": name}}))
+            .await?;
         if scenario["service_account"] != false {
             let path = format!("/api/v1/namespaces/{name}/serviceaccounts");
-            player.post(&path, json!({"metadata": {"name": "default"}})).await?;
+            player
+                .post(&path, json!({"metadata": {"name": "default"}}))
+                .await?;
         }
     }
-    let mut outcome = Outcome { agreed: 0, total: 0 };
-    for (i, step) in scenario["steps"].as_array().into_iter().flatten().enumerate() {
+    let mut outcome = Outcome {
+        agreed: 0,
+        total: 0,
+    };
+    for (i, step) in scenario["steps"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         if step.get("kubectl").is_some() {
             continue;
         }
-        let Some(differences) = player.step(step).await? else { continue };
+        let Some(differences) = player.step(step).await? else {
+            continue;
+        };
         outcome.total += 1;
         match differences.is_empty() {
             true => outcome.agreed += 1,
             false if verbose => {
                 let request = &step["request"];
-                println!("  [{i}] {} {} {}", request["method"], request["path"], step["watch"]);
-                differences.iter().take(8).for_each(|d| println!("      {d}"));
+                println!(
+                    "  [{i}] {} {} {}",
+                    request["method"], request["path"], step["watch"]
+                );
+                differences
+                    .iter()
+                    .take(8)
+                    .for_each(|d| println!("      {d}"));
             }
             false => {}
         }
@@ -108,7 +129,8 @@ impl Player {
             let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
             for (name, pointer) in captures {
                 let value = body.pointer(pointer.as_str().unwrap_or_default()).cloned();
-                self.captured.insert(name.clone(), value.unwrap_or_default());
+                self.captured
+                    .insert(name.clone(), value.unwrap_or_default());
             }
         }
         Ok(Some(self.compare(step, &answer)))
@@ -119,7 +141,12 @@ impl Player {
         let mut out = Vec::new();
         if want["code"] != answer.code {
             let text = String::from_utf8_lossy(&answer.body);
-            out.push(format!("code: want {}, have {}: {}", want["code"], answer.code, text.trim_end()));
+            out.push(format!(
+                "code: want {}, have {}: {}",
+                want["code"],
+                answer.code,
+                text.trim_end()
+            ));
         }
         self.compare_headers(&want["headers"], answer, &mut out);
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -137,10 +164,22 @@ impl Player {
             }
         } else if let Some(keys) = want["keys"].as_object() {
             for (pointer, value) in keys {
-                let at = if pointer == "/" { Some(&body) } else { body.pointer(pointer) };
-                let names: Vec<&String> = at.and_then(Value::as_object).into_iter().flatten().map(|(k, _)| k).collect();
+                let at = if pointer == "/" {
+                    Some(&body)
+                } else {
+                    body.pointer(pointer)
+                };
+                let names: Vec<&String> = at
+                    .and_then(Value::as_object)
+                    .into_iter()
+                    .flatten()
+                    .map(|(k, _)| k)
+                    .collect();
                 if json!(names) != *value {
-                    out.push(format!("keys {pointer}: want {value}, have {}", json!(names)));
+                    out.push(format!(
+                        "keys {pointer}: want {value}, have {}",
+                        json!(names)
+                    ));
                 }
             }
         } else if let Some(text) = want["text"].as_str() {
@@ -160,10 +199,18 @@ impl Player {
                 out.push(format!("header {name}: want {want:?}, have {have:?}"));
             }
         }
-        let have: Vec<&str> =
-            answer.headers.get_all("warning").iter().filter_map(|v| v.to_str().ok()).collect();
-        let want: Vec<&str> =
-            want["warning"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let have: Vec<&str> = answer
+            .headers
+            .get_all("warning")
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .collect();
+        let want: Vec<&str> = want["warning"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         if have != want {
             out.push(format!("warnings: want {want:?}, have {have:?}"));
         }
@@ -172,7 +219,9 @@ impl Player {
     fn fill(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (name, value) in &self.captured {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             text = text.replace(&format!("${{{name}}}"), &value);
         }
         text
@@ -182,9 +231,10 @@ impl Player {
         match value {
             Value::String(text) => self.fill(text).into(),
             Value::Array(items) => items.iter().map(|v| self.fill_value(v)).collect(),
-            Value::Object(members) => {
-                members.iter().map(|(k, v)| (k.clone(), self.fill_value(v))).collect()
-            }
+            Value::Object(members) => members
+                .iter()
+                .map(|(k, v)| (k.clone(), self.fill_value(v)))
+                .collect(),
             other => other.clone(),
         }
     }
@@ -198,7 +248,12 @@ impl Player {
             for (pointer, value) in request["set"].as_object().into_iter().flatten() {
                 set(&mut body, pointer, self.fill_value(value));
             }
-            for pointer in request["unset"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            for pointer in request["unset"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+            {
                 unset(&mut body, pointer);
             }
             return serde_json::to_vec(&body).ok();
@@ -206,7 +261,15 @@ impl Player {
         if let Some(repeat) = request["repeat"].as_object() {
             let text = |name: &str| repeat.get(name).and_then(Value::as_str).unwrap_or_default();
             let count = repeat.get("count").and_then(Value::as_u64).unwrap_or(0) as usize;
-            return Some(format!("{}{}{}", text("prefix"), text("unit").repeat(count), text("suffix")).into_bytes());
+            return Some(
+                format!(
+                    "{}{}{}",
+                    text("prefix"),
+                    text("unit").repeat(count),
+                    text("suffix")
+                )
+                .into_bytes(),
+            );
         }
         let body = request.get("body")?;
         serde_json::to_vec(&self.fill_value(body)).ok()
@@ -235,15 +298,21 @@ impl Player {
             headers.insert(name.to_lowercase(), value.as_str().map(|v| self.fill(v)));
         }
         let path = self.fill(request["path"].as_str().unwrap_or_default());
-        let mut builder =
-            Request::builder().method(request["method"].as_str().unwrap_or("GET")).uri(path);
+        let mut builder = Request::builder()
+            .method(request["method"].as_str().unwrap_or("GET"))
+            .uri(path);
         for (name, value) in headers {
             if let Some(value) = value {
                 builder = builder.header(name, value);
             }
         }
         let request = builder.body(Full::new(Bytes::from(body.unwrap_or_default())))?;
-        Ok(self.server.service(identity).oneshot(request).await.unwrap_or_else(|never| match never {}))
+        Ok(self
+            .server
+            .service(identity)
+            .oneshot(request)
+            .await
+            .unwrap_or_else(|never| match never {}))
     }
 
     async fn answer(&self, request: &Value) -> anyhow::Result<Answer> {
@@ -253,7 +322,11 @@ impl Player {
             .await
             .map(|collected| collected.map(|c| c.to_bytes()).unwrap_or_default())
             .unwrap_or_default();
-        Ok(Answer { code: parts.status.as_u16(), headers: parts.headers, body })
+        Ok(Answer {
+            code: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        })
     }
 
     async fn open(&mut self, step: &Value) -> anyhow::Result<Vec<String>> {
@@ -261,8 +334,16 @@ impl Player {
         let id = step["id"].as_str().unwrap_or_default().to_owned();
         if response.status() != 200 {
             let (parts, body) = response.into_parts();
-            let body = body.collect().await.map(|c| c.to_bytes()).unwrap_or_default();
-            let answer = Answer { code: parts.status.as_u16(), headers: parts.headers, body };
+            let body = body
+                .collect()
+                .await
+                .map(|c| c.to_bytes())
+                .unwrap_or_default();
+            let answer = Answer {
+                code: parts.status.as_u16(),
+                headers: parts.headers,
+                body,
+            };
             return Ok(self.compare(step, &answer));
         }
         let mut out = Vec::new();
@@ -271,7 +352,10 @@ impl Player {
         }
         let (close, closed) = tokio::sync::oneshot::channel();
         let bookmarks = step["bookmarks"] == true;
-        self.watches.insert(id.clone(), tokio::spawn(follow(response.into_body(), closed, bookmarks)));
+        self.watches.insert(
+            id.clone(),
+            tokio::spawn(follow(response.into_body(), closed, bookmarks)),
+        );
         self.closers.insert(id, close);
         Ok(out)
     }
@@ -287,7 +371,13 @@ impl Player {
         let _ = close.send((expected, Duration::from_secs_f64(seconds)));
         let (events, ended) = watch.await.context("follow a watch")?;
         let mut out = Vec::new();
-        matcher::json(&step["events"], &json!(events), "events", &mut self.bindings, &mut out);
+        matcher::json(
+            &step["events"],
+            &json!(events),
+            "events",
+            &mut self.bindings,
+            &mut out,
+        );
         if step["ended"].as_bool().is_some_and(|want| want != ended) {
             out.push(format!("ended: want {}, have {ended}", step["ended"]));
         }
@@ -324,7 +414,9 @@ async fn follow(
         }
         while let Some(end) = text.iter().position(|b| *b == b'\n') {
             let line: Vec<u8> = text.drain(..=end).collect();
-            let Ok(event) = serde_json::from_slice::<Value>(&line) else { continue };
+            let Ok(event) = serde_json::from_slice::<Value>(&line) else {
+                continue;
+            };
             let marker = event.pointer("/object/metadata/annotations/k8s.io~1initial-events-end");
             if event["type"] != "BOOKMARK" || bookmarks || marker.is_some() {
                 events.push(event);
@@ -337,14 +429,19 @@ fn holds(until: &Value, answer: &Answer) -> bool {
     let text = String::from_utf8_lossy(&answer.body);
     (until["code"].is_null() || until["code"] == answer.code)
         && until["contains"].as_str().is_none_or(|t| text.contains(t))
-        && until["not_contains"].as_str().is_none_or(|t| !text.contains(t))
+        && until["not_contains"]
+            .as_str()
+            .is_none_or(|t| !text.contains(t))
 }
 
 /// Sorts causes, and does not compare the message that lists them.
 fn unordered(want: &mut Value, have: &mut Value) {
     for side in [want, have] {
         side["message"] = "".into();
-        if let Some(causes) = side.pointer_mut("/details/causes").and_then(Value::as_array_mut) {
+        if let Some(causes) = side
+            .pointer_mut("/details/causes")
+            .and_then(Value::as_array_mut)
+        {
             causes.sort_by_key(|c| (c["field"].to_string(), c["message"].to_string()));
         }
     }
@@ -352,7 +449,11 @@ fn unordered(want: &mut Value, have: &mut Value) {
 
 fn set(value: &mut Value, pointer: &str, new: Value) {
     let mut at = value;
-    let names: Vec<String> = pointer.split('/').skip(1).map(|n| n.replace("~1", "/").replace("~0", "~")).collect();
+    let names: Vec<String> = pointer
+        .split('/')
+        .skip(1)
+        .map(|n| n.replace("~1", "/").replace("~0", "~"))
+        .collect();
     for name in &names {
         at = match at {
             Value::Array(items) => match name.parse::<usize>().ok().filter(|i| *i < items.len()) {
@@ -371,7 +472,9 @@ fn set(value: &mut Value, pointer: &str, new: Value) {
 }
 
 fn unset(value: &mut Value, pointer: &str) {
-    let Some((parent, name)) = pointer.rsplit_once('/') else { return };
+    let Some((parent, name)) = pointer.rsplit_once('/') else {
+        return;
+    };
     let name = name.replace("~1", "/").replace("~0", "~");
     match value.pointer_mut(parent) {
         Some(Value::Object(members)) => {

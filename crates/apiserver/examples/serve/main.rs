@@ -17,15 +17,25 @@ use pki::Pki;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let port: u16 = std::env::args().nth(1).map_or(Ok(0), |p| p.parse()).context("read the port")?;
+    let port: u16 = std::env::args()
+        .nth(1)
+        .map_or(Ok(0), |p| p.parse())
+        .context("read the port")?;
     let directory = tempfile::tempdir()?;
     let pki = Pki::new()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let port = listener.local_addr()?.port();
     let store = Store::open(directory.path().join("state.db"), Default::default())?;
-    let options = Options { advertise: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), ..Options::default() };
+    let options = Options {
+        advertise: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),
+        ..Options::default()
+    };
     let server = ApiServer::new(store, options)?;
-    let tls = server_tls(pki.server.0.as_bytes(), pki.server.1.as_bytes(), pki.ca.as_bytes())?;
+    let tls = server_tls(
+        pki.server.0.as_bytes(),
+        pki.server.1.as_bytes(),
+        pki.ca.as_bytes(),
+    )?;
     let config = directory.path().join("kubeconfig");
     std::fs::write(&config, pki.kubeconfig("admin", "system:masters", port)?)?;
     println!("{}", config.display());

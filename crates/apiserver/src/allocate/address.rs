@@ -52,7 +52,11 @@ impl Pool {
             IpNet::V4(_) => 2,
             IpNet::V6(_) => 1,
         };
-        Pool { net, first: 1, count: size.saturating_sub(kept) }
+        Pool {
+            net,
+            first: 1,
+            count: size.saturating_sub(kept),
+        }
     }
 
     fn at(&self, number: u128) -> IpAddr {
@@ -83,17 +87,30 @@ impl Pool {
         let upper = self.count - band;
         let start = if upper > 0 { random(upper) } else { 0 };
         let wrap = move |i: u128| pool.first + band + (start + i) % upper;
-        (0..upper).map(wrap).chain((0..band).map(move |i| pool.first + i)).map(move |n| pool.at(n))
+        (0..upper)
+            .map(wrap)
+            .chain((0..band).map(move |i| pool.first + i))
+            .map(move |n| pool.at(n))
     }
 }
 
 /// The ranges of all ServiceCIDRs, those of the server's own options first.
 fn pools(server: &Server) -> Vec<Pool> {
     let mut nets = server.options.service_cidrs();
-    let resource = Table::builtin().by_kind("networking.k8s.io", "v1", "ServiceCIDR").expect("built in");
+    let resource = Table::builtin()
+        .by_kind("networking.k8s.io", "v1", "ServiceCIDR")
+        .expect("built in");
     let prefix = crate::keys::prefix(resource, "");
-    let range = Range { prefix: &prefix, ..Range::default() };
-    for entry in server.store.range(&range).map(|p| p.entries).unwrap_or_default() {
+    let range = Range {
+        prefix: &prefix,
+        ..Range::default()
+    };
+    for entry in server
+        .store
+        .range(&range)
+        .map(|p| p.entries)
+        .unwrap_or_default()
+    {
         let object = object::decode(entry.value(), resource);
         let cidrs = object["spec"]["cidrs"].as_array().into_iter().flatten();
         for net in cidrs.filter_map(|c| c.as_str()?.parse::<IpNet>().ok()) {
@@ -119,28 +136,43 @@ pub fn assign(
     }
     let texts = |spec: &Value, name: &str| -> Vec<String> {
         let list = spec[name].as_array();
-        list.into_iter().flatten().map(|v| v.as_str().unwrap_or_default().to_owned()).collect()
+        list.into_iter()
+            .flatten()
+            .map(|v| v.as_str().unwrap_or_default().to_owned())
+            .collect()
     };
     let (given, families) = (texts(spec, "clusterIPs"), texts(spec, "ipFamilies"));
     let single = spec["clusterIP"].as_str().unwrap_or_default();
     if given.len() > families.len() || given.first().is_some_and(|first| first != single) {
         return Ok(());
     }
-    let held = old.map(|old| texts(&old["spec"], "clusterIPs")).unwrap_or_default();
+    let held = old
+        .map(|old| texts(&old["spec"], "clusterIPs"))
+        .unwrap_or_default();
     let pools = pools(server);
     let name = service.meta("name").to_owned();
     let mut chosen = Vec::new();
     for (i, family) in families.iter().enumerate() {
-        let Some(family) = Family::parse(family) else { return Ok(()) };
+        let Some(family) = Family::parse(family) else {
+            return Ok(());
+        };
         match given.get(i).filter(|text| !text.is_empty()) {
             Some(text) => {
-                let Ok(address) = text.parse::<IpAddr>() else { return Ok(()) };
+                let Ok(address) = text.parse::<IpAddr>() else {
+                    return Ok(());
+                };
                 if Family::of(address) != family {
                     return Ok(());
                 }
                 if !held.contains(text) {
-                    check(server, &pools, address)
-                        .map_err(|why| refuse(call, &name, &given, &format!("failed to allocate IP {text}: {why}")))?;
+                    check(server, &pools, address).map_err(|why| {
+                        refuse(
+                            call,
+                            &name,
+                            &given,
+                            &format!("failed to allocate IP {text}: {why}"),
+                        )
+                    })?;
                 }
                 chosen.push(text.clone());
             }
@@ -149,7 +181,10 @@ pub fn assign(
         }
     }
     let spec = object::member_mut(service, "spec");
-    spec.insert("clusterIP".into(), chosen.first().cloned().unwrap_or_default().into());
+    spec.insert(
+        "clusterIP".into(),
+        chosen.first().cloned().unwrap_or_default().into(),
+    );
     spec.insert("clusterIPs".into(), chosen.into());
     Ok(())
 }
@@ -165,15 +200,21 @@ fn check(server: &Server, pools: &[Pool], address: IpAddr) -> Result<(), &'stati
 }
 
 fn pick(server: &Server, pools: &[Pool], family: Family, dry_run: bool) -> Result<IpAddr, Refusal> {
-    let mut fitting = pools.iter().filter(|pool| Family::of(pool.net.network()) == family);
+    let mut fitting = pools
+        .iter()
+        .filter(|pool| Family::of(pool.net.network()) == family);
     if dry_run {
         // Upstream shows the first address of the range, which no Service can have.
-        return fitting.next().map(|pool| pool.net.network()).ok_or_else(|| exhausted("serviceIP"));
+        return fitting
+            .next()
+            .map(|pool| pool.net.network())
+            .ok_or_else(|| exhausted("serviceIP"));
     }
     fitting
         .find_map(|pool| {
             let random = |n: u128| rand::rng().random_range(0..n);
-            pool.candidates(random).find(|address| server.store.get(&key(*address)).is_none())
+            pool.candidates(random)
+                .find(|address| server.store.get(&key(*address)).is_none())
         })
         .ok_or_else(|| exhausted("serviceIP"))
 }
@@ -232,7 +273,11 @@ mod tests {
             ("fd00::/112", "fd00::", false),
         ];
         for (net, address, want) in rows {
-            assert_eq!(pool(net).contains(address.parse().expect("address")), want, "{address}");
+            assert_eq!(
+                pool(net).contains(address.parse().expect("address")),
+                want,
+                "{address}"
+            );
         }
     }
 }

@@ -38,7 +38,9 @@ impl Family {
 
     /// From its name.
     pub fn parse(text: &str) -> Option<Family> {
-        [Family::V4, Family::V6].into_iter().find(|f| f.as_str() == text)
+        [Family::V4, Family::V6]
+            .into_iter()
+            .find(|f| f.as_str() == text)
     }
 
     fn other(self) -> Family {
@@ -55,7 +57,11 @@ const REQUIRE: &str = "RequireDualStack";
 
 fn list(spec: &Value, name: &str) -> Vec<String> {
     let list = spec[name].as_array();
-    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    list.into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn policy(spec: &Value) -> &str {
@@ -64,8 +70,12 @@ fn policy(spec: &Value) -> &str {
 
 /// Sets `ipFamilyPolicy` and `ipFamilies`. `cluster` has the primary family first.
 pub fn set(service: &mut Value, old: Option<&Value>, cluster: &[Family]) -> Result<(), Vec<Error>> {
-    let Some(primary) = cluster.first().copied() else { return Ok(()) };
-    let old = old.map(|o| &o["spec"]).filter(|o| strategy::needs_cluster_ip(o));
+    let Some(primary) = cluster.first().copied() else {
+        return Ok(());
+    };
+    let old = old
+        .map(|o| &o["spec"])
+        .filter(|o| strategy::needs_cluster_ip(o));
     let spec = &mut service["spec"];
     if !strategy::needs_cluster_ip(spec) || is_kept(spec, old) {
         return Ok(());
@@ -74,7 +84,11 @@ pub fn set(service: &mut Value, old: Option<&Value>, cluster: &[Family]) -> Resu
     let selected = spec["selector"].as_object().is_some_and(|s| !s.is_empty());
     if policy(spec).is_empty() {
         let before = old.map(policy).filter(|p| !p.is_empty());
-        let fresh = if headless && !selected { REQUIRE } else { SINGLE };
+        let fresh = if headless && !selected {
+            REQUIRE
+        } else {
+            SINGLE
+        };
         let chosen = before.unwrap_or(fresh).to_owned();
         object::member_of(spec).insert("ipFamilyPolicy".into(), chosen.into());
     }
@@ -133,7 +147,11 @@ fn shorten(spec: &mut Value, old: &Value) -> Result<(), Vec<Error>> {
             errors.push(Error::invalid(&at, policy(spec), why));
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }
 
 /// Rule 6.
@@ -143,23 +161,37 @@ fn check_single(spec: &Value) -> Result<(), Vec<Error>> {
     let mut errors = Vec::new();
     for (name, what) in [("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families")] {
         if policy(spec) == SINGLE && list(spec, name).len() == 2 {
-            let why = format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified");
+            let why = format!(
+                "must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified"
+            );
             errors.push(Error::invalid(&at, policy(spec), why));
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }
 
 /// Rule 7: families that the given addresses imply.
 fn infer(spec: &Value, families: &mut Vec<String>, cluster: &[Family]) -> Result<(), Vec<Error>> {
     let root = Path::root("spec");
     let addresses = root.field("clusterIPs");
-    for (i, text) in list(spec, "clusterIPs").iter().enumerate().skip(families.len()) {
+    for (i, text) in list(spec, "clusterIPs")
+        .iter()
+        .enumerate()
+        .skip(families.len())
+    {
         let Ok(address) = text.parse() else { continue };
         let family = Family::of(address);
         if !cluster.contains(&family) {
             let why = format!("{} is not configured on this cluster", family.as_str());
-            return Err(vec![Error::invalid(&addresses.index(i), text.as_str(), why)]);
+            return Err(vec![Error::invalid(
+                &addresses.index(i),
+                text.as_str(),
+                why,
+            )]);
         }
         families.push(family.as_str().to_owned());
     }
@@ -167,7 +199,11 @@ fn infer(spec: &Value, families: &mut Vec<String>, cluster: &[Family]) -> Result
 }
 
 /// Rule 9.
-fn check_configured(spec: &Value, families: &[String], cluster: &[Family]) -> Result<(), Vec<Error>> {
+fn check_configured(
+    spec: &Value,
+    families: &[String],
+    cluster: &[Family],
+) -> Result<(), Vec<Error>> {
     let root = Path::root("spec");
     let mut errors = Vec::new();
     if policy(spec) == REQUIRE && cluster.len() == 1 {
@@ -177,10 +213,18 @@ fn check_configured(spec: &Value, families: &[String], cluster: &[Family]) -> Re
     let at = root.field("ipFamilies");
     for (i, text) in families.iter().enumerate() {
         if Family::parse(text).is_some_and(|family| !cluster.contains(&family)) {
-            errors.push(Error::invalid(&at.index(i), text.as_str(), "not configured on this cluster"));
+            errors.push(Error::invalid(
+                &at.index(i),
+                text.as_str(),
+                "not configured on this cluster",
+            ));
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }
 
 #[cfg(test)]
@@ -195,12 +239,37 @@ mod tests {
         let rows = [
             (ONE, json!({}), "SingleStack", vec!["IPv4"]),
             (TWO, json!({}), "SingleStack", vec!["IPv4"]),
-            (TWO, json!({"ipFamilyPolicy": PREFER}), PREFER, vec!["IPv4", "IPv6"]),
+            (
+                TWO,
+                json!({"ipFamilyPolicy": PREFER}),
+                PREFER,
+                vec!["IPv4", "IPv6"],
+            ),
             (ONE, json!({"ipFamilyPolicy": PREFER}), PREFER, vec!["IPv4"]),
-            (TWO, json!({"ipFamilies": ["IPv6"], "ipFamilyPolicy": REQUIRE}), REQUIRE, vec!["IPv6", "IPv4"]),
-            (TWO, json!({"clusterIP": "fd00::5", "clusterIPs": ["fd00::5"]}), SINGLE, vec!["IPv6"]),
-            (ONE, json!({"clusterIP": "None", "clusterIPs": ["None"]}), REQUIRE, vec!["IPv4", "IPv6"]),
-            (ONE, json!({"clusterIP": "None", "clusterIPs": ["None"], "selector": {"a": "b"}}), SINGLE, vec!["IPv4"]),
+            (
+                TWO,
+                json!({"ipFamilies": ["IPv6"], "ipFamilyPolicy": REQUIRE}),
+                REQUIRE,
+                vec!["IPv6", "IPv4"],
+            ),
+            (
+                TWO,
+                json!({"clusterIP": "fd00::5", "clusterIPs": ["fd00::5"]}),
+                SINGLE,
+                vec!["IPv6"],
+            ),
+            (
+                ONE,
+                json!({"clusterIP": "None", "clusterIPs": ["None"]}),
+                REQUIRE,
+                vec!["IPv4", "IPv6"],
+            ),
+            (
+                ONE,
+                json!({"clusterIP": "None", "clusterIPs": ["None"], "selector": {"a": "b"}}),
+                SINGLE,
+                vec!["IPv4"],
+            ),
         ];
         for (cluster, mut spec, policy, families) in rows {
             spec["type"] = "ClusterIP".into();
@@ -214,11 +283,22 @@ mod tests {
     #[test]
     fn what_the_cluster_lacks_is_refused() {
         let rows = [
-            (json!({"ipFamilyPolicy": REQUIRE}), "this cluster is not configured for dual-stack services"),
-            (json!({"ipFamilies": ["IPv6"]}), "not configured on this cluster"),
-            (json!({"clusterIPs": ["fd00::5"]}), "IPv6 is not configured on this cluster"),
-            (json!({"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": SINGLE}),
-             "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified"),
+            (
+                json!({"ipFamilyPolicy": REQUIRE}),
+                "this cluster is not configured for dual-stack services",
+            ),
+            (
+                json!({"ipFamilies": ["IPv6"]}),
+                "not configured on this cluster",
+            ),
+            (
+                json!({"clusterIPs": ["fd00::5"]}),
+                "IPv6 is not configured on this cluster",
+            ),
+            (
+                json!({"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": SINGLE}),
+                "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified",
+            ),
         ];
         for (mut spec, want) in rows {
             spec["type"] = "ClusterIP".into();

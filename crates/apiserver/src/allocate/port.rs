@@ -45,7 +45,9 @@ struct Ports<'a> {
 
 impl Ports<'_> {
     fn take(&mut self, wanted: i64) -> Result<u16, String> {
-        let in_range = u16::try_from(wanted).ok().filter(|p| (FIRST..FIRST + COUNT).contains(p));
+        let in_range = u16::try_from(wanted)
+            .ok()
+            .filter(|p| (FIRST..FIRST + COUNT).contains(p));
         let Some(port) = in_range else {
             let last = FIRST + COUNT - 1;
             return Err(format!(
@@ -80,7 +82,12 @@ pub fn assign(
     dry_run: bool,
 ) -> Result<(), Refusal> {
     let held = old.map(|old| Held::of(old).ports).unwrap_or_default();
-    let mut ports = Ports { server, held, taken: BTreeSet::new(), dry_run };
+    let mut ports = Ports {
+        server,
+        held,
+        taken: BTreeSet::new(),
+        dry_run,
+    };
     if strategy::needs_node_port(&service["spec"]) {
         let had = old.is_some_and(|old| strategy::needs_node_port(&old["spec"]));
         node_ports(&mut ports, call, service, had)?;
@@ -88,13 +95,22 @@ pub fn assign(
     health_port(&mut ports, old, service)
 }
 
-fn node_ports(ports: &mut Ports<'_>, call: &Call, service: &mut Value, had: bool) -> Result<(), Refusal> {
+fn node_ports(
+    ports: &mut Ports<'_>,
+    call: &Call,
+    service: &mut Value,
+    had: bool,
+) -> Result<(), Refusal> {
     let name = service.meta("name").to_owned();
     let spec = &mut service["spec"];
     let automatic = spec["allocateLoadBalancerNodePorts"] != Value::Bool(false);
-    let list = spec["ports"].as_array_mut().map_or(&mut [][..], Vec::as_mut_slice);
-    let requested: Vec<(i64, i64)> =
-        list.iter().map(|p| (number(&p["port"]), number(&p["nodePort"]))).collect();
+    let list = spec["ports"]
+        .as_array_mut()
+        .map_or(&mut [][..], Vec::as_mut_slice);
+    let requested: Vec<(i64, i64)> = list
+        .iter()
+        .map(|p| (number(&p["port"]), number(&p["nodePort"])))
+        .collect();
     // On create, the protocols of one service port share a number.
     let mut by_port: BTreeMap<i64, u16> = BTreeMap::new();
     let mut seen = BTreeSet::new();
@@ -105,16 +121,25 @@ fn node_ports(ports: &mut Ports<'_>, call: &Call, service: &mut Value, had: bool
         }
         let protocol = port["protocol"].as_str().unwrap_or_default().to_owned();
         if !had && wanted == 0 {
-            let later = requested.iter().find(|(p, n)| *p == service_port && *n != 0);
-            wanted = by_port.get(&service_port).map_or(later.map_or(0, |l| l.1), |n| i64::from(*n));
+            let later = requested
+                .iter()
+                .find(|(p, n)| *p == service_port && *n != 0);
+            wanted = by_port
+                .get(&service_port)
+                .map_or(later.map_or(0, |l| l.1), |n| i64::from(*n));
         }
         let shared = !seen.contains(&(protocol.clone(), wanted))
             && u16::try_from(wanted).is_ok_and(|n| ports.taken.contains(&n))
-            && (had || by_port.get(&service_port).is_some_and(|n| i64::from(*n) == wanted));
+            && (had
+                || by_port
+                    .get(&service_port)
+                    .is_some_and(|n| i64::from(*n) == wanted));
         let number = match wanted {
             0 => ports.take_any().ok_or_else(|| exhausted("nodePort"))?,
             wanted if shared => wanted as u16,
-            wanted => ports.take(wanted).map_err(|why| refuse(call, &name, i, wanted, &why))?,
+            wanted => ports
+                .take(wanted)
+                .map_err(|why| refuse(call, &name, i, wanted, &why))?,
         };
         seen.insert((protocol, i64::from(number)));
         by_port.entry(service_port).or_insert(number);
@@ -130,19 +155,31 @@ fn refuse(call: &Call, name: &str, i: usize, wanted: i64, why: &str) -> Refusal 
     let spec = field::Path::root("spec");
     let list = spec.field("ports");
     let item = list.index(i);
-    semantics::invalid(call, name, &[field::Error::invalid(&item.field("nodePort"), wanted, why)])
+    semantics::invalid(
+        call,
+        name,
+        &[field::Error::invalid(&item.field("nodePort"), wanted, why)],
+    )
 }
 
-fn health_port(ports: &mut Ports<'_>, old: Option<&Value>, service: &mut Value) -> Result<(), Refusal> {
+fn health_port(
+    ports: &mut Ports<'_>,
+    old: Option<&Value>,
+    service: &mut Value,
+) -> Result<(), Refusal> {
     let had = old.is_some_and(|old| strategy::needs_health_check_port(&old["spec"]));
     if !strategy::needs_health_check_port(&service["spec"]) || had {
         return Ok(());
     }
     let wanted = number(&service["spec"]["healthCheckNodePort"]);
     let port = match wanted {
-        0 => ports.take_any().ok_or_else(|| exhausted("HealthCheck NodePort"))?,
+        0 => ports
+            .take_any()
+            .ok_or_else(|| exhausted("HealthCheck NodePort"))?,
         wanted => ports.take(wanted).map_err(|why| {
-            Status::internal(format!("failed to allocate requested HealthCheck NodePort {wanted}: {why}"))
+            Status::internal(format!(
+                "failed to allocate requested HealthCheck NodePort {wanted}: {why}"
+            ))
         })?,
     };
     if !ports.dry_run || wanted != 0 {
@@ -160,6 +197,9 @@ mod tests {
         let all: Vec<u16> = candidates(|n| n - 1).collect();
         assert_eq!((all[0], all[1]), (32_767, 30_086));
         assert_eq!(all.len(), usize::from(COUNT));
-        assert_eq!(all[all.len() - 86..], (30_000..30_086).collect::<Vec<_>>()[..]);
+        assert_eq!(
+            all[all.len() - 86..],
+            (30_000..30_086).collect::<Vec<_>>()[..]
+        );
     }
 }

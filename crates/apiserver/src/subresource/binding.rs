@@ -25,11 +25,18 @@ pub async fn bind(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpR
     write::check_names(call, &binding)?;
     let target = validate(&binding)?;
     let pods = Table::builtin().by_kind("", "v1", "Pod").expect("built in");
-    let name = if call.name().is_empty() { binding.meta("name") } else { call.name() }.to_owned();
+    let name = if call.name().is_empty() {
+        binding.meta("name")
+    } else {
+        call.name()
+    }
+    .to_owned();
     let key = keys::key(pods, &call.path.namespace, &name);
     for _ in 0..ATTEMPTS {
-        let entry =
-            server.store.get(&key).ok_or_else(|| Status::not_found("", "pods", &name))?;
+        let entry = server
+            .store
+            .get(&key)
+            .ok_or_else(|| Status::not_found("", "pods", &name))?;
         let mut pod = object::decode(entry.value(), pods);
         check(&pod, &binding, &name)?;
         assign(&mut pod, &binding, target);
@@ -52,7 +59,11 @@ fn validate(binding: &Value) -> Result<&str, Refusal> {
     let path = field::Path::root("target");
     let mut errors = Vec::new();
     if !matches!(kind, "" | "Node") {
-        errors.push(field::Error::not_supported(&path.field("kind"), kind, &["Node", "<empty>"]));
+        errors.push(field::Error::not_supported(
+            &path.field("kind"),
+            kind,
+            &["Node", "<empty>"],
+        ));
     }
     if name.is_empty() {
         errors.push(field::Error::required(&path.field("name"), ""));
@@ -64,7 +75,8 @@ fn validate(binding: &Value) -> Result<&str, Refusal> {
 }
 
 fn check(pod: &Value, binding: &Value, name: &str) -> Result<(), Refusal> {
-    let conflict = |why: String| -> Refusal { Status::conflict("", "pods/binding", name, &why).into() };
+    let conflict =
+        |why: String| -> Refusal { Status::conflict("", "pods/binding", name, &why).into() };
     let uid = binding.meta("uid");
     if !uid.is_empty() && uid != pod.meta("uid") {
         let (wanted, stored) = (uid, pod.meta("uid"));
@@ -73,11 +85,15 @@ fn check(pod: &Value, binding: &Value, name: &str) -> Result<(), Refusal> {
         )));
     }
     if pod.is_deleting() {
-        return Err(conflict(format!("pod {name} is being deleted, cannot be assigned to a host")));
+        return Err(conflict(format!(
+            "pod {name} is being deleted, cannot be assigned to a host"
+        )));
     }
     let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
     if !node.is_empty() {
-        return Err(conflict(format!("pod {name} is already assigned to node \"{node}\"")));
+        return Err(conflict(format!(
+            "pod {name} is already assigned to node \"{node}\""
+        )));
     }
     Ok(())
 }

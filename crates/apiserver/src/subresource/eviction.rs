@@ -27,7 +27,10 @@ pub async fn evict(server: &Server, call: &mut Call, body: &[u8]) -> Result<Http
     write::check_names(call, &eviction)?;
     let options = Options::from_value(&eviction["deleteOptions"])?;
     dry_run |= options.dry_run();
-    let entry = server.store.get(&call.key()).ok_or_else(|| call.not_found())?;
+    let entry = server
+        .store
+        .get(&call.key())
+        .ok_or_else(|| call.not_found())?;
     let pod = object::decode(entry.value(), &call.resource);
     if counts(&pod) && !dry_run {
         take_from_budget(server, call, &pod).await?;
@@ -39,34 +42,52 @@ pub async fn evict(server: &Server, call: &mut Call, body: &[u8]) -> Result<Http
 
 /// Pods that are over, or have not begun, or go already, may always be evicted.
 fn counts(pod: &Value) -> bool {
-    !pod.is_deleting() && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"))
+    !pod.is_deleting()
+        && !matches!(
+            pod["status"]["phase"].as_str(),
+            Some("Succeeded" | "Failed" | "Pending")
+        )
 }
 
 async fn take_from_budget(server: &Server, call: &Call, pod: &Value) -> Result<(), Refusal> {
-    let budgets = Table::builtin().lookup("policy", "v1", "poddisruptionbudgets").expect("built in");
+    let budgets = Table::builtin()
+        .lookup("policy", "v1", "poddisruptionbudgets")
+        .expect("built in");
     let prefix = keys::prefix(budgets, call.namespace());
     for _ in 0..ATTEMPTS {
         let page = server
             .store
-            .range(&Range { prefix: &prefix, ..Range::default() })
+            .range(&Range {
+                prefix: &prefix,
+                ..Range::default()
+            })
             .map_err(|e| Status::internal(e.to_string()))?;
         let mut matching = page.entries.iter().filter_map(|entry| {
             let budget = object::decode(entry.value(), budgets);
             let selector = LabelSelector::from_object(budget["spec"].get("selector")).ok()?;
             selector.matches_object(pod).then_some((entry, budget))
         });
-        let Some((entry, mut budget)) = matching.next() else { return Ok(()) };
+        let Some((entry, mut budget)) = matching.next() else {
+            return Ok(());
+        };
         if matching.next().is_some() {
             let why = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
             return Err(Status::internal(why).into());
         }
         take(&mut budget, pod)?;
-        let op = Op::update(entry.key().clone(), entry.revision(), object::encode(&budget, budgets));
+        let op = Op::update(
+            entry.key().clone(),
+            entry.revision(),
+            object::encode(&budget, budgets),
+        );
         if let Committed::Done(_) = write::commit(server, vec![op]).await? {
             return Ok(());
         }
     }
-    Err(Status::too_many_requests("Too many requests, please try again later.", RETRY_SECONDS).into())
+    Err(
+        Status::too_many_requests("Too many requests, please try again later.", RETRY_SECONDS)
+            .into(),
+    )
 }
 
 fn take(budget: &mut Value, pod: &Value) -> Result<(), Refusal> {
@@ -75,7 +96,11 @@ fn take(budget: &mut Value, pod: &Value) -> Result<(), Refusal> {
     let refused = |why: String| {
         let mut status = Status::too_many_requests(REFUSED, 0);
         if let Some(details) = &mut status.details {
-            details.causes.push(Cause { reason: "DisruptionBudget", message: why, field: String::new() });
+            details.causes.push(Cause {
+                reason: "DisruptionBudget",
+                message: why,
+                field: String::new(),
+            });
         }
         Err(Refusal::from(status))
     };
@@ -83,8 +108,13 @@ fn take(budget: &mut Value, pod: &Value) -> Result<(), Refusal> {
     if observed < object::number(&budget["metadata"]["generation"]) {
         let mut status = Status::too_many_requests(REFUSED, RETRY_SECONDS);
         if let Some(details) = &mut status.details {
-            let message = format!("The disruption budget {name} is still being processed by the server.");
-            details.causes.push(Cause { reason: "DisruptionBudget", message, field: String::new() });
+            let message =
+                format!("The disruption budget {name} is still being processed by the server.");
+            details.causes.push(Cause {
+                reason: "DisruptionBudget",
+                message,
+                field: String::new(),
+            });
         }
         return Err(status.into());
     }
@@ -100,7 +130,9 @@ fn take(budget: &mut Value, pod: &Value) -> Result<(), Refusal> {
     }
     let status = object::member_mut(budget, "status");
     status.insert("disruptionsAllowed".into(), (allowed - 1).into());
-    let disrupted = status.entry("disruptedPods").or_insert(Value::Object(Default::default()));
+    let disrupted = status
+        .entry("disruptedPods")
+        .or_insert(Value::Object(Default::default()));
     if !disrupted.is_object() {
         *disrupted = Value::Object(Default::default());
     }

@@ -24,7 +24,10 @@ const ERROR_MAX: usize = 50 << 10;
 
 /// Answers `GET pods/NAME/log`.
 pub async fn get(server: &Server, call: &Call) -> Result<HttpResponse, Refusal> {
-    let entry = server.store.get(&call.key()).ok_or_else(|| call.not_found())?;
+    let entry = server
+        .store
+        .get(&call.key())
+        .ok_or_else(|| call.not_found())?;
     let pod = object::decode(entry.value(), &call.resource);
     let options = options(&call.query, call.name())?;
     let container = choose_container(&pod, call.query.text("container"), call.name())?;
@@ -34,8 +37,14 @@ pub async fn get(server: &Server, call: &Call) -> Result<HttpResponse, Refusal> 
         *response.status_mut() = http::StatusCode::NO_CONTENT;
         return Ok(response);
     }
-    let path = format!("/containerLogs/{}/{}/{container}{options}", call.namespace(), call.name());
-    let response = kubelet::get(server, node, &path).await.map_err(|e| unreachable(&e))?;
+    let path = format!(
+        "/containerLogs/{}/{}/{container}{options}",
+        call.namespace(),
+        call.name()
+    );
+    let response = kubelet::get(server, node, &path)
+        .await
+        .map_err(|e| unreachable(&e))?;
     if !response.status().is_success() {
         return Err(refused(call, response).await);
     }
@@ -43,9 +52,10 @@ pub async fn get(server: &Server, call: &Call) -> Result<HttpResponse, Refusal> 
         .try_filter_map(|frame| async move { Ok(frame.into_data().ok()) })
         .map_err(BoxError::from);
     let mut response = answer::with_type(200, "text/plain", Body::stream(frames));
-    response
-        .headers_mut()
-        .insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response.headers_mut().insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     Ok(response)
 }
 
@@ -66,8 +76,13 @@ fn unreachable(err: &kubelet::Error) -> Refusal {
 /// What the node says is wrong, as upstream passes it on.
 async fn refused(call: &Call, response: Response<Incoming>) -> Refusal {
     let code = response.status().as_u16();
-    let text = match Limited::new(response.into_body(), ERROR_MAX).collect().await {
-        Ok(body) => String::from_utf8_lossy(&body.to_bytes()).trim_end().to_owned(),
+    let text = match Limited::new(response.into_body(), ERROR_MAX)
+        .collect()
+        .await
+    {
+        Ok(body) => String::from_utf8_lossy(&body.to_bytes())
+            .trim_end()
+            .to_owned(),
         Err(err) => return Status::internal(err.to_string()).into(),
     };
     match code {
@@ -76,7 +91,10 @@ async fn refused(call: &Call, response: Response<Incoming>) -> Refusal {
         404 => Status::failure(
             404,
             "NotFound",
-            format!("the server could not find the requested resource ( pods/log {})", call.name()),
+            format!(
+                "the server could not find the requested resource ( pods/log {})",
+                call.name()
+            ),
         ),
         code => Status::failure(code, "Unknown", text),
     }
@@ -87,14 +105,21 @@ async fn refused(call: &Call, response: Response<Incoming>) -> Refusal {
 fn choose_container(pod: &Value, wanted: &str, name: &str) -> Result<String, Refusal> {
     let names = |list: &str| -> Vec<String> {
         let list = pod["spec"][list].as_array();
-        list.into_iter().flatten().filter_map(|c| c["name"].as_str()).map(str::to_owned).collect()
+        list.into_iter()
+            .flatten()
+            .filter_map(|c| c["name"].as_str())
+            .map(str::to_owned)
+            .collect()
     };
     let (containers, init) = (names("containers"), names("initContainers"));
     if !wanted.is_empty() {
         let known = [&containers, &init, &names("ephemeralContainers")];
         return match known.iter().any(|list| list.iter().any(|n| n == wanted)) {
             true => Ok(wanted.to_owned()),
-            false => Err(Status::bad_request(format!("container {wanted} is not valid for pod {name}")).into()),
+            false => Err(Status::bad_request(format!(
+                "container {wanted} is not valid for pod {name}"
+            ))
+            .into()),
         };
     }
     match &containers[..] {
@@ -126,14 +151,24 @@ fn options(query: &Query, pod: &str) -> Result<String, Refusal> {
         }
     }
     for (name, least) in [("tailLines", 0), ("limitBytes", 1), ("sinceSeconds", 1)] {
-        let Some(number) = query.number(name)? else { continue };
+        let Some(number) = query.number(name)? else {
+            continue;
+        };
         let path = field::Path::root(name);
         match number >= least {
             true => add(name, &number.to_string()),
             false if least == 0 => {
-                errors.push(field::Error::invalid(&path, number, "must be greater than or equal to 0"));
+                errors.push(field::Error::invalid(
+                    &path,
+                    number,
+                    "must be greater than or equal to 0",
+                ));
             }
-            false => errors.push(field::Error::invalid(&path, number, "must be greater than 0")),
+            false => errors.push(field::Error::invalid(
+                &path,
+                number,
+                "must be greater than 0",
+            )),
         }
     }
     let time = query.text("sinceTime");
@@ -143,12 +178,16 @@ fn options(query: &Query, pod: &str) -> Result<String, Refusal> {
             let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
             errors.push(field::Error::forbidden(&path, why));
         }
-        let time: jiff::Timestamp =
-            time.parse().map_err(|_| Status::bad_request(format!("sinceTime {time} is no time")))?;
+        let time: jiff::Timestamp = time
+            .parse()
+            .map_err(|_| Status::bad_request(format!("sinceTime {time} is no time")))?;
         add("sinceTime", &time.to_string());
     }
     if query.get("stream").is_some() {
-        errors.push(field::Error::forbidden(&field::Path::root("stream"), "may not be specified"));
+        errors.push(field::Error::forbidden(
+            &field::Path::root("stream"),
+            "may not be specified",
+        ));
     }
     match errors.is_empty() {
         true => Ok(out),
@@ -160,7 +199,10 @@ fn options(query: &Query, pod: &str) -> Result<String, Refusal> {
 ///
 /// DEVIATION: not built; after upstream's checks the answer is 503.
 pub fn connect(server: &Server, call: &Call) -> Result<HttpResponse, Refusal> {
-    let entry = server.store.get(&call.key()).ok_or_else(|| call.not_found())?;
+    let entry = server
+        .store
+        .get(&call.key())
+        .ok_or_else(|| call.not_found())?;
     let pod = object::decode(entry.value(), &call.resource);
     if call.path.subresource != "portforward" {
         choose_container(&pod, call.query.text("container"), call.name())?;
@@ -190,18 +232,29 @@ mod tests {
         let rows = [
             (&["c"][..], "", Ok("c")),
             (&["c", "d"], "d", Ok("d")),
-            (&["c", "d"], "", Err("a container name must be specified for pod p, choose one of: [c d]")),
+            (
+                &["c", "d"],
+                "",
+                Err("a container name must be specified for pod p, choose one of: [c d]"),
+            ),
             (&["c"], "z", Err("container z is not valid for pod p")),
         ];
         for (names, wanted, want) in rows {
-            assert_eq!(choose(names, wanted), want.map(str::to_owned).map_err(str::to_owned));
+            assert_eq!(
+                choose(names, wanted),
+                want.map(str::to_owned).map_err(str::to_owned)
+            );
         }
     }
 
     #[test]
     fn options_are_passed_on_when_they_are_right() {
-        let parse = |text: &str| options(&Query::parse(Some(text)), "p").map_err(|r| r.status().code);
-        assert_eq!(parse("follow=true&tailLines=0&container=c"), Ok("?follow=true&tailLines=0".into()));
+        let parse =
+            |text: &str| options(&Query::parse(Some(text)), "p").map_err(|r| r.status().code);
+        assert_eq!(
+            parse("follow=true&tailLines=0&container=c"),
+            Ok("?follow=true&tailLines=0".into())
+        );
         assert_eq!(parse("limitBytes=0"), Err(422));
         assert_eq!(parse("tailLines=x"), Err(400));
         assert_eq!(parse(""), Ok(String::new()));

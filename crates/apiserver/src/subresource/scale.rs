@@ -15,12 +15,22 @@ use crate::{respond, semantics, update};
 
 /// Answers `get`.
 pub fn get(server: &Server, call: &Call) -> Result<HttpResponse, Refusal> {
-    let entry = server.store.get(&call.key()).ok_or_else(|| call.not_found())?;
-    Ok(respond::scale(call, &scale::of(&object::decode(entry.value(), &call.resource))))
+    let entry = server
+        .store
+        .get(&call.key())
+        .ok_or_else(|| call.not_found())?;
+    Ok(respond::scale(
+        call,
+        &scale::of(&object::decode(entry.value(), &call.resource)),
+    ))
 }
 
 /// Answers `update`.
-pub async fn update(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
+pub async fn update(
+    server: &Server,
+    call: &mut Call,
+    body: &[u8],
+) -> Result<HttpResponse, Refusal> {
     let dry_run = call.query.dry_run("UpdateOptions")?;
     let validation = FieldValidation::parse(call, "UpdateOptions")?;
     let kind = call.body_kind();
@@ -58,7 +68,10 @@ async fn change(
         Ok(next)
     })
     .await?;
-    Ok(respond::scale(call, &scale::of(&object::decode(&stored, &call.resource))))
+    Ok(respond::scale(
+        call,
+        &scale::of(&object::decode(&stored, &call.resource)),
+    ))
 }
 
 fn validate(call: &Call, scale: &Value) -> Result<(), Refusal> {
