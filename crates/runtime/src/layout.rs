@@ -7,7 +7,7 @@
 //! RUN/pods/UID/ns/{net,uts,ipc}       pinned namespaces
 //! RUN/pods/UID/shm/                   tmpfs shared by the pod's containers
 //! RUN/pods/UID/containers/ID/         see `Container`
-//! DATA/pods/UID/ID/{upper,work}       the container's writable layer
+//! DATA/containers/UID/ID/{upper,work} the container's writable layer
 //! ```
 //!
 //! RUN is gone after a reboot, and so is everything that it describes.
@@ -29,8 +29,13 @@ impl Layout {
     pub(crate) fn pod(&self, uid: &str) -> Pod {
         Pod {
             dir: self.pods().join(uid),
-            data: self.data.join("pods").join(uid),
+            data: self.writable_layers().join(uid),
         }
+    }
+
+    /// Writable layers, by pod and container.
+    pub(crate) fn writable_layers(&self) -> PathBuf {
+        self.data.join("containers")
     }
 
     pub(crate) fn last_address(&self) -> PathBuf {

@@ -35,6 +35,8 @@ pub(crate) struct Launch {
     /// Relative to the root of each hierarchy.
     pub(crate) cgroup: PathBuf,
     pub(crate) oom_score_adj: Option<i32>,
+    /// Install the default filter of system calls.
+    pub(crate) seccomp: bool,
 }
 
 /// `state.json`, written by the shim: first itself, then the container's process too.

@@ -269,7 +269,7 @@ impl Inner {
             run: options.run_dir,
             data: options.data_dir,
         };
-        for dir in [layout.pods(), layout.data.join("pods")] {
+        for dir in [layout.pods(), layout.writable_layers()] {
             files::make_private_dirs(&dir).map_err(RuntimeError::io("make directory", &dir))?;
         }
         let table = Path::new("/proc/thread-self/mountinfo");

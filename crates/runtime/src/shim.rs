@@ -13,6 +13,7 @@
 mod executor;
 mod launch;
 mod log;
+mod seccomp;
 mod supervise;
 
 use std::ffi::OsString;

@@ -17,6 +17,8 @@ use crate::status::ContainerUser;
 pub(crate) use capabilities::Capabilities;
 pub(crate) use mounts::PodFiles;
 
+/// What programs expect, whatever the umask of the agent.
+const UMASK: u32 = 0o022;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Everything that the plan depends on.
@@ -78,6 +80,7 @@ fn process(input: &Input<'_>) -> Result<Value, String> {
             "uid": input.user.uid,
             "gid": input.user.gid,
             "additionalGids": input.user.supplemental_groups,
+            "umask": UMASK,
         },
         "args": args(input.config)?,
         "env": env(input),

@@ -37,7 +37,7 @@ impl Client {
             )
             .await?
         {
-            Response::Status { image } => Ok(image),
+            Response::Status { image } => Ok(image.map(|image| *image)),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -62,7 +62,7 @@ impl Client {
             )
             .await?
         {
-            Response::Status { image: Some(image) } => Ok(image),
+            Response::Status { image: Some(image) } => Ok(*image),
             other => Err(self.unexpected(&other)),
         }
     }

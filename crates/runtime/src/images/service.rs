@@ -46,7 +46,7 @@ pub(super) enum Request {
 #[serde(rename_all = "camelCase", tag = "is")]
 pub(super) enum Response {
     Progress { progress: Progress },
-    Status { image: Option<Image> },
+    Status { image: Option<Box<Image>> },
     Images { images: Vec<Image> },
     Removed { removed: bool },
     Error { kind: ErrorKind, message: String },
@@ -142,11 +142,13 @@ pub(super) async fn answer(
     let store = store.clone();
     if let Request::Pull { reference } = request {
         let image = puller.pull(&reference, progress).await?;
-        return Ok(Response::Status { image: Some(image) });
+        return Ok(Response::Status {
+            image: Some(Box::new(image)),
+        });
     }
     tokio::task::spawn_blocking(move || match request {
         Request::Status { reference } => Ok(Response::Status {
-            image: store.image(&reference)?,
+            image: store.image(&reference)?.map(Box::new),
         }),
         Request::Load { archive } => Ok(Response::Images {
             images: store.load(&archive)?,

@@ -96,6 +96,7 @@ impl Inner {
             log_path: config.log_path.clone(),
             cgroup,
             oom_score_adj: config.resources.oom_score_adj,
+            seccomp: config.security.seccomp_default && !config.security.privileged,
         };
         let record = ContainerRecord {
             id: id.to_owned(),

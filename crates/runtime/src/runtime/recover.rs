@@ -73,7 +73,19 @@ impl Inner {
                 }
             }
         }
+        self.remove_stale_layers()?;
         Ok(started)
+    }
+
+    /// A reboot ends pods without anybody there to take their writable layers away.
+    fn remove_stale_layers(&self) -> Result<(), RuntimeError> {
+        let (layers, pods) = (self.layout.writable_layers(), self.pods()?);
+        for uid in names_in(&layers)?.iter().filter(|uid| !pods.contains(uid)) {
+            let path = layers.join(uid);
+            files::allow_absent(std::fs::remove_dir_all(&path))
+                .map_err(RuntimeError::io("remove", &path))?;
+        }
+        Ok(())
     }
 
     /// Back to "created": whoever wanted the start has no answer, and will ask again.

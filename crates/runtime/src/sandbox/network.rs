@@ -49,15 +49,18 @@ pub(super) fn connect(
         peer_netns: Some(pod),
         mtu: None,
     })?;
-    let connected =
-        connect_pod(pod, ip).and_then(|()| connect_node(&mut node, interface, ip, node_ip));
+    let connected = connect_pod(pod, ip).and_then(|mut inside| {
+        connect_node(&mut node, interface, ip, node_ip)?;
+        // The pod's end got its carrier by the node's: without this its first packets may be lost.
+        inside.settle(POD_INTERFACE)
+    });
     if connected.is_err() {
         let _ = node.delete_link(interface);
     }
     connected
 }
 
-fn connect_pod(pod: &NetNs, ip: Ipv4Addr) -> Result<(), link::Error> {
+fn connect_pod(pod: &NetNs, ip: Ipv4Addr) -> Result<Netlink, link::Error> {
     let mut netlink = Netlink::open_in(pod)?;
     let index = netlink.link_index(POD_INTERFACE)?;
     netlink.add_address(index, host(ip))?;
@@ -71,7 +74,8 @@ fn connect_pod(pod: &NetNs, ip: Ipv4Addr) -> Result<(), link::Error> {
         oif: Some(index),
         onlink: true,
         ..Route::by_gateway(Ipv4Net::default().into(), POD_GATEWAY.into())
-    })
+    })?;
+    Ok(netlink)
 }
 
 fn connect_node(

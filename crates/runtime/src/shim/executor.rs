@@ -11,6 +11,7 @@ use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 
+use super::seccomp;
 use crate::error::errno_text;
 use crate::files;
 
@@ -22,11 +23,13 @@ pub(super) const EXEC_ERROR: &str = "exec: ";
 pub(super) struct PathExecutor {
     args: Vec<String>,
     env: Vec<String>,
+    /// Install the default filter of system calls.
+    seccomp: bool,
 }
 
 impl PathExecutor {
     /// From the OCI configuration at `path`.
-    pub(super) fn read(path: &Path) -> io::Result<Self> {
+    pub(super) fn read(path: &Path, seccomp: bool) -> io::Result<Self> {
         #[derive(serde::Deserialize)]
         struct Document {
             process: Process,
@@ -40,6 +43,7 @@ impl PathExecutor {
         Ok(Self {
             args: document.process.args,
             env: document.process.env,
+            seccomp,
         })
     }
 
@@ -124,6 +128,12 @@ impl Executor for PathExecutor {
             .map_err(|_| ExecutorError::InvalidArg)?;
         karve_sys::process::restore_default_signals()
             .map_err(|error| ExecutorError::Other(error.to_string()))?;
+        // Last of all: from here on this process may do no more than its program.
+        if self.seccomp {
+            seccomp::install().map_err(|error| {
+                ExecutorError::Other(format!("install seccomp filter: {error}"))
+            })?;
+        }
         let error =
             nix::unistd::execve(&program, &args, &env).expect_err("execve returns on failure only");
         // Too late for an error of the start; as with runc it is found in the container's log.

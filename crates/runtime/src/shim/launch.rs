@@ -83,7 +83,7 @@ fn start(
     let (stderr, stderr_end) = pipe().map_err(text)?;
     let oci_state = container.oci_state();
     files::make_private_dirs(&oci_state).map_err(text)?;
-    let executor = PathExecutor::read(&container.spec()).map_err(text)?;
+    let executor = PathExecutor::read(&container.spec(), launch.seccomp).map_err(text)?;
     let mut created = ContainerBuilder::new(launch.id.clone(), SyscallType::default())
         .with_executor(executor)
         .with_stdout(stdout_end)

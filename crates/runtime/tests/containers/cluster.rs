@@ -21,9 +21,9 @@ use nix::sched::{CloneFlags, unshare};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Names of busybox in the image.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "sh", "cat", "echo", "id", "sleep", "env", "hostname", "ip", "ls", "mount", "true", "pwd",
-    "dd", "head", "yes", "ping", "touch", "mknod", "wc", "ps", "kill", "readlink",
+    "dd", "head", "yes", "ping", "touch", "mknod", "wc", "ps", "kill", "readlink", "unshare",
 ];
 
 pub struct Cluster {

@@ -258,7 +258,7 @@ pub fn trials() -> Vec<Trial> {
                 .await
                 .expect("remove sandbox again");
             assert!(runtime.list().await.expect("list").is_empty());
-            let left = std::fs::read_dir(cluster.path().join("data/nodes/node1/pods"))
+            let left = std::fs::read_dir(cluster.path().join("data/nodes/node1/containers"))
                 .expect("list")
                 .count();
             assert_eq!(left, 0);

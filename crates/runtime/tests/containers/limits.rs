@@ -88,6 +88,33 @@ pub fn trials() -> Vec<Trial> {
             cluster.run(&runtime, cluster.container("a", script)).await;
             assert_eq!(cluster.output("a"), ["refused", "4"]);
         }),
+        trial(
+            "the_default_filter_keeps_programs_from_making_namespaces",
+            async |cluster| {
+                let runtime = cluster.runtime().await;
+                for (uid, filtered, expected) in [
+                    ("free", false, vec!["made"]),
+                    ("filtered", true, vec!["refused"]),
+                ] {
+                    // Threads, pipes, sockets and files of a shell work in both.
+                    let script = "umask; echo x | cat > /tmp/f && (unshare -U true 2> /dev/null && echo made || echo refused)";
+                    let mut config = cluster.container(uid, script);
+                    config.security.seccomp_default = filtered;
+                    let status = cluster.run(&runtime, config).await;
+                    assert_eq!(
+                        exit(&status),
+                        (0, "Completed"),
+                        "{uid}: {:?}",
+                        cluster.log(uid)
+                    );
+                    assert_eq!(
+                        cluster.output(uid),
+                        [vec!["0022"], expected].concat(),
+                        "{uid}"
+                    );
+                }
+            },
+        ),
         trial("secrets_of_the_kernel_are_masked", async |cluster| {
             let runtime = cluster.runtime().await;
             let script = "cat /proc/kcore | wc -c; echo 1 > /proc/sys/kernel/panic || echo refused";

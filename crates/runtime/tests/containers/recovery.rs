@@ -64,6 +64,15 @@ pub fn trials() -> Vec<Trial> {
             let after = cluster.runtime().await;
             assert_eq!(exit(&ended(&after, &id).await), (9, "Error"));
         }),
+        trial("a_reboot_leaves_no_writable_layers", async |cluster| {
+            let stale = cluster
+                .path()
+                .join("data/nodes/node1/containers/gone/id/upper");
+            std::fs::create_dir_all(&stale).expect("make directory");
+            let runtime = cluster.runtime().await;
+            assert!(runtime.list().await.expect("list").is_empty());
+            assert!(!stale.exists());
+        }),
         trial("a_killed_shim_takes_its_container_along", async |cluster| {
             let runtime = cluster.runtime().await;
             runtime
