@@ -167,9 +167,13 @@ async fn execute(client: &Client, write: &Write) -> Result<(), kube::Error> {
             count,
             message,
             at,
+            series,
         } => {
             let request = Request::new(Event::url_path(&(), Some(namespace)));
-            let patch = json!({"count": count, "message": message, "lastTimestamp": Time(*at)});
+            let patch = match series {
+                true => json!({"series": {"count": count, "lastObservedTime": MicroTime(*at)}}),
+                false => json!({"count": count, "message": message, "lastTimestamp": Time(*at)}),
+            };
             let patch = Patch::Strategic(patch);
             let request = request.patch(name, &PatchParams::default(), &patch);
             let request = request.map_err(kube::Error::BuildRequest)?;
@@ -190,6 +194,8 @@ enum Write {
         count: i32,
         message: String,
         at: Timestamp,
+        /// The event has the events.k8s.io form.
+        series: bool,
     },
 }
 
@@ -242,6 +248,7 @@ impl Memory {
                 count: *count,
                 message,
                 at: note.at,
+                series: note.action.is_some(),
             };
         }
         let event = event_of(&note, namespace, message);

@@ -63,6 +63,8 @@ pub async fn run(
     options: Options,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    // Our own end must not look like an order to everybody else.
+    let shutdown = shutdown.child_token();
     let mut tasks = JoinSet::new();
     let kinds = Kinds::new();
     let (recorder, writing) = Recorder::new(controllers.clone(), shutdown.clone());

@@ -25,7 +25,7 @@ pub(crate) enum Error {
         kind: String,
         key: Key,
         #[source]
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
     #[error("{action} {kind} {key}: no answer within {DEADLINE:?}")]
     Deadline {
@@ -38,11 +38,11 @@ pub(crate) enum Error {
 impl Error {
     /// The server's own words, if it answered.
     pub(crate) fn status(&self) -> Option<&Status> {
-        match self {
-            Self::Refused {
-                source: kube::Error::Api(status),
-                ..
-            } => Some(status),
+        let Self::Refused { source, .. } = self else {
+            return None;
+        };
+        match &**source {
+            kube::Error::Api(status) => Some(status),
             _ => None,
         }
     }
@@ -215,7 +215,7 @@ where
             action,
             kind: kind(),
             key: key.clone(),
-            source,
+            source: Box::new(source),
         }),
         Err(_) => Err(Error::Deadline {
             action,

@@ -29,7 +29,7 @@ const PARALLEL: usize = 8;
 struct Controller {
     context: Context,
     endpoints: Writer<Endpoints>,
-    triggers: Mutex<HashMap<Key, TriggerTime>>,
+    triggers: Mutex<HashMap<Key, Arc<TriggerTime>>>,
     recorder: Recorder,
 }
 
@@ -76,12 +76,8 @@ impl Controller {
             return Ok(Outcome::Settled);
         }
         let pods = selected(&kinds.pods, &service);
-        let triggered = self
-            .triggers
-            .lock()
-            .entry(key.clone())
-            .or_default()
-            .observe(&service, &pods);
+        let known = self.triggers.lock().get(&key).cloned().unwrap_or_default();
+        let (seen, triggered) = known.observe(&service, &pods);
         let written = match existing {
             None => {
                 let new = plan::new(&service, &pods, triggered);
@@ -97,7 +93,10 @@ impl Controller {
             },
         };
         match written {
-            Ok(()) => Ok(Outcome::Settled),
+            Ok(()) => {
+                self.triggers.lock().insert(key, Arc::new(seen));
+                Ok(Outcome::Settled)
+            }
             Err(err) if err.is_namespace_terminating() || err.is_not_found() => {
                 Ok(Outcome::Settled)
             }

@@ -52,7 +52,7 @@ pub(super) const MANAGED_BY: &str = "endpointslice-controller.k8s.io";
 struct Controller {
     context: Context,
     slices: Writer<EndpointSlice>,
-    triggers: Mutex<HashMap<Key, TriggerTime>>,
+    triggers: Mutex<HashMap<Key, Arc<TriggerTime>>>,
     recorder: Recorder,
 }
 
@@ -81,10 +81,8 @@ fn subscribe(context: &Context, queue: &Queue<Key>) {
     let changed = queue.clone();
     kinds.endpoint_slices.subscribe(move |change| {
         for slice in change.sides().filter(|slice| is_managed(slice)) {
-            let labels = slice.metadata.labels.as_ref();
-            if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL)) {
-                let namespace = slice.metadata.namespace.as_deref().unwrap_or_default();
-                changed.add(Key::new(namespace, service));
+            if let Some(service) = service_of(slice) {
+                changed.add(service);
             }
         }
     });
@@ -184,6 +182,13 @@ pub(super) fn has_endpoints(service: &Service) -> bool {
     })
 }
 
+/// The Service that a slice is for.
+fn service_of(slice: &EndpointSlice) -> Option<Key> {
+    let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
+    let namespace = slice.metadata.namespace.as_deref().unwrap_or_default();
+    Some(Key::new(namespace, service))
+}
+
 fn is_managed(slice: &EndpointSlice) -> bool {
     let labels = slice.metadata.labels.as_ref();
     labels
@@ -204,12 +209,8 @@ impl Controller {
             return Ok(Outcome::Settled);
         };
         let pods = selected(&kinds.pods, &service);
-        let triggered = self
-            .triggers
-            .lock()
-            .entry(key.clone())
-            .or_default()
-            .observe(&service, &pods);
+        let known = self.triggers.lock().get(&key).cloned().unwrap_or_default();
+        let (seen, triggered) = known.observe(&service, &pods);
         let zone = |node: &str| {
             let node = kinds.nodes.get(&Key::new("", node))?;
             hints::zone_of(&node).map(str::to_owned)
@@ -217,7 +218,11 @@ impl Controller {
         let mut existing = kinds
             .endpoint_slices
             .indexed(index::slices_of(&key.namespace, &key.name));
-        existing.retain(|slice| is_managed(slice) && slice.metadata.deletion_timestamp.is_none());
+        existing.retain(|slice| {
+            service_of(slice).as_ref() == Some(&key)
+                && is_managed(slice)
+                && slice.metadata.deletion_timestamp.is_none()
+        });
         for family in plan::families(&service) {
             let of_family = existing
                 .iter()
@@ -233,6 +238,7 @@ impl Controller {
         }) {
             self.delete(slice).await?;
         }
+        self.triggers.lock().insert(key, Arc::new(seen));
         Ok(Outcome::Settled)
     }
 

@@ -65,7 +65,7 @@ fn place(node: &NodeInfo, key: &str) -> Option<Place> {
     Some((key.to_owned(), node.label(key)?.clone()))
 }
 
-fn terms<'a>(spec: &'a PodSpec, anti: bool) -> &'a [PodAffinityTerm] {
+fn terms(spec: &PodSpec, anti: bool) -> &[PodAffinityTerm] {
     let Some(affinity) = &spec.affinity else {
         return &[];
     };

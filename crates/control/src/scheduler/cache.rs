@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::core::v1::{Node, Pod, PodAffinityTerm};
+use k8s_openapi::api::core::v1::{Node, Pod, PodAffinityTerm, PodSpec};
 
 use super::resources::{self, Amounts};
 use crate::{ownership::controller_of, pod};
@@ -42,7 +42,8 @@ pub(super) struct PodInfo {
 
 impl PodInfo {
     pub(super) fn new(pod: &Arc<Pod>) -> Self {
-        let spec = pod.spec.clone().unwrap_or_default();
+        let none = PodSpec::default();
+        let spec = pod.spec.as_ref().unwrap_or(&none);
         let anti = spec
             .affinity
             .as_ref()
@@ -64,8 +65,8 @@ impl PodInfo {
         });
         Self {
             pod: Arc::clone(pod),
-            requests: resources::requests(&spec),
-            likely_use: resources::likely_use(&spec),
+            requests: resources::requests(spec),
+            likely_use: resources::likely_use(spec),
             host_ports: host_ports.collect(),
             required_anti_affinity: required.unwrap_or_default(),
         }

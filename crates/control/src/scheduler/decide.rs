@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::PodSpec;
+
 use super::{
     affinity::{self, Affinity, NamespaceLabels},
     cache::{Cache, NodeInfo, PodInfo},
@@ -27,9 +29,10 @@ pub(super) fn decide(
     namespace_labels: NamespaceLabels<'_>,
     tie: usize,
 ) -> Decision {
-    let spec = pod.pod.spec.clone().unwrap_or_default();
-    let affinity = Affinity::new(pod, &spec, cache, namespace_labels);
-    let filter = Filter::new(pod, &spec, affinity, Spread::new(pod, &spec, cache));
+    let none = PodSpec::default();
+    let spec = pod.pod.spec.as_ref().unwrap_or(&none);
+    let affinity = Affinity::new(pod, spec, cache, namespace_labels);
+    let filter = Filter::new(pod, spec, affinity, Spread::new(pod, spec, cache));
     let mut refusals = Vec::new();
     let mut candidates: Vec<&NodeInfo> = Vec::new();
     for node in cache.nodes.values() {
@@ -43,10 +46,10 @@ pub(super) fn decide(
         [only] => Decision::Node(only.name().to_owned()),
         _ => {
             let wishes = Wishes {
-                crowdedness: spread::crowdedness(pod, &spec, cache, alike),
-                neighbours: affinity::preference(pod, &spec, cache, namespace_labels),
+                crowdedness: spread::crowdedness(pod, spec, cache, alike),
+                neighbours: affinity::preference(pod, spec, cache, namespace_labels),
             };
-            let scores = score::scores(pod, &spec, &candidates, &wishes);
+            let scores = score::scores(pod, spec, &candidates, &wishes);
             let best = scores.iter().copied().fold(f64::MIN, f64::max);
             // Sums of products differ in their last digits by order alone.
             let good = |score: f64| best - score < 1e-6;

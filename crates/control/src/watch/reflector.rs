@@ -259,3 +259,183 @@ fn advance<K: Resource>(version: &mut String, object: &K) {
         version.clone_from(newer);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, convert::Infallible};
+
+    use http::{Request as HttpRequest, Response};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::client::Body;
+    use parking_lot::Mutex;
+    use serde_json::{Value, json};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Notes what it is told, in short.
+    struct Notes(mpsc::UnboundedSender<String>);
+
+    impl Sink<ConfigMap> for Notes {
+        fn replace(&self, objects: Vec<ConfigMap>, revision: u64) {
+            let names: Vec<_> = objects
+                .into_iter()
+                .filter_map(|one| one.metadata.name)
+                .collect();
+            let _ = self.0.send(format!("list {} @{revision}", names.join(",")));
+        }
+
+        fn apply(&self, object: ConfigMap) {
+            let _ = self
+                .0
+                .send(format!("apply {}", object.metadata.name.unwrap()));
+        }
+
+        fn delete(&self, object: ConfigMap) {
+            let _ = self
+                .0
+                .send(format!("delete {}", object.metadata.name.unwrap()));
+        }
+
+        fn progress(&self, revision: u64) {
+            let _ = self.0.send(format!("progress @{revision}"));
+        }
+    }
+
+    fn map(name: &str, revision: u64) -> Value {
+        json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "ns", "resourceVersion": revision.to_string()}})
+    }
+
+    fn list(names: &[(&str, u64)], revision: u64, more: &str) -> (u16, Value) {
+        let items: Vec<_> = names
+            .iter()
+            .map(|(name, revision)| map(name, *revision))
+            .collect();
+        let meta = json!({"resourceVersion": revision.to_string(), "continue": more});
+        (
+            200,
+            json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": meta, "items": items}),
+        )
+    }
+
+    fn event(kind: &str, object: Value) -> Value {
+        json!({"type": kind, "object": object})
+    }
+
+    fn gone() -> Value {
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410,
+            "reason": "Expired", "message": "too old"})
+    }
+
+    /// A server that gives these answers in order, then no more; returns what
+    /// it was asked for.
+    fn server(answers: Vec<(u16, Value)>) -> (Client, Arc<Mutex<Vec<String>>>) {
+        let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let service = tower::service_fn(move |request: HttpRequest<Body>| {
+            let query = request.uri().query().unwrap_or_default();
+            let part = |name: &str| {
+                let mut parts = query.split('&');
+                parts
+                    .find(|part| part.starts_with(name))
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            let short = [part("watch"), part("resourceVersion"), part("continue")].concat();
+            log.lock().push(short);
+            let answer = answers.lock().pop_front();
+            async move {
+                let Some((status, value)) = answer else {
+                    std::future::pending::<()>().await;
+                    unreachable!("it waits for ever");
+                };
+                let lines = match value {
+                    Value::Array(events) => events.iter().map(|one| format!("{one}\n")).collect(),
+                    value => value.to_string(),
+                };
+                let body = Body::from(lines.into_bytes());
+                Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
+            }
+        });
+        (Client::new(service, "default"), asked)
+    }
+
+    async fn follow_answers(answers: Vec<(u16, Value)>, told: usize) -> (Vec<String>, Vec<String>) {
+        let requests = answers.len() + 1;
+        let (client, asked) = server(answers);
+        let (notes, mut heard) = mpsc::unbounded_channel();
+        let shutdown = CancellationToken::new();
+        let selection = Selection::all::<ConfigMap>();
+        let running = tokio::spawn(run(
+            client,
+            selection,
+            Arc::new(Notes(notes)),
+            shutdown.clone(),
+        ));
+        let mut notes = Vec::new();
+        for _ in 0..told {
+            notes.push(heard.recv().await.unwrap());
+        }
+        while asked.lock().len() < requests {
+            sleep(Duration::from_millis(1)).await;
+        }
+        shutdown.cancel();
+        running.await.unwrap();
+        let asked = asked.lock().clone();
+        (notes, asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_ends_is_taken_up_where_it_stopped() {
+        let bookmark = json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"resourceVersion": "9"}});
+        let answers = vec![
+            list(&[("a", 3)], 5, ""),
+            (
+                200,
+                json!([event("ADDED", map("b", 6)), event("DELETED", map("a", 7))]),
+            ),
+            (200, json!([event("BOOKMARK", bookmark)])),
+        ];
+        let (notes, asked) = follow_answers(answers, 4).await;
+        assert_eq!(notes, ["list a @5", "apply b", "delete a", "progress @9"]);
+        let versions = [
+            "resourceVersion=5",
+            "resourceVersion=7",
+            "resourceVersion=9",
+        ];
+        assert_eq!(
+            asked[1..],
+            versions.map(|version| format!("watch=true{version}"))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_revision_that_is_gone_costs_a_new_list() {
+        let answers = vec![
+            list(&[("a", 3)], 5, ""),
+            (200, json!([event("ERROR", gone())])),
+            list(&[("b", 8)], 8, ""),
+            (410, gone()),
+            list(&[("c", 9)], 9, ""),
+        ];
+        let (notes, _) = follow_answers(answers, 3).await;
+        assert_eq!(notes, ["list a @5", "list b @8", "list c @9"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_list_is_read_in_pages_and_a_failed_one_again() {
+        let unavailable = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+            "code": 503, "reason": "ServiceUnavailable", "message": "not now"});
+        let answers = vec![
+            (503, unavailable),
+            list(&[("a", 3)], 5, "next"),
+            list(&[("b", 4)], 5, ""),
+        ];
+        let (notes, asked) = follow_answers(answers, 1).await;
+        assert_eq!(notes, ["list a,b @5"]);
+        assert_eq!(asked[2], "continue=next");
+    }
+}

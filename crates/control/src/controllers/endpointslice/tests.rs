@@ -319,13 +319,11 @@ fn hints_follow_traffic_distribution() {
 fn the_trigger_is_the_earliest_change_that_is_new() {
     let time = |text: &str| Some(text.parse::<Timestamp>().unwrap());
     let service = service(json!({}));
-    let mut trigger = TriggerTime::default();
-    assert_eq!(trigger.observe(&service, &[]), time("2026-11-24T12:00:00Z"));
+    let (trigger, first) = TriggerTime::default().observe(&service, &[]);
+    assert_eq!(first, time("2026-11-24T12:00:00Z"));
     let ready = [pod(1, json!({})), pod(2, json!({}))];
-    assert_eq!(
-        trigger.observe(&service, &ready),
-        time("2026-11-24T12:00:05Z")
-    );
-    assert_eq!(trigger.observe(&service, &ready), None);
-    assert_eq!(trigger.observe(&service, &ready[..1]), None);
+    let (trigger, second) = trigger.observe(&service, &ready);
+    assert_eq!(second, time("2026-11-24T12:00:05Z"));
+    assert_eq!(trigger.observe(&service, &ready).1, None);
+    assert_eq!(trigger.observe(&service, &ready[..1]).1, None);
 }

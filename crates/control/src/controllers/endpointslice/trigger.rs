@@ -23,12 +23,15 @@ pub(in crate::controllers) struct TriggerTime {
 }
 
 impl TriggerTime {
-    /// Takes note; returns the earliest time that is new, if any.
+    /// What is seen now, and the earliest time that is new, if any.
+    ///
+    /// The new state is to be kept once it has been written: until then the
+    /// change is still unanswered.
     pub(in crate::controllers) fn observe(
-        &mut self,
+        &self,
         service: &Service,
         pods: &[Arc<Pod>],
-    ) -> Option<Timestamp> {
+    ) -> (Self, Option<Timestamp>) {
         let mut earliest: Option<Timestamp> = None;
         let mut note = |time: Timestamp, before: Option<Timestamp>| {
             if before.is_none_or(|before| time > before) {
@@ -45,12 +48,19 @@ impl TriggerTime {
                 seen.insert(name.to_owned(), changed.0);
             }
         }
-        if let Some(created) = &service.metadata.creation_timestamp {
-            note(created.0, self.service);
-            self.service = Some(created.0);
+        let created = service
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map(|time| time.0);
+        if let Some(created) = created {
+            note(created, self.service);
         }
-        self.pods = seen;
-        earliest
+        let now = Self {
+            service: created,
+            pods: seen,
+        };
+        (now, earliest)
     }
 }
 

@@ -122,7 +122,8 @@ fn taints_follow_conditions() {
         };
         all.iter().map(one).collect()
     };
-    let table: [(Option<&str>, Value, bool, Option<&[&str]>); 9] = [
+    type Row<'a> = (Option<&'a str>, Value, bool, Option<&'a [&'a str]>);
+    let table: [Row<'_>; 9] = [
         (Some("True"), json!({}), true, None),
         (Some("True"), json!({"taints": [own]}), true, None),
         (Some("True"), json!({"taints": [old]}), true, Some(&[])),
