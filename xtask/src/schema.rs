@@ -6,7 +6,8 @@
 //! lays them out: `DIR/api@VERSION`, `DIR/apimachinery@VERSION` and so on.
 //!
 //! The output has one line per package (`@`), named type or struct (no indent) and field (one blank). Texts, enums and
-//! everything that no server rule needs are left out.
+//! everything that no server rule needs are left out; the texts, which only `kubectl explain` shows, go to
+//! `descriptions.tsv` beside it, with line breaks as `\n`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -86,7 +87,10 @@ const CUSTOM: &[(&str, &str)] = &[
 
 type Packages = BTreeMap<&'static str, Package>;
 
-/// Writes the table.
+/// Stands for an empty line between comments: what is before it belongs to markers, but not to the description.
+const BREAK: &str = "";
+
+/// Writes the table and the descriptions.
 pub fn run(modules: &Path, output: &Path) -> Result<()> {
     let mut packages = Packages::new();
     for path in SERVED.iter().chain(REFERRED) {
@@ -111,7 +115,97 @@ pub fn run(modules: &Path, output: &Path) -> Result<()> {
             .filter(|((package, _), _)| package == short)
             .for_each(|(_, lines)| text.push_str(lines));
     }
-    fs::write(output, text).with_context(|| format!("write {}", output.display()))
+    fs::write(output, text).with_context(|| format!("write {}", output.display()))?;
+    let mut texts = String::from(
+        "# Made by `cargo xtask schema` from the comments of Kubernetes' Go types (Apache-2.0).\n",
+    );
+    for (package, name) in entries.keys() {
+        describe_type(package, name, &packages, &mut texts)?;
+    }
+    let output = output.with_file_name("descriptions.tsv");
+    fs::write(&output, texts).with_context(|| format!("write {}", output.display()))
+}
+
+/// The description of a struct and of its members, those of embedded structs included.
+fn describe_type(package: &str, name: &str, packages: &Packages, out: &mut String) -> Result<()> {
+    let (path, package) = packages
+        .iter()
+        .find(|(path, _)| short_path(path) == package)
+        .context("a known package")?;
+    let ty = package.types.get(name).context("a known type")?;
+    if let Body::Struct(_) = &ty.body {
+        writeln!(
+            out,
+            "{}.{name}\t{}",
+            package.model_prefix,
+            description(&ty.comments)
+        )?;
+        describe_fields(path, ty, packages, out)?;
+    }
+    Ok(())
+}
+
+fn describe_fields(path: &str, ty: &Type, packages: &Packages, out: &mut String) -> Result<()> {
+    let Body::Struct(fields) = &ty.body else {
+        return Ok(());
+    };
+    for field in fields {
+        let json = tag(&field.tag, "json").unwrap_or_default();
+        let name = json.split(',').next().unwrap_or_default();
+        if field.name.is_empty() && name.is_empty() {
+            let (package, inner) = match field.go_type.split_once('.') {
+                Some((alias, inner)) => (ty.imports.get(alias).map_or("", String::as_str), inner),
+                None => (path, field.go_type.as_str()),
+            };
+            if let Some(embedded) = packages.get(package).and_then(|p| p.types.get(inner)) {
+                describe_fields(package, embedded, packages, out)?;
+            }
+        } else if !name.is_empty() && name != "-" {
+            let text = description(&field.comments);
+            if !text.is_empty() {
+                writeln!(out, " {name}\t{text}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The text of the comment right before a declaration, without markers and notes to developers.
+fn description(comments: &[String]) -> String {
+    // An empty comment line parts paragraphs; an empty source line parts comments.
+    let own = comments
+        .rsplit(|line| line == BREAK)
+        .find(|lines| !lines.is_empty())
+        .unwrap_or_default();
+    let mut text = String::new();
+    for line in own {
+        let trimmed = line.trim();
+        if trimmed == "---" {
+            break;
+        }
+        if trimmed.starts_with('+') || trimmed.starts_with("TODO") {
+            continue;
+        }
+        // Indented lines, such as lists, stay lines of their own.
+        let body = line.strip_prefix(' ').unwrap_or(line).trim_end();
+        let indented = body.starts_with([' ', '\t']);
+        let fresh = text.is_empty() || text.ends_with("\\n");
+        match trimmed {
+            "" if text.ends_with("\\n\\n") || text.is_empty() => {}
+            "" => text.push_str(if fresh { "\\n" } else { "\\n\\n" }),
+            _ => {
+                if !fresh {
+                    text.push_str(if indented { "\\n" } else { " " });
+                }
+                let shown = if indented { body } else { trimmed };
+                text.push_str(&shown.replace('\\', "\\\\").replace('\t', "\\t"));
+                if indented {
+                    text.push_str("\\n");
+                }
+            }
+        }
+    }
+    text.trim_end_matches("\\n").to_owned()
 }
 
 /// The lines of every type that a served kind reaches, by short package path and name.
@@ -363,7 +457,7 @@ fn parse(source: &str, types: &mut BTreeMap<String, Type>) {
     while let Some(line) = lines.next() {
         let trimmed = line.trim();
         if let Some(comment) = trimmed.strip_prefix("//") {
-            comments.push(comment.trim().to_owned());
+            comments.push(format!("{} ", comment.trim_end()));
         } else if trimmed.starts_with("import")
             || (trimmed.ends_with('"') && trimmed.contains("k8s.io/"))
         {
@@ -393,7 +487,9 @@ fn parse(source: &str, types: &mut BTreeMap<String, Type>) {
                 types.insert(name.to_owned(), ty);
             }
             comments.clear();
-        } else if !trimmed.is_empty() {
+        } else if trimmed.is_empty() {
+            comments.push(BREAK.to_owned());
+        } else {
             comments.clear();
         }
     }
@@ -426,10 +522,11 @@ fn fields<'a>(lines: &mut impl Iterator<Item = &'a str>) -> Vec<Field> {
             break;
         }
         if let Some(comment) = trimmed.strip_prefix("//") {
-            comments.push(comment.trim().to_owned());
+            comments.push(format!("{} ", comment.trim_end()));
             continue;
         }
         if trimmed.is_empty() {
+            comments.push(BREAK.to_owned());
             continue;
         }
         let (declaration, tag) = trimmed.split_once('`').unwrap_or((trimmed, ""));
@@ -519,7 +616,8 @@ fn tag<'a>(tags: &'a str, key: &str) -> Option<&'a str> {
 
 fn has(comments: &[String], name: &str) -> bool {
     comments.iter().any(|c| {
-        c.strip_prefix('+')
+        c.trim()
+            .strip_prefix('+')
             .is_some_and(|c| c == name || c.starts_with(&format!("{name}=")))
     })
 }
@@ -529,7 +627,10 @@ fn marker<'a>(comments: &'a [String], name: &'a str) -> Option<&'a str> {
 }
 
 fn markers<'a>(comments: &'a [String], name: &'a str) -> impl Iterator<Item = &'a str> {
-    comments
-        .iter()
-        .filter_map(move |c| c.strip_prefix('+')?.strip_prefix(name)?.strip_prefix('='))
+    comments.iter().filter_map(move |c| {
+        c.trim()
+            .strip_prefix('+')?
+            .strip_prefix(name)?
+            .strip_prefix('=')
+    })
 }

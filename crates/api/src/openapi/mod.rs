@@ -4,8 +4,9 @@
 //! fields and takes strategic merge patches. Documents are made when asked for and not kept: the index carries a hash of
 //! their inputs, so that clients may cache them.
 //!
-//! DEVIATION: descriptions, defaults and enums are left out, and so is the OpenAPI v2 document.
+//! DEVIATION: enums and zero defaults are left out, and so is the OpenAPI v2 document.
 
+mod descriptions;
 mod paths;
 mod schemas;
 
@@ -52,7 +53,7 @@ pub fn hash(group: &str, version: &Version) -> String {
 
 /// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`.
 pub fn document(schema: &Schema, group: &str, version: &Version) -> Value {
-    let mut components = schemas::Components::default();
+    let mut components = schemas::Components::new();
     let paths = paths::paths(schema, group, version, &mut components);
     json!({
         "openapi": "3.0.0",

@@ -4,19 +4,29 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::descriptions::Descriptions;
 use crate::schema::{Field, Scalar, Schema, Shape, Struct, Topology, Type};
 
 /// Kinds that belong to every group and version.
 const SHARED_KINDS: &[&str] = &["DeleteOptions", "Status", "WatchEvent"];
 
 /// The types that a document refers to.
-#[derive(Default)]
 pub(super) struct Components<'a> {
+    descriptions: Descriptions,
     types: BTreeMap<String, Type<'a>>,
     scalars: BTreeMap<&'static str, Value>,
 }
 
 impl<'a> Components<'a> {
+    /// None yet.
+    pub(super) fn new() -> Components<'a> {
+        Components {
+            descriptions: Descriptions::read(),
+            types: BTreeMap::new(),
+            scalars: BTreeMap::new(),
+        }
+    }
+
     /// A schema that refers to a type, which becomes a component.
     pub(super) fn refer(&mut self, ty: Type<'a>) -> Value {
         self.expression(ty)
@@ -38,7 +48,7 @@ impl<'a> Components<'a> {
         {
             let ty = self.types[&name];
             let mut body = match ty.fields() {
-                Some(fields) => self.object(fields, ty),
+                Some(fields) => self.object(&name, fields, ty),
                 None => json!({}),
             };
             let kinds = kinds_of(schema, ty, group, version);
@@ -55,16 +65,22 @@ impl<'a> Components<'a> {
         done
     }
 
-    fn object(&mut self, fields: &'a Struct, ty: Type<'a>) -> Value {
+    fn object(&mut self, model: &str, fields: &'a Struct, ty: Type<'a>) -> Value {
         let mut properties = Map::new();
         let mut required = Vec::new();
         for field in fields.fields_by_name() {
-            properties.insert(field.name.to_string(), self.property(field, ty.of(field)));
+            properties.insert(
+                field.name.to_string(),
+                self.property(model, field, ty.of(field)),
+            );
             if field.required() {
                 required.push(Value::from(&*field.name));
             }
         }
         let mut body = json!({"type": "object"});
+        if let Some(text) = self.descriptions.get(model, "") {
+            body["description"] = text.into();
+        }
         if !properties.is_empty() {
             body["properties"] = Value::Object(properties);
         }
@@ -77,7 +93,7 @@ impl<'a> Components<'a> {
         body
     }
 
-    fn property(&mut self, field: &Field, ty: Type<'a>) -> Value {
+    fn property(&mut self, model: &str, field: &Field, ty: Type<'a>) -> Value {
         let mut body = self.expression(ty);
         let extra = field.extra();
         let list = matches!(ty.shape(), Shape::List(_) | Shape::Scalar(Scalar::Bytes));
@@ -121,6 +137,9 @@ impl<'a> Components<'a> {
         }
         if let Some(default) = &extra.default {
             extensions.insert("default".into(), default.clone());
+        }
+        if let Some(text) = self.descriptions.get(model, &field.name) {
+            extensions.insert("description".into(), text.into());
         }
         if extensions.is_empty() {
             return body;

@@ -67,7 +67,19 @@ fn kubectl_finds_what_it_looks_for() {
     );
     let protocol = &core["components"]["schemas"]["io.k8s.api.core.v1.ContainerPort"]["properties"]
         ["protocol"];
-    assert_eq!(*protocol, json!({"type": "string", "default": "TCP"}));
+    assert_eq!(
+        (&protocol["type"], &protocol["default"]),
+        (&json!("string"), &json!("TCP"))
+    );
+    assert_eq!(
+        pod["properties"]["spec"]["allOf"],
+        json!([{"$ref": "#/components/schemas/io.k8s.api.core.v1.PodSpec"}])
+    );
+    let text = pod["description"].as_str().expect("a description");
+    assert!(
+        text.starts_with("Pod is a collection of containers"),
+        "{text}"
+    );
 }
 
 #[test]
