@@ -16,8 +16,13 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::request::{bounded, status_code};
+use crate::watch::Reconnect;
+
 /// The reporting component, as upstream names it.
 const COMPONENT: &str = "kubelet";
+/// How often an event is tried to be written while the API is away (upstream's `maxTriesPerEvent`).
+const TRIES_MAX: u32 = 12;
 /// Events waiting to be written.
 const QUEUE_MAX: usize = 1024;
 /// Events and objects remembered for counting.
@@ -163,12 +168,10 @@ impl Writer {
     }
 
     async fn create(&self, happening: &Happening, name: &str, at: Timestamp) {
+        let api = self.api(happening);
         let event = event(happening, name, &self.node, at);
-        if let Err(err) = self
-            .api(happening)
-            .create(&PostParams::default(), &event)
-            .await
-        {
+        let params = PostParams::default();
+        if let Err(err) = persistently(|| api.create(&params, &event)).await {
             tracing::debug!(
                 err = &err as &dyn std::error::Error,
                 name,
@@ -178,12 +181,10 @@ impl Writer {
     }
 
     async fn count(&mut self, happening: &Happening, name: &str, count: i32, at: Timestamp) {
-        let patch = json!({ "count": count, "lastTimestamp": Time(at) });
-        let done = self
-            .api(happening)
-            .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
-            .await;
-        if let Err(err) = done {
+        let api = self.api(happening);
+        let params = PatchParams::default();
+        let patch = Patch::Merge(json!({ "count": count, "lastTimestamp": Time(at) }));
+        if let Err(err) = persistently(|| api.patch(name, &params, &patch)).await {
             // Expired or deleted: the next one starts anew.
             tracing::debug!(
                 err = &err as &dyn std::error::Error,
@@ -194,6 +195,21 @@ impl Writer {
             self.create(happening, &fresh, at).await;
         }
     }
+}
+
+/// Tries again while the API does not answer, up to [`TRIES_MAX`] times.
+async fn persistently<T, F: Future<Output = kube::Result<T>>>(
+    call: impl Fn() -> F,
+) -> kube::Result<T> {
+    let mut pauses = Reconnect::default();
+    for _ in 1..TRIES_MAX {
+        match bounded(call()).await {
+            Err(err) if status_code(&err).is_none() => {}
+            answered => return answered,
+        }
+        tokio::time::sleep(pauses.next().unwrap_or_default()).await;
+    }
+    bounded(call()).await
 }
 
 fn namespace(happening: &Happening) -> &str {

@@ -22,6 +22,7 @@ mod pod;
 mod pods;
 mod quantity;
 mod registration;
+mod request;
 mod server;
 mod status;
 mod watch;

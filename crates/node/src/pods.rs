@@ -45,6 +45,7 @@ pub async fn run(
         handles: BTreeMap::new(),
         workers: JoinSet::new(),
         listed: None,
+        refused: BTreeSet::new(),
         swept: false,
     };
     loop {
@@ -64,6 +65,8 @@ struct Assigned {
     workers: JoinSet<String>,
     /// UIDs seen in the list that is being read.
     listed: Option<BTreeSet<String>>,
+    /// Pods that were refused: they use nothing.
+    refused: BTreeSet<String>,
     /// Whether what an earlier agent left behind was looked at.
     swept: bool,
 }
@@ -113,6 +116,9 @@ impl Assigned {
             return;
         }
         let refusal = self.refusal(&assignment.pod);
+        if refusal.is_some() {
+            self.refused.insert(uid.clone());
+        }
         self.pods
             .write()
             .insert(uid.clone(), assignment.pod.clone());
@@ -152,8 +158,9 @@ impl Assigned {
             labels: &labels,
             allocatable: self.node.allocatable,
         };
-        let others = self.pods.read();
-        admission::refusal(pod, others.values().map(Arc::as_ref), node)
+        let pods = self.pods.read();
+        let others = pods.iter().filter(|(uid, _)| !self.refused.contains(*uid));
+        admission::refusal(pod, others.map(|(_, pod)| pod.as_ref()), node)
     }
 
     fn forget(&mut self, uid: &str) {
@@ -217,6 +224,7 @@ impl Assigned {
             Ok(uid) => {
                 self.handles.remove(&uid);
                 self.pods.write().remove(&uid);
+                self.refused.remove(&uid);
                 tracing::info!(pod = uid, "pod gone");
             }
             Err(err) => tracing::error!(err = &err as &dyn std::error::Error, "pod worker failed"),

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{About, Recorder};
+use crate::request::bounded;
 use crate::watch::Reconnect;
 
 pub use lease::run as keep_lease;
@@ -32,8 +33,6 @@ pub use object::{Allocatable, Identity};
 const REPORT: Duration = Duration::from_secs(300);
 /// Most images that a Node lists (upstream's `nodeStatusMaxImages`).
 const IMAGES_MAX: usize = 50;
-/// The longest that one request may take.
-const REQUEST_MAX: Duration = Duration::from_secs(10);
 
 /// What registration works with.
 pub struct Registration {
@@ -237,12 +236,5 @@ impl Registration {
                 size_bytes: i64::try_from(image.size).ok(),
             })
             .collect()
-    }
-}
-
-async fn bounded<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    match tokio::time::timeout(REQUEST_MAX, call).await {
-        Ok(result) => result,
-        Err(elapsed) => Err(kube::Error::Service(Box::new(elapsed))),
     }
 }

@@ -142,3 +142,6 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, state: Arc<State>) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -285,6 +285,13 @@ pub fn ignored(spec: &PodSpec) -> Vec<&'static str> {
             "hostPort",
         ),
         (
+            spec.volumes
+                .iter()
+                .flatten()
+                .any(|v| v.empty_dir.as_ref().is_some_and(|e| e.size_limit.is_some())),
+            "emptyDir.sizeLimit",
+        ),
+        (
             any(&|c| c.tty == Some(true) || c.stdin == Some(true)),
             "stdin, tty",
         ),

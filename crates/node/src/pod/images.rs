@@ -13,6 +13,9 @@ use super::backoff::Backoff;
 use crate::events::{About, Recorder};
 use crate::status::Waiting;
 
+/// How long the error of a pull is shown before the back-off takes its place.
+const ERROR_SHOWN: SignedDuration = SignedDuration::from_secs(5);
+
 /// How a node reaches images.
 #[derive(Clone, Debug)]
 pub struct Images {
@@ -24,27 +27,42 @@ pub struct Images {
 
 /// Why a container has no image.
 #[derive(Debug)]
-pub struct Failure {
-    /// The waiting state.
-    pub waiting: Waiting,
-    /// When a back-off ends that must be waited for.
-    pub until: Option<Timestamp>,
-    /// Whether a pull was tried and failed: the back-off counts it.
-    pub pulled: bool,
+pub enum Failure {
+    /// The image cannot be used; nothing was pulled.
+    Unusable(Waiting),
+    /// A pull was tried and failed.
+    NotPulled(Waiting),
+    /// It is too early for another pull.
+    BackOff {
+        /// What the status shows.
+        waiting: Waiting,
+        /// When to look again.
+        look_at: Timestamp,
+    },
 }
 
 impl Failure {
-    fn new(reason: &str, message: String) -> Failure {
-        let waiting = Waiting {
-            reason: reason.to_owned(),
-            message,
-        };
-        Failure {
-            waiting,
-            until: None,
-            pulled: false,
-        }
+    fn unusable(reason: &str, message: String) -> Failure {
+        Failure::Unusable(waiting(reason, message))
     }
+}
+
+fn waiting(reason: &str, message: String) -> Waiting {
+    Waiting {
+        reason: reason.to_owned(),
+        message,
+    }
+}
+
+/// The last failed pull of an image in a pod.
+#[derive(Clone, Debug)]
+pub struct PullFailure {
+    /// When.
+    pub at: Timestamp,
+    /// The error's text.
+    pub error: String,
+    /// Whether an event told of the back-off that followed.
+    pub announced: bool,
 }
 
 /// One container's need for its image.
@@ -57,8 +75,8 @@ pub struct Need<'a> {
     pub init: bool,
     /// Back-off of this pod's pulls, by image.
     pub pulls: &'a Backoff,
-    /// The last failed pull of this image in this pod: when, and its text.
-    pub last_failure: Option<&'a (Timestamp, String)>,
+    /// The last failed pull of this image in this pod.
+    pub last_failure: Option<&'a PullFailure>,
     /// Where events go.
     pub events: &'a Recorder,
 }
@@ -88,13 +106,13 @@ pub async fn ensure(images: &Images, need: &Need<'_>) -> Result<Image, Failure> 
     let reference: ImageRef = name.parse().map_err(|err: ImageError| {
         let message = format!("Failed to apply default image tag \"{name}\": couldn't parse image name \"{name}\": {err}");
         need.events.warning(about(), "InspectFailed", message.clone());
-        Failure::new("InvalidImageName", message)
+        Failure::unusable("InvalidImageName", message)
     })?;
     let present = local(&images.local, &reference).await.map_err(|err| {
         let message = format!("Failed to inspect image \"{name}\": {err}");
         need.events
             .warning(about(), "InspectFailed", message.clone());
-        Failure::new("ImageInspectError", message)
+        Failure::unusable("ImageInspectError", message)
     })?;
     let policy = need
         .container
@@ -114,7 +132,7 @@ pub async fn ensure(images: &Images, need: &Need<'_>) -> Result<Image, Failure> 
                 format!("Container image \"{name}\" is not present with pull policy of Never");
             need.events
                 .warning(about(), "ErrImageNeverPull", message.clone());
-            Err(Failure::new("ErrImageNeverPull", message))
+            Err(Failure::unusable("ErrImageNeverPull", message))
         }
         _ => pull(images, need, name, &reference).await,
     }
@@ -129,6 +147,34 @@ async fn local(store: &Store, reference: &ImageRef) -> Result<Option<Image>, Str
     }
 }
 
+/// What is shown between two pulls: the error for a while, as upstream's kubelet does until its next sync.
+fn back_off(
+    name: &str,
+    failure: &PullFailure,
+    until: Timestamp,
+    now: Timestamp,
+) -> Option<Failure> {
+    if now >= until {
+        return None;
+    }
+    let error_until = (failure.at + ERROR_SHOWN).min(until);
+    if now < error_until {
+        let waiting = waiting("ErrImagePull", failure.error.clone());
+        return Some(Failure::BackOff {
+            waiting,
+            look_at: error_until,
+        });
+    }
+    let message = format!(
+        "Back-off pulling image \"{name}\": ErrImagePull: {}",
+        failure.error
+    );
+    Some(Failure::BackOff {
+        waiting: waiting("ImagePullBackOff", message),
+        look_at: until,
+    })
+}
+
 async fn pull(
     images: &Images,
     need: &Need<'_>,
@@ -136,20 +182,18 @@ async fn pull(
     reference: &ImageRef,
 ) -> Result<Image, Failure> {
     let about = || About::container(need.pod, &need.container.name, need.init);
-    if let Some((at, error)) = need.last_failure {
-        if let Some(until) = need
-            .pulls
-            .until(name, *at)
-            .filter(|until| *until > Timestamp::now())
+    if let Some(failure) = need.last_failure {
+        let until = need.pulls.until(name, failure.at);
+        if let Some(early) =
+            until.and_then(|until| back_off(name, failure, until, Timestamp::now()))
         {
-            let message = format!("Back-off pulling image \"{name}\"");
-            need.events.normal(about(), "BackOff", message.clone());
-            let mut failure = Failure::new(
-                "ImagePullBackOff",
-                format!("{message}: ErrImagePull: {error}"),
-            );
-            failure.until = Some(until);
-            return Err(failure);
+            if !failure.announced {
+                let text = format!("Back-off pulling image \"{name}\"");
+                need.events.normal(about(), "BackOff", text);
+                need.events
+                    .warning(about(), "Failed", "Error: ImagePullBackOff");
+            }
+            return Err(early);
         }
     }
     need.events
@@ -172,9 +216,7 @@ async fn pull(
                 "Failed",
                 format!("Failed to pull image \"{name}\": {text}"),
             );
-            let mut failure = Failure::new("ErrImagePull", text);
-            failure.pulled = true;
-            Err(failure)
+            Err(Failure::NotPulled(waiting("ErrImagePull", text)))
         }
     }
 }
@@ -196,6 +238,40 @@ fn go_precise(d: std::time::Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_pull_is_shown_then_its_back_off_then_it_is_tried_again() {
+        let at = |secs: i64| Timestamp::from_second(1_000_000 + secs).expect("small");
+        let failure = PullFailure {
+            at: at(0),
+            error: "no".to_owned(),
+            announced: false,
+        };
+        let rows = [
+            (1, Some(("ErrImagePull", "no", 5))),
+            (
+                5,
+                Some((
+                    "ImagePullBackOff",
+                    "Back-off pulling image \"x\": ErrImagePull: no",
+                    10,
+                )),
+            ),
+            (10, None),
+        ];
+        for (now, want) in rows {
+            let got = back_off("x", &failure, at(10), at(now));
+            let got = got.map(|failure| match failure {
+                Failure::BackOff { waiting, look_at } => (waiting.reason, waiting.message, look_at),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(
+                got,
+                want.map(|(r, m, l)| (r.to_owned(), m.to_owned(), at(l))),
+                "{now}"
+            );
+        }
+    }
 
     #[test]
     fn short_durations_read_as_go_prints_them() {

@@ -18,8 +18,9 @@ use super::backoff::{Backoff, go_duration};
 use crate::observed::{self, Exit, Observed, State};
 use crate::status::{Waiting, is_sidecar, restarts};
 
-/// A failure is shown for at least this long before a back-off takes its place in the status.
-pub const SHOWN: SignedDuration = SignedDuration::from_secs(1);
+/// How long before a restart the status says `CrashLoopBackOff`. Until then it shows how the container ended, as that of
+/// upstream's kubelet since it syncs only when the back-off is over (v1.37; recorded scenario pod-crashloop-exit0).
+pub const BACK_OFF_SHOWN: SignedDuration = SignedDuration::from_millis(700);
 /// How many dead attempts of a container are kept: the last one, for `lastState` and its log.
 const KEPT_DEAD: usize = 1;
 
@@ -32,6 +33,8 @@ pub struct Memory {
     pub pulls: Backoff,
     /// Containers that could not be started, by name.
     pub troubles: BTreeMap<String, Trouble>,
+    /// The ends whose back-off was told by an event, by container name.
+    pub announced: BTreeMap<String, Timestamp>,
     /// What keeps the sandbox or the volumes from being there.
     pub sandbox_trouble: Option<Retry>,
     /// Containers that are being stopped, by id.
@@ -109,7 +112,14 @@ pub enum Step {
     CreateSandbox,
     /// Start a container: image, config, create, start.
     Start(Start),
-    /// Say that a container waits in back-off.
+    /// Tell by an event that a container will be in back-off.
+    AnnounceBackOff {
+        /// Its name.
+        name: String,
+        /// The end that the back-off counts from.
+        ended: Timestamp,
+    },
+    /// Show that a container waits in back-off.
     BackOff {
         /// Its name.
         name: String,
@@ -458,16 +468,21 @@ fn restart(inputs: &Inputs<'_>, start: Start, exit: &Exit, plan: &mut Plan) {
         }
         return;
     };
-    let announced = inputs
+    if inputs.memory.announced.get(&name) != Some(&exit.finished_at) {
+        let ended = exit.finished_at;
+        plan.steps.push(Step::AnnounceBackOff { name, ended });
+        return;
+    }
+    let shown = inputs
         .memory
         .troubles
         .get(&name)
         .is_some_and(|t| t.waiting.reason == CRASH_LOOP && t.retry_at == until);
-    let shown_until = exit.finished_at + SHOWN;
-    if announced {
+    let show_at = until - BACK_OFF_SHOWN;
+    if shown {
         plan.wake(until);
-    } else if shown_until > inputs.now {
-        plan.wake(shown_until);
+    } else if show_at > inputs.now {
+        plan.wake(show_at);
     } else {
         let delay = go_duration(inputs.memory.restarts.delay(&name));
         let pod = pod_text(inputs.pod);

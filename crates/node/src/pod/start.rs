@@ -12,13 +12,15 @@ use kube::Api;
 
 use super::backoff::Backoff;
 use super::env::{self, Objects, Reference};
-use super::plan::{RUN_ERROR, SHOWN, Start, Trouble};
+use super::plan::{RUN_ERROR, Start, Trouble};
 use super::{Node, container, images, logs_path, names, services, volumes};
 use crate::events::About;
 use crate::status::Waiting;
 
 /// How long until a container whose config was wrong is tried again (upstream: with each sync).
 const RETRY: SignedDuration = SignedDuration::from_secs(10);
+/// How soon after a failed pull an event tells of the back-off.
+const SOON: SignedDuration = SignedDuration::from_secs(1);
 /// The longest that fetching an object may take.
 const FETCH_MAX: Duration = Duration::from_secs(10);
 
@@ -31,6 +33,8 @@ pub enum Started {
     No(Trouble),
     /// Its image could not be pulled: as `No`, and the image's back-off counts.
     NotPulled(Trouble),
+    /// Its image's back-off is not over.
+    NotPulledYet(Trouble),
     /// The pod is being ended instead.
     Superseded,
 }
@@ -48,7 +52,7 @@ pub struct Context<'a> {
     /// Back-off of image pulls.
     pub pulls: &'a Backoff,
     /// Failed pulls, by image.
-    pub pull_failures: &'a BTreeMap<String, (Timestamp, String)>,
+    pub pull_failures: &'a BTreeMap<String, images::PullFailure>,
 }
 
 /// Starts the container. The pull is given up when `superseded` ends; what the runtime does is always awaited.
@@ -149,27 +153,28 @@ async fn image(ctx: &Context<'_>, container: &Container, start: &Start) -> Resul
         Ok(image) => return Ok(image),
         Err(failure) => failure,
     };
-    let about = About::container(ctx.pod, &start.name, start.init);
-    ctx.node.events.warning(
-        about,
-        "Failed",
-        format!("Error: {}", failure.waiting.reason),
-    );
+    let failed = |waiting: &Waiting| {
+        let about = About::container(ctx.pod, &start.name, start.init);
+        let text = format!("Error: {}", waiting.reason);
+        ctx.node.events.warning(about, "Failed", text);
+    };
     let now = Timestamp::now();
-    let retry_at = match failure.until {
-        Some(until) => until,
-        // The back-off takes the place of the error soon; other errors are looked at again later.
-        None if failure.pulled => now + SHOWN,
-        None => now + RETRY,
-    };
-    let trouble = Trouble {
-        waiting: failure.waiting,
-        retry_at,
-    };
-    Err(if failure.pulled {
-        Started::NotPulled(trouble)
-    } else {
-        Started::No(trouble)
+    Err(match failure {
+        images::Failure::Unusable(waiting) => {
+            failed(&waiting);
+            let retry_at = now + RETRY;
+            Started::No(Trouble { waiting, retry_at })
+        }
+        images::Failure::NotPulled(waiting) => {
+            failed(&waiting);
+            // Soon the back-off is told of.
+            let retry_at = now + SOON;
+            Started::NotPulled(Trouble { waiting, retry_at })
+        }
+        images::Failure::BackOff { waiting, look_at } => {
+            let retry_at = look_at;
+            Started::NotPulledYet(Trouble { waiting, retry_at })
+        }
     })
 }
 

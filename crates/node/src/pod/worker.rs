@@ -13,6 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use super::images::PullFailure;
 use super::plan::{self, End, Memory, Plan, Retry, Start, Step, Stop};
 use super::start::{self, Started};
 use super::writer::{self, Wanted};
@@ -77,7 +78,7 @@ struct Worker {
     uid: String,
     previous: PodStatus,
     memory: Memory,
-    pull_failures: BTreeMap<String, (Timestamp, String)>,
+    pull_failures: BTreeMap<String, PullFailure>,
     verdict: Option<Verdict>,
     refusal: Option<Verdict>,
     refused: bool,
@@ -230,7 +231,25 @@ impl Worker {
         match step {
             Step::CreateSandbox => self.create_sandbox(pod, spec).await,
             Step::Start(start) => self.start(pod, spec, observed, start).await,
-            Step::BackOff { name, trouble } => self.back_off(pod, spec, name, trouble),
+            Step::AnnounceBackOff { name, ended } => {
+                let init = spec
+                    .init_containers
+                    .iter()
+                    .flatten()
+                    .any(|c| c.name == name);
+                let text = format!(
+                    "Back-off restarting failed container {name} in pod {}",
+                    plan::pod_text(pod)
+                );
+                let about = About::container(pod, &name, init);
+                self.node.events.warning(about, "BackOff", text);
+                self.memory.announced.insert(name, ended);
+                Performed::Changed
+            }
+            Step::BackOff { name, trouble } => {
+                self.memory.troubles.insert(name, trouble);
+                Performed::Changed
+            }
             Step::Stop(stop) => self.stop(pod, stop),
             Step::ExceedDeadline => {
                 let verdict = deadline::exceeded();
@@ -332,10 +351,21 @@ impl Worker {
                 self.memory.troubles.insert(start.name.clone(), trouble);
             }
             Started::NotPulled(trouble) => {
-                let now = Timestamp::now();
-                self.memory.pulls.next(&image(), now, now);
-                self.pull_failures
-                    .insert(image(), (now, trouble.waiting.message.clone()));
+                let at = Timestamp::now();
+                self.memory.pulls.next(&image(), at, at);
+                let error = trouble.waiting.message.clone();
+                let failure = PullFailure {
+                    at,
+                    error,
+                    announced: false,
+                };
+                self.pull_failures.insert(image(), failure);
+                self.memory.troubles.insert(start.name.clone(), trouble);
+            }
+            Started::NotPulledYet(trouble) => {
+                if let Some(failure) = self.pull_failures.get_mut(&image()) {
+                    failure.announced = true;
+                }
                 self.memory.troubles.insert(start.name.clone(), trouble);
             }
         }
@@ -352,29 +382,6 @@ impl Worker {
                 .into_iter()
                 .collect(),
         }
-    }
-
-    fn back_off(
-        &mut self,
-        pod: &Pod,
-        spec: &PodSpec,
-        name: String,
-        trouble: plan::Trouble,
-    ) -> Performed {
-        let init = spec
-            .init_containers
-            .iter()
-            .flatten()
-            .any(|c| c.name == name);
-        let text = format!(
-            "Back-off restarting failed container {name} in pod {}",
-            plan::pod_text(pod)
-        );
-        self.node
-            .events
-            .warning(About::container(pod, &name, init), "BackOff", text);
-        self.memory.troubles.insert(name, trouble);
-        Performed::Changed
     }
 
     fn stop(&mut self, pod: &Pod, stop: Stop) -> Performed {

@@ -5,13 +5,13 @@
 //! that calls a pod of a lost node not ready) is answered by what is wanted.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
 use tokio::sync::watch;
 
+use crate::request::{bounded, status_code};
 use crate::status::patch;
 use crate::watch::Reconnect;
 
@@ -23,9 +23,6 @@ pub struct Wanted {
     /// Once the status is written, let the API forget the pod.
     pub remove: bool,
 }
-
-/// The longest that one request may take.
-const REQUEST_MAX: Duration = Duration::from_secs(10);
 
 /// Writes until the sender of `wanted` is gone.
 pub async fn run(
@@ -170,18 +167,4 @@ fn version(pod: &Pod) -> u64 {
         .as_deref()
         .and_then(|v| v.parse().ok())
         .unwrap_or(0)
-}
-
-fn status_code(err: &kube::Error) -> Option<u16> {
-    match err {
-        kube::Error::Api(status) => Some(status.code),
-        _ => None,
-    }
-}
-
-async fn bounded<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    match tokio::time::timeout(REQUEST_MAX, call).await {
-        Ok(result) => result,
-        Err(elapsed) => Err(kube::Error::Service(Box::new(elapsed))),
-    }
 }

@@ -59,6 +59,7 @@ struct Case {
     memory: Memory,
     end: Option<End>,
     now: i64,
+    exact: Option<Timestamp>,
 }
 
 impl Case {
@@ -69,6 +70,7 @@ impl Case {
             memory: Memory::default(),
             end: None,
             now: 100,
+            exact: None,
         }
     }
 
@@ -85,7 +87,7 @@ impl Case {
             memory: &self.memory,
             terminal: false,
             deadline: None,
-            now: at(self.now),
+            now: self.exact.unwrap_or(at(self.now)),
         })
     }
 
@@ -103,6 +105,7 @@ fn text(step: &Step) -> String {
             s.name,
             s.attempt
         ),
+        Step::AnnounceBackOff { name, .. } => format!("announce back-off {name}"),
         Step::BackOff { name, trouble } => format!("back-off {name}: {}", trouble.waiting.message),
         Step::Stop(s) => format!("stop {} {}s: {}", s.id, s.grace, s.message),
         Step::ExceedDeadline => "exceed deadline".to_owned(),
@@ -296,14 +299,12 @@ fn a_crash_loop_shows_the_end_then_backs_off_then_restarts() {
     );
     case.memory.restarts.next("c", at(98), at(98));
     case.now = 100;
-    assert_eq!(
-        case.plan(),
-        Plan {
-            steps: vec![],
-            wake_at: Some(at(101))
-        }
-    );
-    case.now = 101;
+    assert_eq!(case.steps(), ["announce back-off c"]);
+    case.memory.announced.insert("c".to_owned(), at(100));
+    let show_at = at(110) - BACK_OFF_SHOWN;
+    assert_eq!(case.plan().wake_at, Some(show_at));
+    assert!(case.steps().is_empty());
+    case.exact = Some(show_at);
     assert_eq!(
         case.steps(),
         ["back-off c: back-off 10s restarting failed container=c pod=a_ns(u)"]
@@ -319,7 +320,7 @@ fn a_crash_loop_shows_the_end_then_backs_off_then_restarts() {
             wake_at: Some(at(110))
         }
     );
-    case.now = 110;
+    case.exact = Some(at(110));
     assert_eq!(case.steps(), ["start c 2"]);
 }
 
