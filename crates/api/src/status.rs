@@ -6,6 +6,7 @@
 use crate::field;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 /// One cause in [`Details`].
@@ -300,29 +301,14 @@ impl Status {
                 let _ = write!(message, ": {one}");
             }
             many => {
-                message.push_str(": [");
-                let mut seen: Vec<String> = Vec::with_capacity(many.len());
-                for error in many {
-                    let text = error.to_string();
-                    // As utilerrors.Aggregate: a text is shown once, causes are all listed.
-                    if seen.contains(&text) {
-                        continue;
-                    }
-                    if !seen.is_empty() {
-                        message.push_str(", ");
-                    }
-                    message.push_str(&text);
-                    seen.push(text);
-                }
-                if let [only] = &seen[..] {
-                    message = format!(
-                        "{} {} is invalid: {only}",
-                        qualified(group, kind),
-                        field::quote(name)
-                    );
-                } else {
-                    message.push(']');
-                }
+                // As utilerrors.Aggregate: a text is shown once, causes are all listed.
+                let mut seen = HashSet::with_capacity(many.len());
+                let mut texts: Vec<String> = many.iter().map(ToString::to_string).collect();
+                texts.retain(|text| seen.insert(text.clone()));
+                let _ = match &texts[..] {
+                    [only] => write!(message, ": {only}"),
+                    texts => write!(message, ": [{}]", texts.join(", ")),
+                };
             }
         }
         let mut status = Status::failure(422, "Invalid", message).about(group, kind, name);

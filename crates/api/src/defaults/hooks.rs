@@ -6,6 +6,7 @@ use crate::quantity::Quantity;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 pub(super) fn by_name(name: &str) -> Hook {
     match name {
@@ -137,7 +138,7 @@ fn pod_level_requests(spec: &mut Value) {
     if !spec.get("resources").is_some_and(has_limits) {
         return;
     }
-    let mut sums: Vec<(String, Quantity)> = Vec::new();
+    let mut sums: BTreeMap<String, Quantity> = BTreeMap::new();
     for container in spec["containers"].as_array().into_iter().flatten() {
         let requests = container
             .pointer("/resources/requests")
@@ -146,10 +147,10 @@ fn pod_level_requests(spec: &mut Value) {
             let Ok(amount) = Quantity::from_json(amount) else {
                 continue;
             };
-            match sums.iter_mut().find(|(n, _)| n == name) {
-                Some((_, sum)) => *sum = sum.checked_add(&amount).unwrap_or_else(|| sum.clone()),
-                None => sums.push((name.clone(), amount)),
-            }
+            let sum = sums
+                .entry(name.clone())
+                .or_insert_with(|| Quantity::from_int(0));
+            *sum = sum.checked_add(&amount).unwrap_or_else(|| sum.clone());
         }
     }
     let resources = &mut spec["resources"];

@@ -5,6 +5,7 @@
 
 use super::{copy_member, members};
 use serde_json::{Map, Value, json};
+use std::collections::{HashMap, HashSet};
 
 fn text<'a>(spec: &'a Value, name: &str) -> &'a str {
     spec.get(name).and_then(Value::as_str).unwrap_or("")
@@ -90,9 +91,13 @@ pub fn begin_update(old: &Value, new: &mut Value) {
 
 /// A port without a number gets the one that the port of its name has, unless another port took it.
 fn keep_node_ports(old: &Value, new: &mut Value) {
-    let wanted: Vec<i64> = list(new, "ports")
+    let wanted: HashSet<i64> = list(new, "ports")
         .iter()
         .map(|p| number(p, "nodePort"))
+        .collect();
+    let named: HashMap<&str, i64> = list(old, "ports")
+        .iter()
+        .map(|p| (text(p, "name"), number(p, "nodePort")))
         .collect();
     let ports = new.get_mut("ports").and_then(Value::as_array_mut);
     for port in ports
@@ -100,11 +105,7 @@ fn keep_node_ports(old: &Value, new: &mut Value) {
         .flatten()
         .filter(|p| number(p, "nodePort") == 0)
     {
-        let named = list(old, "ports")
-            .iter()
-            .rev()
-            .find(|o| text(o, "name") == text(port, "name"));
-        let kept = named.map_or(0, |o| number(o, "nodePort"));
+        let kept = named.get(text(port, "name")).copied().unwrap_or(0);
         if kept != 0 && !wanted.contains(&kept) {
             port["nodePort"] = kept.into();
         }
@@ -188,7 +189,7 @@ fn drop_members(spec: &mut Value, names: &[&str]) {
 
 /// Only when no port has a number that no port had before.
 fn drop_node_ports(old: &Value, new: &mut Value) {
-    let before: Vec<i64> = list(old, "ports")
+    let before: HashSet<i64> = list(old, "ports")
         .iter()
         .map(|p| number(p, "nodePort"))
         .collect();

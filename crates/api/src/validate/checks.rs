@@ -4,6 +4,7 @@ use crate::field::{Error, Path};
 use crate::intstr::IntOrString;
 use crate::names;
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 
 /// What was found wrong so far.
 pub(super) type Errors = Vec<Error>;
@@ -18,6 +19,14 @@ pub(super) fn list<'a>(node: &'a Value, member: &str) -> &'a [Value] {
     node.get(member)
         .and_then(Value::as_array)
         .map_or(&[], Vec::as_slice)
+}
+
+/// The texts of a list.
+pub(super) fn texts<'a>(node: &'a Value, member: &str) -> HashSet<&'a str> {
+    list(node, member)
+        .iter()
+        .filter_map(Value::as_str)
+        .collect()
 }
 
 /// An object, empty when absent.

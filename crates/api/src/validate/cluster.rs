@@ -6,13 +6,14 @@ use super::pod;
 use crate::field::{Error, Path};
 use crate::names;
 use serde_json::Value;
+use std::collections::HashSet;
 
 fn taints(errors: &mut Errors, spec: &Value) {
     // Upstream says metadata, though taints are in the spec.
     let meta = Path::root("metadata");
     let path = meta.field("taints");
-    let all = list(spec, "taints");
-    for (i, taint) in all.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for (i, taint) in list(spec, "taints").iter().enumerate() {
         let at = path.index(i);
         let (key, value, effect) = (
             text(taint, "key"),
@@ -28,8 +29,7 @@ fn taints(errors: &mut Errors, spec: &Value) {
             "" => errors.push(Error::required(&at.field("effect"), "")),
             _ => pod::taint_effect(errors, &at.field("effect"), effect),
         }
-        let same = |t: &Value| text(t, "key") == key && text(t, "effect") == effect;
-        if all[..i].iter().any(same) {
+        if !seen.insert((key, effect)) {
             let detail = "taints must be unique by key and effect pair";
             let mut error = Error::duplicate(&at, taint);
             error.detail = detail.to_owned();

@@ -5,6 +5,7 @@ use super::checks::{Errors, immutable, int, invalid_each, list, one_of, port_num
 use crate::field::{Error, Path};
 use crate::names;
 use serde_json::Value;
+use std::collections::HashSet;
 
 const ENDPOINTS_MAX: usize = 1000;
 const ADDRESSES_MAX: usize = 100;
@@ -174,13 +175,14 @@ fn slice_ports(errors: &mut Errors, slice: &Value) {
         errors.push(Error::too_many(&path, all.len(), PORTS_MAX));
         return;
     }
+    let mut seen = HashSet::new();
     for (i, port) in all.iter().enumerate() {
         let at = path.index(i);
         let name = text(port, "name");
         if !name.is_empty() {
             invalid_each(errors, &at.field("name"), name, names::dns1123_label(name));
         }
-        if all[..i].iter().any(|p| text(p, "name") == name) {
+        if !seen.insert(name) {
             errors.push(Error::duplicate(&at.field("name"), name));
         }
         one_of(errors, &at, port, "protocol", &["SCTP", "TCP", "UDP"]);

@@ -1,6 +1,6 @@
 //! `metadata`, of all kinds.
 
-use super::checks::{Errors, immutable, int, invalid_each, labels, list, map, some, text};
+use super::checks::{Errors, immutable, int, invalid_each, labels, list, map, some, text, texts};
 use crate::field::{Error, Path};
 use crate::names;
 use crate::resource::Resource;
@@ -117,7 +117,7 @@ pub(super) fn annotations(errors: &mut Errors, path: &Path<'_>, meta: &Value) {
 fn owners(errors: &mut Errors, meta: &Value) {
     let parent = path();
     let path = parent.field("ownerReferences");
-    let mut controller: Option<String> = None;
+    let mut controllers = Vec::new();
     for owner in list(meta, "ownerReferences") {
         let api_version = text(owner, "apiVersion");
         let version = api_version.rsplit('/').next().unwrap_or("");
@@ -149,18 +149,15 @@ fn owners(errors: &mut Errors, meta: &Value) {
             ));
         }
         if owner["controller"] == true {
-            let this = format!("{}/{}", text(owner, "kind"), text(owner, "name"));
-            match &controller {
-                Some(first) => errors.push(Error::invalid(
-                    &path,
-                    some(meta, "ownerReferences"),
-                    format!(
-                        "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
-                    ),
-                )),
-                None => controller = Some(this),
-            }
+            controllers.push(format!("{}/{}", text(owner, "kind"), text(owner, "name")));
         }
+    }
+    // Told once: the text shows all owners.
+    if let [first, second, ..] = &controllers[..] {
+        let detail = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {second}"
+        );
+        errors.push(Error::invalid(&path, some(meta, "ownerReferences"), detail));
     }
 }
 
@@ -194,10 +191,10 @@ fn go_strings(items: &[&Value]) -> String {
 pub(super) fn update(errors: &mut Errors, old: &Value, new: &Value) {
     let (old, new, path) = (&old["metadata"], &new["metadata"], path());
     if some(old, "deletionTimestamp").is_some() {
-        let before = list(old, "finalizers");
+        let before = texts(old, "finalizers");
         let added: Vec<&Value> = list(new, "finalizers")
             .iter()
-            .filter(|f| !before.contains(f))
+            .filter(|f| f.as_str().is_some_and(|f| !before.contains(f)))
             .collect();
         if !added.is_empty() {
             let detail = format!(

@@ -17,6 +17,7 @@ mod meta;
 mod pod;
 mod policy;
 mod service;
+mod service_cidr;
 mod service_ips;
 mod storage;
 mod workload;
@@ -117,6 +118,8 @@ fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
         ("coordination.k8s.io", "leases") => cluster::lease(errors, object),
         ("discovery.k8s.io", _) => endpoints::slice(errors, object),
         ("networking.k8s.io", "ingresses") => ingress::ingress(errors, object),
+        ("networking.k8s.io", "servicecidrs") => service_cidr::service_cidr(errors, object),
+        ("networking.k8s.io", "ipaddresses") => service_cidr::ip_address(errors, object),
         ("networking.k8s.io", "networkpolicies") => policy::network_policy(errors, object),
         ("rbac.authorization.k8s.io", "roles") => policy::role(errors, object, true),
         ("rbac.authorization.k8s.io", "clusterroles") => policy::role(errors, object, false),
@@ -149,6 +152,9 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
             policy::role_binding_update(errors, old, new);
         }
         ("discovery.k8s.io", _) => endpoints::slice_update(errors, old, new),
+        ("networking.k8s.io", "servicecidrs") => {
+            service_cidr::service_cidr_update(errors, old, new)
+        }
         _ => spec(errors, resource, new),
     }
 }

@@ -9,6 +9,7 @@ use crate::field::{Bad, Error, Path};
 use crate::names;
 use crate::quantity::Quantity;
 use serde_json::Value;
+use std::collections::HashSet;
 
 pub(super) fn disruption_budget(errors: &mut Errors, budget: &Value) {
     let (spec, path) = (&budget["spec"], Path::root("spec"));
@@ -107,27 +108,23 @@ fn scopes(errors: &mut Errors, spec: &Value) {
     let path = parent.field("scopes");
     let all = list(spec, "scopes");
     let shown = || some(spec, "scopes");
-    for scope in all {
-        if !KNOWN.iter().any(|k| scope == k) {
-            errors.push(Error::invalid(&path, shown(), "unsupported scope"));
-            continue;
+    // Each thing is told once, however many scopes are wrong: the text shows them all.
+    if all.iter().any(|scope| !KNOWN.iter().any(|k| scope == k)) {
+        errors.push(Error::invalid(&path, shown(), "unsupported scope"));
+    }
+    let fits = |scope: &str, name: &str| match scope {
+        "BestEffort" => name == "pods",
+        _ => {
+            COMPUTE.contains(&name) || name.starts_with("requests.") || name.starts_with("limits.")
         }
-        for (name, _) in map(spec, "hard") {
-            let fits = match scope.as_str() {
-                Some("BestEffort") => name == "pods",
-                _ => {
-                    COMPUTE.contains(&name.as_str())
-                        || name.starts_with("requests.")
-                        || name.starts_with("limits.")
-                }
-            };
-            if !fits {
-                errors.push(Error::invalid(
-                    &path,
-                    shown(),
-                    "unsupported scope applied to resource",
-                ));
-            }
+    };
+    let known = KNOWN
+        .into_iter()
+        .filter(|k| all.iter().any(|scope| scope == k));
+    for scope in known {
+        if map(spec, "hard").any(|(name, _)| !fits(scope, name)) {
+            let detail = "unsupported scope applied to resource";
+            errors.push(Error::invalid(&path, shown(), detail));
         }
     }
     let has = |name: &str| all.iter().any(|s| s == name);
@@ -156,13 +153,13 @@ fn quantities(item: &Value, member: &str) -> Vec<(String, Quantity, Value)> {
 pub(super) fn limit_range(errors: &mut Errors, range: &Value) {
     let parent = Path::root("spec");
     let path = parent.field("limits");
-    let all = list(&range["spec"], "limits");
-    for (i, item) in all.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for (i, item) in list(&range["spec"], "limits").iter().enumerate() {
         let at = path.index(i);
         let kind = text(item, "type");
         let wrong = names::qualified_name(kind);
         super::checks::invalid_each(errors, &at.field("type"), kind, wrong);
-        if all[..i].iter().any(|other| text(other, "type") == kind) {
+        if !seen.insert(kind) {
             errors.push(Error::duplicate(&at.field("type"), kind));
         }
         limit_item(errors, &at, item, kind);

@@ -2,13 +2,14 @@
 
 use super::checks::{
     Errors, immutable, int, invalid_each, labels, list, one_of, one_of_if_set, port_number,
-    port_number_or_name, some, text,
+    port_number_or_name, some, text, texts,
 };
 use super::{address, service_ips};
 use crate::field::{Bad, Error, Path};
 use crate::names;
 use crate::strategy::service::{is_headless, needs_health_check_port, needs_node_port};
 use serde_json::Value;
+use std::collections::HashSet;
 
 const ONLY_BALANCED: &str = "may only be used when `type` is 'LoadBalancer'";
 const KUBELET_PORT: i64 = 10_250;
@@ -144,6 +145,7 @@ fn ports(errors: &mut Errors, spec: &Value) {
     let parent = Path::root("spec");
     let path = parent.field("ports");
     let all = list(spec, "ports");
+    let mut seen = HashSet::new();
     for (i, port) in all.iter().enumerate() {
         let at = path.index(i);
         let name = text(port, "name");
@@ -153,7 +155,7 @@ fn ports(errors: &mut Errors, spec: &Value) {
             }
         } else {
             invalid_each(errors, &at.field("name"), name, names::dns1123_label(name));
-            if all[..i].iter().any(|p| text(p, "name") == name) {
+            if !seen.insert(name) {
                 errors.push(Error::duplicate(&at.field("name"), name));
             }
         }
@@ -195,21 +197,21 @@ fn duplicates(errors: &mut Errors, spec: &Value) {
             ));
         }
     }
-    let same = |a: &Value, b: &Value, member: &str| {
-        text(a, "protocol") == text(b, "protocol") && int(a, member) == int(b, member)
-    };
+    let mut seen = HashSet::new();
     for (i, port) in all.iter().enumerate() {
         let node_port = int(port, "nodePort");
-        if node_port != 0 && all[..i].iter().any(|p| same(p, port, "nodePort")) {
+        if node_port != 0 && !seen.insert((text(port, "protocol"), node_port)) {
             errors.push(Error::duplicate(
                 &path.index(i).field("nodePort"),
                 node_port,
             ));
         }
     }
+    seen.clear();
     for (i, port) in all.iter().enumerate() {
-        if all[..i].iter().any(|p| same(p, port, "port")) {
-            let key = port_key(text(port, "protocol"), int(port, "port"));
+        let (protocol, number) = (text(port, "protocol"), int(port, "port"));
+        if !seen.insert((protocol, number)) {
+            let key = port_key(protocol, number);
             errors.push(Error::duplicate(&path.index(i), key));
         }
     }
@@ -259,11 +261,11 @@ fn affinity(errors: &mut Errors, spec: &Value) {
 fn external_ips(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
     let parent = Path::root("spec");
     let path = parent.field("externalIPs");
-    let before = old.map_or(&[][..], |o| list(o, "externalIPs"));
+    let before = old.map(|o| texts(o, "externalIPs")).unwrap_or_default();
     for (i, value) in list(spec, "externalIPs").iter().enumerate() {
         let text = value.as_str().unwrap_or("");
         let at = path.index(i);
-        if address::ip(errors, &at, text, before.contains(value)) {
+        if address::ip(errors, &at, text, before.contains(text)) {
             address::not_special(errors, &at, text);
         }
     }
@@ -281,10 +283,12 @@ fn source_ranges(errors: &mut Errors, service: &Value, old: Option<&Value>) {
         if !is_balanced(spec) {
             errors.push(Error::forbidden(&path, ONLY_BALANCED));
         }
-        let before = old.map_or(&[][..], |o| list(&o["spec"], "loadBalancerSourceRanges"));
+        let before = old
+            .map(|o| texts(&o["spec"], "loadBalancerSourceRanges"))
+            .unwrap_or_default();
         for (i, value) in ranges.iter().enumerate() {
-            let range = value.as_str().unwrap_or("").trim();
-            address::cidr(errors, &path.index(i), range, before.contains(value));
+            let text = value.as_str().unwrap_or("");
+            address::cidr(errors, &path.index(i), text.trim(), before.contains(text));
         }
     } else if let Some(ranges) = annotated {
         let annotations = meta.field("annotations");

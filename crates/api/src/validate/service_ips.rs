@@ -1,10 +1,11 @@
 //! Services: cluster addresses and their families.
 
 use super::address;
-use super::checks::{Errors, list, one_of_if_set, some, text};
+use super::checks::{Errors, list, one_of_if_set, some, text, texts};
 use crate::field::{Error, Path};
 use crate::strategy::service::is_headless;
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// Addresses and families of one Service, by themselves and together.
 pub(super) fn families(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
@@ -34,8 +35,8 @@ pub(super) fn families(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
         }
         _ => {}
     }
-    let families = list(spec, "ipFamilies");
-    for (i, family) in families.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for (i, family) in list(spec, "ipFamilies").iter().enumerate() {
         if family != "IPv4" && family != "IPv6" {
             errors.push(Error::not_supported(
                 &families_path.index(i),
@@ -43,7 +44,7 @@ pub(super) fn families(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
                 &["IPv4", "IPv6"],
             ));
         }
-        if families[..i].contains(family) {
+        if !seen.insert(family.as_str()) {
             errors.push(Error::duplicate(&families_path.index(i), family));
         }
     }
@@ -57,7 +58,7 @@ pub(super) fn families(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
 /// Whether all are addresses, so that more can be said of them.
 fn addresses(errors: &mut Errors, path: &Path<'_>, spec: &Value, old: Option<&Value>) -> bool {
     let ips = list(spec, "clusterIPs");
-    let before = old.map_or(&[][..], |o| list(o, "clusterIPs"));
+    let before = old.map(|o| texts(o, "clusterIPs")).unwrap_or_default();
     let all = || some(spec, "clusterIPs");
     let mut right = true;
     for (i, value) in ips.iter().enumerate() {
@@ -72,12 +73,8 @@ fn addresses(errors: &mut Errors, path: &Path<'_>, spec: &Value, old: Option<&Va
             }
             continue;
         }
-        right &= address::ip(
-            errors,
-            &path.index(i),
-            value.as_str().unwrap_or(""),
-            before.contains(value),
-        );
+        let text = value.as_str().unwrap_or("");
+        right &= address::ip(errors, &path.index(i), text, before.contains(text));
     }
     if ips.len() > 2 {
         errors.push(Error::invalid(path, all(), "may only hold up to 2 values"));

@@ -274,3 +274,102 @@ fn objects_that_were_taken_are_right() {
         assert!(errors.is_empty(), "{name}: {errors:?}");
     }
 }
+
+/// xorshift; the same numbers in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+}
+
+/// Replaces one value somewhere below.
+fn mutilate(value: &mut Value, random: &mut Random) {
+    let children = match value {
+        Value::Object(members) => members.len(),
+        Value::Array(items) => items.len(),
+        _ => 0,
+    };
+    if children == 0 || random.below(4) == 0 {
+        *value = match random.below(8) {
+            0 => Value::Null,
+            1 => json!({}),
+            2 => json!([]),
+            3 => json!(""),
+            4 => json!(-1),
+            5 => json!("a/b/c%"),
+            6 => json!([null, {}, ""]),
+            _ => json!(i64::MAX),
+        };
+        return;
+    }
+    let at = random.below(children);
+    let child = match value {
+        Value::Object(members) => members.values_mut().nth(at),
+        Value::Array(items) => items.get_mut(at),
+        _ => None,
+    };
+    if let Some(child) = child {
+        mutilate(child, random);
+    }
+}
+
+#[test]
+fn mutilated_objects_are_refused_or_taken_but_never_panic() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut decoded = 0;
+    for line in include_str!("../../testdata/defaults.jsonl").lines() {
+        let case: Value = serde_json::from_str(line).expect("a line of JSON");
+        let mut parts = case["resource"].as_str().expect("a name").split('/');
+        let mut next = || parts.next().expect("three parts");
+        let (group, version, plural) = (next(), next(), next());
+        let group = if group == "core" { "" } else { group };
+        let resource = Table::builtin()
+            .lookup(group, version, plural)
+            .expect("built in");
+        let write = Write {
+            resource,
+            ty: Schema::builtin()
+                .kind(group, version, &resource.kind)
+                .expect("has a type"),
+            namespace: resource.namespaced.then_some("default"),
+            subresource: "",
+        };
+        let mut server = Server {
+            objects: HashMap::new(),
+            allocated: 0,
+        };
+        let whole = &case["came_back"];
+        let old = server.create(&write, &case["sent"]).0;
+        for round in 0..200 {
+            let mut object = if round % 2 == 0 {
+                whole.clone()
+            } else {
+                case["sent"].clone()
+            };
+            (0..=random.below(3)).for_each(|_| mutilate(&mut object, &mut random));
+            if !object.is_object() || conform_value(&object, write.ty).is_err() {
+                continue;
+            }
+            decoded += 1;
+            let (made, _) = server.create(&write, &object);
+            server.update(&write, &old, made.clone());
+            for subresource in ["status", "resize", "ephemeralcontainers"] {
+                let write = Write {
+                    subresource,
+                    ..write
+                };
+                server.update(&write, &old, made.clone());
+            }
+            crate::print::row(resource, &made, now());
+            crate::print::row_conditions(resource, &made);
+            strategy::warnings::object(resource, &made);
+            strategy::scale::of(&made);
+        }
+    }
+    assert!(decoded > 2000, "{decoded} objects decoded");
+}

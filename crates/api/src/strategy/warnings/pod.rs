@@ -4,6 +4,8 @@ use super::fraction;
 use crate::field::{Path, quote};
 use crate::names;
 use serde_json::Value;
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 
 /// Labels of Nodes that have newer names, with the version since which they are old.
 const OLD_LABELS: [(&str, &str, &str); 6] = [
@@ -91,10 +93,10 @@ fn spec(meta_path: &Path<'_>, meta: &Value, path: &Path<'_>, spec: &Value) -> Ve
         warnings.push(format!("{}: {detail}", annotations.key(CRITICAL)));
     }
     let aliases_path = path.field("hostAliases");
-    let aliases = list(spec, "hostAliases");
-    for (i, alias) in aliases.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for (i, alias) in list(spec, "hostAliases").iter().enumerate() {
         let ip = text(alias, "ip");
-        if aliases[..i].iter().any(|a| text(a, "ip") == ip) {
+        if !seen.insert(ip) {
             warnings.push(format!(
                 "{}: duplicate ip {}",
                 aliases_path.index(i).field("ip"),
@@ -157,12 +159,12 @@ fn volumes(warnings: &mut Vec<String>, path: &Path<'_>, spec: &Value) {
 
 fn pull_secrets(warnings: &mut Vec<String>, path: &Path<'_>, spec: &Value) {
     let path = path.field("imagePullSecrets");
-    let secrets = list(spec, "imagePullSecrets");
-    for (i, secret) in secrets.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for (i, secret) in list(spec, "imagePullSecrets").iter().enumerate() {
         let (at, name) = (path.index(i), text(secret, "name"));
         if name.is_empty() {
             warnings.push(format!("{}: invalid empty name \"\"", at.field("name")));
-        } else if secrets[..i].iter().any(|s| text(s, "name") == name) {
+        } else if !seen.insert(name) {
             warnings.push(format!(
                 "{}: duplicate name {}",
                 at.field("name"),
@@ -181,10 +183,10 @@ fn container(warnings: &mut Vec<String>, path: &Path<'_>, container: &Value) {
         }
     }
     let env_path = path.field("env");
-    let env = list(container, "env");
-    for (i, variable) in env.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for (i, variable) in list(container, "env").iter().enumerate() {
         let name = text(variable, "name");
-        if env[..i].iter().any(|v| text(v, "name") == name) {
+        if !seen.insert(name) {
             let detail = "which may be dropped when using apply";
             warnings.push(format!(
                 "{}: hides previous definition of {}, {detail}",
@@ -194,16 +196,18 @@ fn container(warnings: &mut Vec<String>, path: &Path<'_>, container: &Value) {
         }
     }
     let ports_path = path.field("ports");
-    let ports = list(container, "ports");
-    let same = |a: &Value, b: &Value| {
-        ["containerPort", "protocol", "hostPort", "hostIP"]
-            .iter()
-            .all(|m| a.get(m) == b.get(m))
-    };
-    for (i, port) in ports.iter().enumerate() {
-        if let Some(first) = ports[..i].iter().position(|p| same(p, port)) {
-            let (this, other) = (ports_path.index(i), ports_path.index(first));
-            warnings.push(format!("{this}: duplicate port definition with {other}"));
+    let mut first: HashMap<_, usize> = HashMap::new();
+    for (i, port) in list(container, "ports").iter().enumerate() {
+        let numbers = ["containerPort", "hostPort"].map(|m| port[m].as_i64().unwrap_or(0));
+        let words = ["protocol", "hostIP"].map(|m| text(port, m));
+        match first.entry((numbers, words)) {
+            Entry::Vacant(entry) => {
+                entry.insert(i);
+            }
+            Entry::Occupied(entry) => {
+                let (this, other) = (ports_path.index(i), ports_path.index(*entry.get()));
+                warnings.push(format!("{this}: duplicate port definition with {other}"));
+            }
         }
     }
 }

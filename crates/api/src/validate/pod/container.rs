@@ -6,6 +6,7 @@ use super::{env, probe, resources, security};
 use crate::field::{Error, Path};
 use crate::names;
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// All containers of a Pod, in upstream's order.
 pub(super) fn all(errors: &mut Errors, path: &Path<'_>, spec: &Value, volumes: &Volumes<'_>) {
@@ -23,11 +24,12 @@ fn containers(errors: &mut Errors, path: &Path<'_>, all: &[Value], volumes: &Vol
         errors.push(Error::required(path, ""));
         return;
     }
+    let mut seen = HashSet::new();
     for (i, container) in all.iter().enumerate() {
         let at = path.index(i);
         common(errors, &at, container, volumes);
         let name = text(container, "name");
-        if all[..i].iter().any(|c| text(c, "name") == name) {
+        if !seen.insert(name) {
             errors.push(Error::duplicate(&at.field("name"), name));
         }
         running(errors, &at, container);
@@ -88,12 +90,13 @@ fn common(errors: &mut Errors, path: &Path<'_>, container: &Value, volumes: &Vol
 }
 
 fn ports(errors: &mut Errors, path: &Path<'_>, all: &[Value]) {
+    let mut seen = HashSet::new();
     for (i, port) in all.iter().enumerate() {
         let at = path.index(i);
         let name = text(port, "name");
         if !name.is_empty() {
             let wrong = names::port_name(name);
-            if wrong.is_empty() && all[..i].iter().any(|p| text(p, "name") == name) {
+            if wrong.is_empty() && !seen.insert(name) {
                 errors.push(Error::duplicate(&at.field("name"), name));
             }
             invalid_each(errors, &at.field("name"), name, wrong);
@@ -110,9 +113,14 @@ fn ports(errors: &mut Errors, path: &Path<'_>, all: &[Value]) {
     }
 }
 
+fn container_names<'a>(spec: &'a Value, member: &str) -> HashSet<&'a str> {
+    let all = list(spec, member).iter();
+    all.map(|c| text(c, "name")).collect()
+}
+
 /// A port of the host is had by one container only.
 fn host_port_conflicts(errors: &mut Errors, path: &Path<'_>, all: &[Value]) {
-    let mut taken: Vec<String> = Vec::new();
+    let mut taken = HashSet::new();
     for (i, container) in all.iter().enumerate() {
         let at = path.index(i);
         let ports_path = at.field("ports");
@@ -121,27 +129,21 @@ fn host_port_conflicts(errors: &mut Errors, path: &Path<'_>, all: &[Value]) {
             if number == 0 {
                 continue;
             }
-            let key = format!(
-                "{}/{}/{number}",
-                text(port, "protocol"),
-                text(port, "hostIP")
-            );
-            if taken.contains(&key) {
+            let (protocol, address) = (text(port, "protocol"), text(port, "hostIP"));
+            if !taken.insert((protocol, address, number)) {
+                let key = format!("{protocol}/{address}/{number}");
                 errors.push(Error::duplicate(
                     &ports_path.index(j).field("hostPort"),
                     key,
                 ));
-            } else {
-                taken.push(key);
             }
         }
     }
 }
 
 fn init_containers(errors: &mut Errors, path: &Path<'_>, spec: &Value, volumes: &Volumes<'_>) {
-    let regular = list(spec, "containers");
-    let all = list(spec, "initContainers");
-    for (i, container) in all.iter().enumerate() {
+    let mut seen = container_names(spec, "containers");
+    for (i, container) in list(spec, "initContainers").iter().enumerate() {
         let at = path.index(i);
         common(errors, &at, container, volumes);
         let policy = text(container, "restartPolicy");
@@ -154,8 +156,7 @@ fn init_containers(errors: &mut Errors, path: &Path<'_>, spec: &Value, volumes: 
             ));
         }
         let name = text(container, "name");
-        let same = |c: &Value| !name.is_empty() && text(c, "name") == name;
-        if regular.iter().any(same) || all[..i].iter().any(same) {
+        if !name.is_empty() && !seen.insert(name) {
             errors.push(Error::duplicate(&at.field("name"), name));
         }
         if policy == "Always" {
@@ -188,24 +189,18 @@ fn ephemeral_containers(errors: &mut Errors, path: &Path<'_>, spec: &Value, volu
         "restartPolicy",
         "startupProbe",
     ];
-    let all = list(spec, "ephemeralContainers");
-    for (i, container) in all.iter().enumerate() {
+    let mut targets = container_names(spec, "containers");
+    targets.extend(container_names(spec, "initContainers"));
+    let mut seen = targets.clone();
+    for (i, container) in list(spec, "ephemeralContainers").iter().enumerate() {
         let at = path.index(i);
         common(errors, &at, container, volumes);
         let name = text(container, "name");
-        let others = list(spec, "containers")
-            .iter()
-            .chain(list(spec, "initContainers"))
-            .chain(&all[..i]);
-        if others
-            .into_iter()
-            .any(|c| !name.is_empty() && text(c, "name") == name)
-        {
+        if !name.is_empty() && !seen.insert(name) {
             errors.push(Error::duplicate(&at.field("name"), name));
         }
         let target = text(container, "targetContainerName");
-        let known = |member: &str| list(spec, member).iter().any(|c| text(c, "name") == target);
-        if !target.is_empty() && !known("containers") && !known("initContainers") {
+        if !target.is_empty() && !targets.contains(target) {
             errors.push(Error::not_found(&at.field("targetContainerName"), target));
         }
         for member in FORBIDDEN {

@@ -5,17 +5,18 @@ use super::{positive, selector_if_set};
 use crate::field::{Error, Path};
 use crate::names;
 use serde_json::Value;
+use std::collections::HashSet;
 
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 /// `schedulingGates` (KEP-3521).
 pub(super) fn gates(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     let path = path.field("schedulingGates");
-    let all = list(spec, "schedulingGates");
-    for (i, gate) in all.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for (i, gate) in list(spec, "schedulingGates").iter().enumerate() {
         let (at, name) = (path.index(i), text(gate, "name"));
         invalid_each(errors, &at, name, names::qualified_name(name));
-        if all[..i].iter().any(|g| text(g, "name") == name) {
+        if !seen.insert(name) {
             errors.push(Error::duplicate(&at, name));
         }
     }
@@ -24,14 +25,8 @@ pub(super) fn gates(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
 /// `topologySpreadConstraints`.
 pub(super) fn spread(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     let path = path.field("topologySpreadConstraints");
-    let all = list(spec, "topologySpreadConstraints");
-    let pair = |c: &Value| {
-        (
-            text(c, "topologyKey").to_owned(),
-            text(c, "whenUnsatisfiable").to_owned(),
-        )
-    };
-    for (i, constraint) in all.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for (i, constraint) in list(spec, "topologySpreadConstraints").iter().enumerate() {
         let at = path.index(i);
         positive(
             errors,
@@ -60,8 +55,8 @@ pub(super) fn spread(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
             "whenUnsatisfiable",
             &["DoNotSchedule", "ScheduleAnyway"],
         );
-        if all[..i].iter().any(|c| pair(c) == pair(constraint)) {
-            let (key, action) = pair(constraint);
+        let action = text(constraint, "whenUnsatisfiable");
+        if !seen.insert((key, action)) {
             errors.push(Error::duplicate(
                 &at.field("{topologyKey, whenUnsatisfiable}"),
                 format!("{{{key}, {action}}}"),

@@ -5,6 +5,7 @@ use super::own;
 use crate::field::{Error, Path};
 use crate::strategy::qos;
 use serde_json::Value;
+use std::collections::HashSet;
 
 const ALLOWED: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
@@ -23,23 +24,20 @@ pub(in super::super) fn update(errors: &mut Errors, old: &Value, new: &Value) {
         }
     }
     deadline(errors, old_spec, spec);
-    let gates = |spec: &Value| list(spec, "schedulingGates").len();
-    if list(spec, "schedulingGates")
+    let gates = |spec| -> HashSet<&str> {
+        let all: &[Value] = list(spec, "schedulingGates");
+        all.iter().map(|g| text(g, "name")).collect()
+    };
+    let before = gates(old_spec);
+    let mut after = list(spec, "schedulingGates")
         .iter()
-        .any(|g| !list(old_spec, "schedulingGates").contains(g))
-    {
-        let detail = "only deletion is allowed, but found new scheduling gate '".to_owned();
-        let added = list(spec, "schedulingGates")
-            .iter()
-            .find(|g| !list(old_spec, "schedulingGates").contains(g));
-        let name = added.map_or("", |g| text(g, "name"));
-        errors.push(Error::forbidden(
-            &path.field("schedulingGates"),
-            format!("{detail}{name}'"),
-        ));
+        .map(|g| text(g, "name"));
+    if let Some(added) = after.find(|g| !before.contains(g)) {
+        let detail = format!("only deletion is allowed, but found new scheduling gate '{added}'");
+        errors.push(Error::forbidden(&path.field("schedulingGates"), detail));
     }
     tolerations(errors, old_spec, spec);
-    if !same_but_for_allowed(old_spec, spec, gates(old_spec) > 0) {
+    if !same_but_for_allowed(old_spec, spec, !before.is_empty()) {
         errors.push(Error::forbidden(&path, ALLOWED));
     }
 }
@@ -70,16 +68,12 @@ fn deadline(errors: &mut Errors, old: &Value, new: &Value) {
 /// Tolerations can be added; an existing one may change its seconds only.
 fn tolerations(errors: &mut Errors, old: &Value, new: &Value) {
     let spec = Path::root("spec");
-    let same = |a: &Value, b: &Value| {
-        ["key", "operator", "value", "effect"]
-            .iter()
-            .all(|m| text(a, m) == text(b, m))
+    let keys = |spec| -> HashSet<[&str; 4]> {
+        let all: &[Value] = list(spec, "tolerations");
+        let key = |t| ["key", "operator", "value", "effect"].map(|member| text(t, member));
+        all.iter().map(key).collect()
     };
-    let after = list(new, "tolerations");
-    if list(old, "tolerations")
-        .iter()
-        .any(|t| !after.iter().any(|n| same(t, n)))
-    {
+    if !keys(old).is_subset(&keys(new)) {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         errors.push(Error::forbidden(&spec.field("tolerations"), detail));
     }

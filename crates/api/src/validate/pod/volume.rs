@@ -6,9 +6,10 @@ use crate::field::{Error, Path};
 use crate::names;
 use crate::quantity::Quantity;
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// Names of the volumes that are right.
-pub(super) type Volumes<'a> = Vec<&'a str>;
+pub(super) type Volumes<'a> = HashSet<&'a str>;
 
 /// Sources in the order in which upstream looks at them: the second one found is the one told of.
 const SOURCES: [&str; 29] = [
@@ -58,7 +59,7 @@ const TOKEN_SECONDS_MIN: i64 = 600;
 /// `volumes` of a Pod.
 pub(super) fn volumes<'a>(errors: &mut Errors, path: &Path<'_>, spec: &'a Value) -> Volumes<'a> {
     let path = path.field("volumes");
-    let mut right: Volumes<'a> = Vec::new();
+    let mut right: Volumes<'a> = HashSet::new();
     for (i, volume) in list(spec, "volumes").iter().enumerate() {
         let at = path.index(i);
         let before = errors.len();
@@ -68,11 +69,11 @@ pub(super) fn volumes<'a>(errors: &mut Errors, path: &Path<'_>, spec: &'a Value)
             "" => errors.push(Error::required(&at.field("name"), "")),
             _ => invalid_each(errors, &at.field("name"), name, names::dns1123_label(name)),
         }
-        if right.contains(&name) {
+        if right.contains(name) {
             errors.push(Error::duplicate(&at.field("name"), name));
         }
         if errors.len() == before {
-            right.push(name);
+            right.insert(name);
         }
     }
     right
@@ -265,26 +266,28 @@ pub(super) fn mounts(
     let mounts_path = path.field("volumeMounts");
     let mounts = list(container, "volumeMounts");
     let devices = list(container, "volumeDevices");
+    let device_names: HashSet<&str> = devices.iter().map(|d| text(d, "name")).collect();
+    let mut targets = HashSet::new();
     for (i, mount) in mounts.iter().enumerate() {
         let at = mounts_path.index(i);
         let (name, target) = (text(mount, "name"), text(mount, "mountPath"));
         if name.is_empty() {
             errors.push(Error::required(&at.field("name"), ""));
         }
-        if !volumes.contains(&name) {
+        if !volumes.contains(name) {
             errors.push(Error::not_found(&at.field("name"), name));
         }
         if target.is_empty() {
             errors.push(Error::required(&at.field("mountPath"), ""));
         }
-        if mounts[..i].iter().any(|m| text(m, "mountPath") == target) {
+        if !targets.insert(target) {
             errors.push(Error::invalid(
                 &at.field("mountPath"),
                 target,
                 "must be unique",
             ));
         }
-        if devices.iter().any(|d| text(d, "name") == name) {
+        if device_names.contains(name) {
             errors.push(Error::invalid(
                 &at.field("name"),
                 name,
@@ -318,7 +321,7 @@ pub(super) fn mounts(
         let name = text(device, "name");
         if name.is_empty() {
             errors.push(Error::required(&at.field("name"), ""));
-        } else if !volumes.contains(&name) {
+        } else if !volumes.contains(name) {
             errors.push(Error::not_found(&at.field("name"), name));
         }
         required(errors, &at, device, "devicePath");
