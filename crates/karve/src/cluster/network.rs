@@ -84,6 +84,8 @@ fn ensure_node(
     let eth0 = inside.link_index(NODE_INTERFACE)?;
     inside.add_address(eth0, config.subnet.with_prefix(node.ip))?;
     inside.set_up(NODE_INTERFACE)?;
+    // The bridge's end got its carrier by the node's: without this its first packets may be lost.
+    netlink.settle(&port)?;
     let everywhere = IpNet::V4(Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 0).expect("0 is a prefix length"));
     inside.add_route(&Route::by_gateway(everywhere, IpAddr::V4(config.subnet.host())))?;
     Ok(())

@@ -42,6 +42,16 @@ impl Netlink {
             .ok_or_else(|| Error::new("get link", name, super::Cause::Incomplete))
     }
 
+    /// Makes sure that the link `name`, which is up, may send.
+    ///
+    /// A link whose carrier came later than [`Self::set_up`], as that of the first end of a veth pair
+    /// does, drops all packets until the kernel's link watcher has run: a lost SYN costs a second.
+    /// Since Linux 6.9 being asked about the link makes the watcher run at once
+    /// (`linkwatch_sync_dev` in `rtnl_getlink`); older kernels do so in their own time.
+    pub fn settle(&mut self, name: &str) -> Result<(), Error> {
+        self.link(name).map(drop)
+    }
+
     /// All links.
     pub fn links(&mut self) -> Result<Vec<Link>, Error> {
         let messages = self.list("links", libc::RTM_GETLINK, |m| ifinfo(m, 0, 0, 0))?;

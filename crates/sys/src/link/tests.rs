@@ -38,6 +38,9 @@ fn two_nodes_on_a_bridge() -> [NetNs; 3] {
         rt.add_address(eth0, address.parse().expect("address"))
             .expect("address");
     }
+    for port in ["port-a", "port-b"] {
+        rt.settle(port).expect("settle");
+    }
     [host, a, b]
 }
 
@@ -134,6 +137,7 @@ fn a_pod_is_reached_by_link_route_and_permanent_neighbour() {
         net: address
     }));
 
+    rt.settle("kvpod").expect("settle");
     assert_eq!(echo(&node, &pod, "10.244.1.5:7000"), b"ping");
 
     assert!(rt.delete_route(&route).expect("delete route"));

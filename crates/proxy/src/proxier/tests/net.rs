@@ -68,6 +68,7 @@ impl Net {
                 gateway.parse().expect("ip"),
             )
         };
+        node.settle("eth0").expect("settle");
         node.add_route(&default(CLIENT_IP)).expect("default route");
         client.add_route(&default(NODE_IP)).expect("default route");
     }
@@ -113,6 +114,10 @@ impl Net {
         let mut route = Route::by_gateway("0.0.0.0/0".parse().expect("net"), gateway);
         (route.oif, route.onlink) = (Some(index), true);
         rt.add_route(&route).expect("default route");
+        Netlink::open_in(&self.node)
+            .expect("open")
+            .settle(&name)
+            .expect("settle");
     }
 }
 
