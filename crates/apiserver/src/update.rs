@@ -63,7 +63,7 @@ pub async fn apply(
         let entry = server.store.get(&key).ok_or_else(|| call.not_found())?;
         let old = object::decode(entry.value(), &call.resource);
         let wanted = change(call, &old)?;
-        let named = check_version(call, &wanted, entry.revision())?;
+        check_version(call, &wanted, entry.revision())?;
         let Some((mut next, mut ops)) = next_version(server, call, &old, wanted, dry_run)? else {
             return Ok(entry.value().clone());
         };
@@ -92,15 +92,15 @@ pub async fn apply(
         match write::commit(server, ops).await? {
             Committed::Done(_) if gone => return Ok(write::shown(&next, call)),
             Committed::Done(events) => return Ok(write::written(&events).unwrap_or_default()),
-            Committed::Conflict(0) if named => return Err(call.modified(call.name())),
+            // A change that names a version is refused when it is made again.
             Committed::Conflict(_) => {}
         }
     }
     Err(call.modified(call.name()))
 }
 
-/// Whether the client named the version that it replaces; refuses another one than the stored one.
-fn check_version(call: &Call, wanted: &Value, stored: u64) -> Result<bool, Refusal> {
+/// Refuses a change of another version than the stored one.
+fn check_version(call: &Call, wanted: &Value, stored: u64) -> Result<(), Refusal> {
     let text = wanted.meta("resourceVersion");
     if text.is_empty() || text == "0" {
         if !strategy::unconditional_update(&call.resource) && call.verb == Verb::Update {
@@ -111,11 +111,11 @@ fn check_version(call: &Call, wanted: &Value, stored: u64) -> Result<bool, Refus
                 Status::invalid(&resource.group, &resource.plural, call.name(), &[error]).into(),
             );
         }
-        return Ok(false);
+        return Ok(());
     }
     let version = crate::watch::parse_version(text)?;
     match version == stored {
-        true => Ok(true),
+        true => Ok(()),
         false => Err(call.modified(call.name())),
     }
 }
