@@ -174,7 +174,7 @@ pub struct Security {
     /// Capabilities taken from the default set, without `CAP_`; `ALL` is all.
     #[serde(default)]
     pub drop_capabilities: Vec<String>,
-    /// `seccompProfile: RuntimeDefault`; it implies [`Security::no_new_privileges`].
+    /// `seccompProfile: RuntimeDefault`.
     #[serde(default)]
     pub seccomp_default: bool,
 }

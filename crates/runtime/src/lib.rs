@@ -12,6 +12,7 @@
 mod cgroup;
 mod cleanup;
 mod config;
+mod devices;
 mod error;
 mod files;
 pub mod images;

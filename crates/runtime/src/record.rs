@@ -11,6 +11,7 @@ use crate::files;
 use crate::layout::Container;
 use crate::process::ProcessId;
 use crate::rootfs::RootFs;
+use crate::spec::Seccomp;
 use crate::status::{ContainerState, ContainerStatus, ContainerUser};
 
 /// `container.json`, written once when the container is created.
@@ -35,8 +36,8 @@ pub(crate) struct Launch {
     /// Relative to the root of each hierarchy.
     pub(crate) cgroup: PathBuf,
     pub(crate) oom_score_adj: Option<i32>,
-    /// Install the default filter of system calls.
-    pub(crate) seccomp: bool,
+    /// The filter of system calls.
+    pub(crate) seccomp: Seccomp,
 }
 
 /// `state.json`, written by the shim: first itself, then the container's process too.

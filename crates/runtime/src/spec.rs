@@ -9,9 +9,11 @@ mod mounts;
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::{ContainerConfig, Security};
+use crate::devices::Device;
 use crate::status::ContainerUser;
 
 pub(crate) use capabilities::Capabilities;
@@ -35,6 +37,8 @@ pub(crate) struct Input<'a> {
     pub(crate) cgroup: &'a Path,
     /// The machine has cgroups of version 1: they guard devices, and have no namespace worth the name.
     pub(crate) cgroup_v1: bool,
+    /// The machine's devices, for a privileged container.
+    pub(crate) devices: &'a [Device],
     /// What the calling process may hand on.
     pub(crate) bounding: &'a Capabilities,
 }
@@ -65,15 +69,33 @@ pub(crate) fn plan(input: &Input<'_>) -> Result<Value, String> {
         linux["resources"] =
             json!({ "devices": [{ "allow": security.privileged, "access": "rwm" }] });
     }
-    if !security.privileged {
+    if security.privileged {
+        linux["devices"] = input.devices.iter().map(device).collect();
+    } else {
         linux["maskedPaths"] = json!(mounts::MASKED_PATHS);
         linux["readonlyPaths"] = json!(mounts::READONLY_PATHS);
     }
     Ok(spec)
 }
 
+fn device(device: &Device) -> Value {
+    json!({
+        "path": device.path,
+        "type": if device.block { "b" } else { "c" },
+        "major": device.major,
+        "minor": device.minor,
+        "fileMode": device.mode,
+        "uid": device.uid,
+        "gid": device.gid,
+    })
+}
+
 fn process(input: &Input<'_>) -> Result<Value, String> {
-    let capabilities = capabilities(input)?;
+    let mut capabilities = capabilities(input.config, input.bounding)?;
+    if let Seccomp::Keeping(_) = seccomp(input.config, input.bounding)? {
+        capabilities = capabilities.and(Capabilities::to_filter());
+    }
+    let capabilities = capabilities.names();
     Ok(json!({
         "terminal": false,
         "user": {
@@ -96,20 +118,46 @@ fn process(input: &Input<'_>) -> Result<Value, String> {
     }))
 }
 
-fn capabilities(input: &Input<'_>) -> Result<Vec<String>, String> {
+/// The capabilities that the program gets.
+fn capabilities(config: &ContainerConfig, bounding: &Capabilities) -> Result<Capabilities, String> {
     let Security {
         privileged,
         add_capabilities,
         drop_capabilities,
         ..
-    } = &input.config.security;
+    } = &config.security;
     let set = match privileged {
         true => Capabilities::all(),
-        false => Capabilities::default()
-            .with(add_capabilities)?
-            .without(drop_capabilities)?,
+        false => Capabilities::default().changed(add_capabilities, drop_capabilities)?,
     };
-    Ok(set.only(input.bounding).names())
+    Ok(set.only(bounding))
+}
+
+/// How the default filter of system calls is to be installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Seccomp {
+    /// Not at all.
+    Unconfined,
+    /// With `no_new_privs`.
+    WithoutNewPrivileges,
+    /// With the capabilities that it takes otherwise; these are kept afterwards.
+    Keeping(u64),
+}
+
+/// Plans the filter. Whoever lacks the capabilities himself can only filter without new privileges.
+pub(crate) fn seccomp(
+    config: &ContainerConfig,
+    bounding: &Capabilities,
+) -> Result<Seccomp, String> {
+    let security = &config.security;
+    if !security.seccomp_default || security.privileged {
+        return Ok(Seccomp::Unconfined);
+    }
+    if security.no_new_privileges || !bounding.contains(Capabilities::to_filter()) {
+        return Ok(Seccomp::WithoutNewPrivileges);
+    }
+    Ok(Seccomp::Keeping(capabilities(config, bounding)?.bits()))
 }
 
 /// `command` replaces entry point and arguments, `args` the arguments alone.

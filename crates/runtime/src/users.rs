@@ -84,6 +84,10 @@ impl Accounts {
         }
         let mut seen = std::collections::HashSet::new();
         supplemental_groups.retain(|gid| seen.insert(*gid));
+        // As containerd since CVE-2022-36109: else files of other groups that deny the primary group open up.
+        if !supplemental_groups.contains(&gid) {
+            supplemental_groups.insert(0, gid);
+        }
         let home = if account.home.is_empty() {
             "/"
         } else {
@@ -172,12 +176,12 @@ mod tests {
             (
                 Some("app"),
                 &none,
-                (1000, 1001, vec![2000, 2001], "/home/app"),
+                (1000, 1001, vec![1001, 2000, 2001], "/home/app"),
             ),
             (
                 Some("1000"),
                 &none,
-                (1000, 1001, vec![2000, 2001], "/home/app"),
+                (1000, 1001, vec![1001, 2000, 2001], "/home/app"),
             ),
             (
                 Some("app:extra"),
@@ -187,19 +191,19 @@ mod tests {
             (
                 Some("app:7"),
                 &none,
-                (1000, 7, vec![2000, 2001], "/home/app"),
+                (1000, 7, vec![7, 2000, 2001], "/home/app"),
             ),
-            (Some("4242"), &none, (4242, 0, vec![], "/")),
-            (Some("app:7"), &run_as(Some(5), None), (5, 0, vec![], "/")),
+            (Some("4242"), &none, (4242, 0, vec![0], "/")),
+            (Some("app:7"), &run_as(Some(5), None), (5, 0, vec![0], "/")),
             (
                 Some("app"),
                 &run_as(None, Some(9)),
-                (1000, 9, vec![2000, 2001], "/home/app"),
+                (1000, 9, vec![9, 2000, 2001], "/home/app"),
             ),
             (
                 Some("app"),
                 &extra,
-                (1000, 1001, vec![7, 2000, 2001], "/home/app"),
+                (1000, 1001, vec![1001, 7, 2000, 2001], "/home/app"),
             ),
         ] {
             let identity = accounts().resolve(image, security).expect("resolve");

@@ -14,5 +14,6 @@ pub mod netlink;
 pub mod netns;
 pub mod nft;
 pub mod packet;
+pub mod privilege;
 pub mod process;
 pub mod readiness;

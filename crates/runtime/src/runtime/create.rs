@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::{Inner, Known};
 use crate::config::{ContainerConfig, PodNetwork};
+use crate::devices;
 use crate::error::RuntimeError;
 use crate::files::{self, Durability};
 use crate::layout::{Container, Pod};
@@ -96,7 +97,8 @@ impl Inner {
             log_path: config.log_path.clone(),
             cgroup,
             oom_score_adj: config.resources.oom_score_adj,
-            seccomp: config.security.seccomp_default && !config.security.privileged,
+            seccomp: spec::seccomp(&config, &self.bounding)
+                .map_err(|message| RuntimeError::Config { message })?,
         };
         let record = ContainerRecord {
             id: id.to_owned(),
@@ -116,6 +118,11 @@ impl Inner {
         cgroup: &Path,
     ) -> Result<serde_json::Value, RuntimeError> {
         let [net, uts, ipc] = ["net", "uts", "ipc"].map(|kind| pod.namespace(kind));
+        let devices = match config.security.privileged {
+            true => devices::of_machine()
+                .map_err(RuntimeError::io("list devices in", Path::new("/dev")))?,
+            false => Vec::new(),
+        };
         let own_network = matches!(sandbox.config.network, PodNetwork::Pod { .. });
         let (hosts, resolv_conf, hostname, shm) =
             (pod.hosts(), pod.resolv_conf(), pod.hostname(), pod.shm());
@@ -137,6 +144,7 @@ impl Inner {
             },
             cgroup,
             cgroup_v1: self.hierarchies.is_v1(),
+            devices: &devices,
             bounding: &self.bounding,
         })
         .map_err(|message| RuntimeError::Config { message })

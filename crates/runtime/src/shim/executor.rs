@@ -14,6 +14,7 @@ use libcontainer::workload::{
 use super::seccomp;
 use crate::error::errno_text;
 use crate::files;
+use crate::spec::Seccomp;
 
 /// How messages of this module begin.
 pub(super) const EXEC_ERROR: &str = "exec: ";
@@ -23,13 +24,12 @@ pub(super) const EXEC_ERROR: &str = "exec: ";
 pub(super) struct PathExecutor {
     args: Vec<String>,
     env: Vec<String>,
-    /// Install the default filter of system calls.
-    seccomp: bool,
+    seccomp: Seccomp,
 }
 
 impl PathExecutor {
     /// From the OCI configuration at `path`.
-    pub(super) fn read(path: &Path, seccomp: bool) -> io::Result<Self> {
+    pub(super) fn read(path: &Path, seccomp: Seccomp) -> io::Result<Self> {
         #[derive(serde::Deserialize)]
         struct Document {
             process: Process,
@@ -129,11 +129,8 @@ impl Executor for PathExecutor {
         karve_sys::process::restore_default_signals()
             .map_err(|error| ExecutorError::Other(error.to_string()))?;
         // Last of all: from here on this process may do no more than its program.
-        if self.seccomp {
-            seccomp::install().map_err(|error| {
-                ExecutorError::Other(format!("install seccomp filter: {error}"))
-            })?;
-        }
+        seccomp::install(self.seccomp)
+            .map_err(|error| ExecutorError::Other(format!("install seccomp filter: {error}")))?;
         let error =
             nix::unistd::execve(&program, &args, &env).expect_err("execve returns on failure only");
         // Too late for an error of the start; as with runc it is found in the container's log.

@@ -3,16 +3,21 @@
 //! What an ordinary program needs is allowed; all else fails with `EPERM`, and `clone3` with `ENOSYS`:
 //! its flags are in memory, where no filter can look, and the C library then falls back on `clone`.
 //!
-//! The filter is installed when privileges are gone already, which the kernel allows to those only that
-//! can't gain any: it implies `no_new_privs`. Programs of the other word size are killed.
+//! Installing it takes CAP_SYS_ADMIN or `no_new_privs` (seccomp(2)). So the container's process keeps that
+//! capability, and the one to give it up, for a moment longer than all others, unless it can't gain
+//! privileges anyway. Programs of the other word size are killed.
 
 use std::collections::BTreeMap;
+use std::io;
 
+use karve_sys::privilege::{self, FilterInstruction};
 use nix::libc;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
     SeccompFilter, SeccompRule, TargetArch, apply_filter,
 };
+
+use crate::spec::Seccomp;
 
 /// `CLONE_NEW*` of all kinds of namespaces but time, which `clone` can't make.
 const NAMESPACE_FLAGS: u64 = 0x7e02_0000;
@@ -136,11 +141,30 @@ fn programs() -> Result<[BpfProgram; 2], BackendError> {
 }
 
 /// Filters the calling process's system calls from now on.
-pub(super) fn install() -> Result<(), seccompiler::Error> {
-    for program in programs()? {
-        apply_filter(&program)?;
+pub(super) fn install(how: Seccomp) -> io::Result<()> {
+    if how == Seccomp::Unconfined {
+        return Ok(());
     }
-    Ok(())
+    for program in programs().map_err(io::Error::other)? {
+        match how {
+            Seccomp::Keeping(_) => privilege::filter_system_calls(&instructions(&program))?,
+            _ => apply_filter(&program).map_err(io::Error::other)?,
+        }
+    }
+    match how {
+        Seccomp::Keeping(capabilities) => privilege::keep_capabilities(capabilities),
+        _ => Ok(()),
+    }
+}
+
+fn instructions(program: &BpfProgram) -> Vec<FilterInstruction> {
+    let plain = |instruction: &seccompiler::sock_filter| FilterInstruction {
+        code: instruction.code,
+        jump_true: instruction.jt,
+        jump_false: instruction.jf,
+        operand: instruction.k,
+    };
+    program.iter().map(plain).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use jiff::Timestamp;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
@@ -15,6 +16,9 @@ use crate::record::{Exit, Launch};
 
 /// Bytes read at a time.
 const CHUNK: usize = 32 << 10;
+
+/// What events of the container's process are known by; those of outputs by their place.
+const PROCESS: u64 = u64::MAX;
 
 /// One of the container's output pipes; closed when its last writer is gone.
 struct Output {
@@ -33,19 +37,36 @@ pub(super) fn until_exit(running: Running, launch: &Launch) -> io::Result<Exit> 
     let Some(process) = init.process.open()? else {
         return Err(io::ErrorKind::NotFound.into());
     };
-    let mut outputs = [
-        Output {
-            pipe: Some(stdout),
-            stream: Stream::new("stdout"),
-        },
-        Output {
-            pipe: Some(stderr),
-            stream: Stream::new("stderr"),
-        },
-    ];
-    while !wait(&process, &outputs)? {
-        for output in &mut outputs {
-            output.drain(&mut log, 1)?;
+    let events = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    epoll::add(
+        &events,
+        &process,
+        epoll::EventData::new_u64(PROCESS),
+        epoll::EventFlags::IN,
+    )?;
+    let mut outputs = [(stdout, "stdout"), (stderr, "stderr")].map(|(pipe, name)| Output {
+        pipe: Some(pipe),
+        stream: Stream::new(name),
+    });
+    for (place, output) in (0..).zip(&outputs) {
+        let pipe = output.pipe.as_ref().expect("opened above");
+        epoll::add(
+            &events,
+            pipe,
+            epoll::EventData::new_u64(place),
+            epoll::EventFlags::IN,
+        )?;
+    }
+    let mut ended = false;
+    while !ended {
+        for ready in wait(&events)? {
+            match usize::try_from(ready)
+                .ok()
+                .and_then(|place| outputs.get_mut(place))
+            {
+                Some(output) => output.drain(&mut log, 1)?,
+                None => ended = true,
+            }
         }
     }
     let finished_at = Timestamp::now();
@@ -64,14 +85,18 @@ pub(super) fn until_exit(running: Running, launch: &Launch) -> io::Result<Exit> 
     ))
 }
 
-/// Waits for something to do; true when the process has ended.
-fn wait(process: &OwnedFd, outputs: &[Output]) -> io::Result<bool> {
-    let mut waiting = vec![PollFd::new(process, PollFlags::IN)];
-    let open = outputs.iter().filter_map(|output| output.pipe.as_ref());
-    waiting.extend(open.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+/// What is ready, in the order in which it became so: lines of the two outputs are logged in the order
+/// in which they were written as far as the kernel can tell.
+fn wait(events: &OwnedFd) -> io::Result<Vec<u64>> {
+    let mut ready = Vec::with_capacity(3);
     loop {
-        match poll(&mut waiting, None) {
-            Ok(_) => return Ok(!waiting[0].revents().is_empty()),
+        match epoll::wait(events, spare_capacity(&mut ready), None) {
+            Ok(_) => {
+                return Ok(ready
+                    .iter()
+                    .map(|event: &epoll::Event| event.data.u64())
+                    .collect());
+            }
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -87,6 +112,7 @@ impl Output {
                 return Ok(());
             };
             match rustix::io::read(pipe.as_fd(), &mut buffer) {
+                // Closing it takes it out of the events.
                 Ok(0) => self.pipe = None,
                 // A full disk costs lines of the log, not the container.
                 Ok(count) => drop(self.stream.feed(&buffer[..count], Timestamp::now(), log)),

@@ -83,6 +83,16 @@ impl Capabilities {
         Self((1 << NAMES.len()) - 1)
     }
 
+    /// What it takes to filter system calls without `no_new_privs`, and to give this up again.
+    pub(crate) fn to_filter() -> Self {
+        Self(
+            ["SYS_ADMIN", "SETPCAP"]
+                .iter()
+                .filter_map(|name| bit(name))
+                .fold(0, |set, bit| set | bit),
+        )
+    }
+
     /// The `CapBnd` of `/proc/self/status`: nobody can hand on more than that.
     pub(crate) fn bounding(status: &str) -> Self {
         status
@@ -91,12 +101,29 @@ impl Capabilities {
             .map_or_else(Self::all, Self)
     }
 
-    pub(crate) fn with(self, names: &[String]) -> Result<Self, String> {
-        Ok(Self(self.0 | mask(names)?))
+    /// As containerd: `ALL` first, to add and then to drop, and single ones after that.
+    pub(crate) fn changed(self, add: &[String], drop: &[String]) -> Result<Self, String> {
+        let mut set = self.0;
+        if add.iter().any(|name| is_all(name)) {
+            set = Self::all().0;
+        }
+        if drop.iter().any(|name| is_all(name)) {
+            set = 0;
+        }
+        Ok(Self((set | mask(add)?) & !mask(drop)?))
     }
 
-    pub(crate) fn without(self, names: &[String]) -> Result<Self, String> {
-        Ok(Self(self.0 & !mask(names)?))
+    /// With all of another set.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(crate) fn bits(self) -> u64 {
+        self.0
     }
 
     pub(crate) fn only(self, other: &Self) -> Self {
@@ -120,16 +147,22 @@ fn bit(name: &str) -> Option<u64> {
         .map(|number| 1 << number)
 }
 
+fn is_all(name: &str) -> bool {
+    name.eq_ignore_ascii_case("ALL")
+}
+
+/// `ALL` counts for nothing here.
 fn mask(names: &[String]) -> Result<u64, String> {
-    names.iter().try_fold(0, |set, name| {
-        let upper = name.to_uppercase();
-        match upper.strip_prefix("CAP_").unwrap_or(&upper) {
-            "ALL" => Ok(Capabilities::all().0),
-            plain => bit(plain)
+    names
+        .iter()
+        .filter(|name| !is_all(name))
+        .try_fold(0, |set, name| {
+            let upper = name.to_uppercase();
+            let plain = upper.strip_prefix("CAP_").unwrap_or(&upper);
+            bit(plain)
                 .map(|bit| set | bit)
-                .ok_or_else(|| format!("unknown capability \"CAP_{plain}\"")),
-        }
-    })
+                .ok_or_else(|| format!("unknown capability \"CAP_{plain}\""))
+        })
 }
 
 #[cfg(test)]
@@ -137,20 +170,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_are_added_to_and_taken_from() {
+    fn all_comes_before_single_ones() {
         let names = |list: &[&str]| {
             list.iter()
                 .map(|name| (*name).to_owned())
                 .collect::<Vec<_>>()
         };
-        let set = Capabilities::default()
-            .with(&names(&["NET_ADMIN"]))
-            .expect("add");
-        assert!(set.names().contains(&"CAP_NET_ADMIN".to_owned()));
-        assert_eq!(set.names().len(), 15);
-        let none = set.without(&names(&["ALL"])).expect("drop");
-        assert!(none.names().is_empty());
-        let error = set.with(&names(&["NONSENSE"]));
+        for (add, drop, bits) in [
+            (&[][..], &[][..], 0xa804_25fb),
+            (&["NET_ADMIN"], &[], 0xa804_35fb),
+            (&["NET_BIND_SERVICE"], &["ALL"], 0x400),
+            (&["cap_net_bind_service"], &["all"], 0x400),
+            (&["ALL"], &["CHOWN"], 0x1ff_ffff_fffe),
+            (&["ALL"], &["ALL"], 0),
+            (&["CHOWN"], &["CHOWN"], 0xa804_25fa),
+        ] {
+            let set = Capabilities::default()
+                .changed(&names(add), &names(drop))
+                .expect("known names");
+            assert_eq!(set.bits(), bits, "{add:?} {drop:?}");
+        }
+        let error = Capabilities::default().changed(&names(&["NONSENSE"]), &[]);
         assert_eq!(error, Err("unknown capability \"CAP_NONSENSE\"".to_owned()));
     }
 

@@ -59,6 +59,15 @@ fn planned(config: &ContainerConfig) -> Value {
         },
         cgroup: Path::new("/karve/a/node1/podu/c"),
         cgroup_v1: true,
+        devices: &[Device {
+            path: "/dev/vda".into(),
+            block: true,
+            major: 254,
+            minor: 0,
+            mode: 0o660,
+            uid: 0,
+            gid: 6,
+        }],
         bounding: &Capabilities::all(),
     })
     .expect("plan")
@@ -204,4 +213,20 @@ fn privileged_containers_have_everything_and_others_the_default() {
         json!([{ "allow": true, "access": "rwm" }])
     );
     assert!(spec["linux"]["maskedPaths"].is_null());
+    assert_eq!(spec["linux"]["devices"][0]["path"], "/dev/vda");
+}
+
+#[test]
+fn the_filter_is_installed_by_whoever_may() {
+    let mut config = config();
+    let all = Capabilities::all();
+    let none = Capabilities::bounding("CapBnd:\t0\n");
+    assert_eq!(seccomp(&config, &all), Ok(Seccomp::Unconfined));
+    config.security.seccomp_default = true;
+    assert_eq!(seccomp(&config, &all), Ok(Seccomp::Keeping(0xa804_25fb)));
+    assert_eq!(seccomp(&config, &none), Ok(Seccomp::WithoutNewPrivileges));
+    config.security.no_new_privileges = true;
+    assert_eq!(seccomp(&config, &all), Ok(Seccomp::WithoutNewPrivileges));
+    config.security.privileged = true;
+    assert_eq!(seccomp(&config, &all), Ok(Seccomp::Unconfined));
 }

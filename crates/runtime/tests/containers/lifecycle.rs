@@ -46,6 +46,14 @@ pub fn trials() -> Vec<Trial> {
             assert_eq!(output.len(), 100_000);
             assert!(output.iter().all(|line| line == "0123456789"));
         }),
+        trial("lines_of_both_outputs_keep_their_order", async |cluster| {
+            let runtime = cluster.runtime().await;
+            // The pauses let the shim wait again, as it does between the lines of most programs.
+            let script = "for i in 1 2 3 4; do echo e >&2; sleep 0.02; echo o; sleep 0.02; done";
+            cluster.run(&runtime, cluster.container("a", script)).await;
+            let order: String = cluster.log("a").into_iter().map(|(_, line)| line).collect();
+            assert_eq!(order, "eoeoeoeo");
+        }),
         trial("stop_waits_for_the_grace_period", async |cluster| {
             let runtime = cluster.runtime().await;
             runtime

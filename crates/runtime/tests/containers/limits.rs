@@ -93,11 +93,12 @@ pub fn trials() -> Vec<Trial> {
             async |cluster| {
                 let runtime = cluster.runtime().await;
                 for (uid, filtered, expected) in [
-                    ("free", false, vec!["made"]),
-                    ("filtered", true, vec!["refused"]),
+                    ("free", false, vec!["0", "0", "made"]),
+                    ("filtered", true, vec!["0", "2", "refused"]),
                 ] {
                     // Threads, pipes, sockets and files of a shell work in both.
-                    let script = "umask; echo x | cat > /tmp/f && (unshare -U true 2> /dev/null && echo made || echo refused)";
+                    let script = "umask; while read name value; do case $name in CapEff:|CapBnd:|NoNew*|Seccomp:) echo $value;; esac; done < /proc/self/status; \
+                    echo x | cat > /tmp/f && (unshare -U true 2> /dev/null && echo made || echo refused)";
                     let mut config = cluster.container(uid, script);
                     config.security.seccomp_default = filtered;
                     let status = cluster.run(&runtime, config).await;
@@ -109,10 +110,57 @@ pub fn trials() -> Vec<Trial> {
                     );
                     assert_eq!(
                         cluster.output(uid),
-                        [vec!["0022"], expected].concat(),
+                        [
+                            vec!["0022", "00000000a80425fb", "00000000a80425fb"],
+                            expected
+                        ]
+                        .concat(),
                         "{uid}"
                     );
                 }
+            },
+        ),
+        trial(
+            "a_user_is_filtered_without_keeping_anything",
+            async |cluster| {
+                let runtime = cluster.runtime().await;
+                let script = "while read name value; do case $name in Cap*|Seccomp:) echo $name$value;; esac; done < /proc/self/status";
+                let mut config = cluster.container("a", script);
+                config.security.run_as_user = Some(1000);
+                config.security.seccomp_default = true;
+                cluster.run(&runtime, config).await;
+                let none = "0000000000000000";
+                let bounding = "CapBnd:00000000a80425fb".to_owned();
+                let empty = |name: &str| format!("Cap{name}:{none}");
+                assert_eq!(
+                    cluster.output("a"),
+                    [
+                        empty("Inh"),
+                        empty("Prm"),
+                        empty("Eff"),
+                        bounding,
+                        empty("Amb"),
+                        "Seccomp:2".to_owned()
+                    ]
+                );
+            },
+        ),
+        trial(
+            "privileged_containers_have_the_machines_devices",
+            async |cluster| {
+                let runtime = cluster.runtime().await;
+                let mut config =
+                    cluster.container("a", "ls /dev; head -c 1 /dev/kmsg > /dev/null && echo read");
+                config.security.privileged = true;
+                config.security.seccomp_default = true;
+                cluster.run(&runtime, config).await;
+                let output = cluster.output("a");
+                assert!(output.contains(&"kmsg".to_owned()), "{output:?}");
+                assert_eq!(
+                    output.last().map(String::as_str),
+                    Some("read"),
+                    "{output:?}"
+                );
             },
         ),
         trial("secrets_of_the_kernel_are_masked", async |cluster| {
