@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     }
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE)
         .with_writer(std::io::stderr)
         .init();
     let args: Vec<String> = args.map(|a| a.to_string_lossy().into_owned()).collect();

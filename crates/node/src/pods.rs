@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission;
 use crate::pod::worker::{self, Assignment};
-use crate::pod::{Node, Services, logs_path, services};
+use crate::pod::{Node, Services, paths, services};
 use crate::status::Verdict;
 use crate::watch::events;
 
@@ -44,6 +44,7 @@ pub async fn run(
         pods,
         handles: BTreeMap::new(),
         workers: JoinSet::new(),
+        sweeping: JoinSet::new(),
         listed: None,
         refused: BTreeSet::new(),
         swept: false,
@@ -63,6 +64,8 @@ struct Assigned {
     pods: Arc<Pods>,
     handles: BTreeMap<String, Handle>,
     workers: JoinSet<String>,
+    /// Removals of what was found at the start.
+    sweeping: JoinSet<()>,
     /// UIDs seen in the list that is being read.
     listed: Option<BTreeSet<String>>,
     /// Pods that were refused: they use nothing.
@@ -171,7 +174,7 @@ impl Assigned {
         }
     }
 
-    /// Removes pods that the runtime has and the API has not: deleted while no agent ran.
+    /// Removes what the API no longer has: pods that were deleted while no agent ran, and their files.
     async fn sweep(&mut self, listed: &BTreeSet<String>) {
         let found = match self.node.runtime.list().await {
             Ok(found) => found,
@@ -183,24 +186,36 @@ impl Assigned {
                 return;
             }
         };
-        for pod in found {
-            let uid = pod.sandbox.config.uid;
-            if listed.contains(&uid) {
-                continue;
-            }
+        let mut removals = JoinSet::new();
+        for uid in found
+            .into_iter()
+            .map(|pod| pod.sandbox.config.uid)
+            .filter(|uid| !listed.contains(uid))
+        {
             tracing::info!(pod = uid, "removing a pod that the API no longer has");
-            let node = self.node.clone();
-            self.workers.spawn(async move {
-                if let Err(err) = node.runtime.remove_sandbox(&uid).await {
-                    tracing::warn!(pod = uid, err = &err as &dyn std::error::Error, "sandbox not removed");
+            let runtime = self.node.runtime.clone();
+            removals.spawn(async move {
+                if let Err(err) = runtime.remove_sandbox(&uid).await {
+                    tracing::warn!(
+                        pod = uid,
+                        err = &err as &dyn std::error::Error,
+                        "sandbox not removed"
+                    );
                 }
-                let dir = logs_path::pod_dir(&node.data_dir, &uid);
-                if let Err(err) = tokio::fs::remove_dir_all(&dir).await {
-                    tracing::debug!(dir = %dir.display(), err = &err as &dyn std::error::Error, "directory not removed");
-                }
-                uid
             });
         }
+        let (node, listed) = (self.node.clone(), listed.clone());
+        self.sweeping.spawn(async move {
+            while removals.join_next().await.is_some() {}
+            let swept =
+                tokio::task::spawn_blocking(move || paths::sweep(&node.data_dir, &listed)).await;
+            if let Err(err) = swept {
+                tracing::error!(
+                    err = &err as &dyn std::error::Error,
+                    "files of old pods not removed"
+                );
+            }
+        });
     }
 
     fn on_runtime(&mut self, event: Result<Event, RecvError>) {

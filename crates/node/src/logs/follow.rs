@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use karve_sys::readiness;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
@@ -87,34 +89,25 @@ pub async fn stream(
 
 /// An inotify watch on one file.
 struct Watch {
-    fd: AsyncFd<Descriptor>,
-}
-
-/// Lends tokio the number of the descriptor that it owns.
-struct Descriptor(Inotify);
-
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
+    inotify: Inotify,
+    /// A duplicate of its descriptor that tells when there is something to read.
+    readiness: AsyncFd<OwnedFd>,
 }
 
 impl Watch {
     fn on(path: &Path) -> io::Result<Watch> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         inotify.add_watch(path, AddWatchFlags::IN_MODIFY)?;
-        // `register` is unsafe, and unsafe code is for crate sys alone. What it demands holds here: `Descriptor` owns the
-        // descriptor and lends out the same number until it is dropped.
-        #[allow(deprecated)]
-        let fd = AsyncFd::new(Descriptor(inotify))?;
-        Ok(Watch { fd })
+        let duplicate = inotify.as_fd().try_clone_to_owned()?;
+        let readiness = readiness::register(duplicate, Interest::READABLE)?;
+        Ok(Watch { inotify, readiness })
     }
 
     /// Returns once the file was written to.
     async fn changed(&self) -> io::Result<()> {
         loop {
-            let mut ready = self.fd.readable().await?;
-            match ready.try_io(|fd| fd.get_ref().0.read_events().map_err(io::Error::from)) {
+            let mut ready = self.readiness.readable().await?;
+            match ready.try_io(|_| self.inotify.read_events().map_err(io::Error::from)) {
                 Ok(events) => return events.map(drop),
                 Err(_would_block) => {}
             }

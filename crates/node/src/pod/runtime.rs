@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use karve_runtime::{ContainerState, ContainerStatus, PodStatus};
 
 use super::container::DEFINITION;
-use super::logs_path;
+use super::paths;
 use crate::observed::{self, Exit, Observed, Sandbox, State};
 
 /// The most that is read of a termination message.
@@ -83,7 +83,7 @@ fn container(status: &ContainerStatus, pod: &Pod, data_dir: &Path) -> observed::
 /// What the container wrote about its end, or the end of its log if it asked for that.
 fn termination_message(status: &ContainerStatus, pod: &Pod, data_dir: &Path, code: i32) -> String {
     let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-    let path = logs_path::termination_log(data_dir, uid, &status.name, status.attempt);
+    let path = paths::termination_log(data_dir, uid, &status.name, status.attempt);
     let message = tail(&path, MESSAGE_MAX).unwrap_or_default();
     if !message.is_empty() || code == 0 || !falls_back(pod, &status.name) {
         return String::from_utf8_lossy(&message).into_owned();

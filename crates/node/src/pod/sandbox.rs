@@ -5,8 +5,9 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodSpec};
 use karve_runtime::{HostAlias, PodNetwork, RuntimeError, SandboxConfig};
 use kube::Api;
+use tracing::Instrument;
 
-use super::{Node, container, logs_path, names, volumes};
+use super::{Node, container, names, paths, volumes};
 use crate::events::About;
 
 /// The ConfigMap with the cluster's CA that a controller keeps in every namespace.
@@ -94,8 +95,10 @@ async fn try_create(
         return Err(Error::Unsupported(text));
     }
     let uid = pod.metadata.uid.clone().unwrap_or_default();
-    let dir = logs_path::pod_dir(&node.data_dir, &uid);
-    volumes::set_up(spec, &dir, &api_access(node, pod, spec).await)?;
+    let dir = paths::pod_dir(&node.data_dir, &uid);
+    let api =
+        api_access(node, pod, spec).instrument(tracing::debug_span!("set up volumes", pod = uid));
+    volumes::set_up(spec, &dir, &api.await)?;
     let all = spec
         .containers
         .iter()
@@ -136,7 +139,8 @@ async fn try_create(
             .collect(),
         annotations: std::collections::BTreeMap::new(),
     };
-    node.runtime.run_sandbox(config).await?;
+    let span = tracing::debug_span!("run sandbox", pod = config.uid);
+    node.runtime.run_sandbox(config).instrument(span).await?;
     Ok(())
 }
 

@@ -9,11 +9,12 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use karve_runtime::images::Image;
 use karve_runtime::{ContainerConfig, Mount, RuntimeError};
 use kube::Api;
+use tracing::Instrument;
 
 use super::backoff::Backoff;
 use super::env::{self, Objects, Reference};
 use super::plan::{RUN_ERROR, Start, Trouble};
-use super::{Node, container, images, logs_path, names, services, volumes};
+use super::{Node, container, images, names, paths, services, volumes};
 use crate::events::About;
 use crate::status::Waiting;
 
@@ -61,22 +62,38 @@ pub async fn start(
     start: &Start,
     superseded: impl Future<Output = ()>,
 ) -> Started {
+    let stage = |name| {
+        tracing::debug_span!(
+            "start",
+            stage = name,
+            pod = ctx.pod.metadata.name,
+            container = start.name
+        )
+    };
     let Some(container) = find(ctx.spec, start) else {
         return Started::Yes;
     };
     let image = tokio::select! {
-        image = image(ctx, container, start) => image,
+        image = image(ctx, container, start).instrument(stage("ensure image")) => image,
         () = superseded => return Started::Superseded,
     };
     let image = match image {
         Ok(image) => image,
         Err(not_started) => return not_started,
     };
-    let config = match config(ctx, container, start, image).await {
+    let config = match config(ctx, container, start, image)
+        .instrument(stage("resolve config"))
+        .await
+    {
         Ok(config) => config,
         Err(message) => return fail(ctx, start, "CreateContainerConfigError", message),
     };
-    match ctx.node.runtime.create_container(config).await {
+    let created = ctx
+        .node
+        .runtime
+        .create_container(config)
+        .instrument(stage("create container"));
+    match created.await {
         Ok(id) => run(ctx, start, &id).await,
         Err(err @ RuntimeError::Config { .. }) => {
             fail(ctx, start, "CreateContainerConfigError", err.to_string())
@@ -90,7 +107,8 @@ async fn run(ctx: &Context<'_>, start: &Start, id: &str) -> Started {
     ctx.node
         .events
         .normal(about(), "Created", "Container created");
-    match ctx.node.runtime.start_container(id).await {
+    let span = tracing::debug_span!("start container", container = id);
+    match ctx.node.runtime.start_container(id).instrument(span).await {
         Ok(()) => {
             ctx.node
                 .events
@@ -197,7 +215,7 @@ async fn config(
     let env =
         env::environment(container, facts, &objects, &service_vars).map_err(|e| e.to_string())?;
     let uid = ctx.pod.metadata.uid.as_deref().unwrap_or_default();
-    let dir = logs_path::pod_dir(&ctx.node.data_dir, uid);
+    let dir = paths::pod_dir(&ctx.node.data_dir, uid);
     let mut mounts = volumes::mounts(ctx.spec, container, &dir).map_err(|e| e.to_string())?;
     mounts.extend(termination_log(ctx, container, start.attempt)?);
     let (hostname, _) = names::hostname(
@@ -214,7 +232,7 @@ async fn config(
         env,
         hostname,
         mounts,
-        log_path: logs_path::log(&ctx.node.data_dir, ctx.pod, &start.name, start.attempt),
+        log_path: paths::log(&ctx.node.data_dir, ctx.pod, &start.name, start.attempt),
         node_memory: machine.memory_bytes,
     };
     container::config(parts).map_err(|e| e.to_string())
@@ -234,7 +252,7 @@ fn termination_log(
         return Ok(None);
     }
     let uid = ctx.pod.metadata.uid.as_deref().unwrap_or_default();
-    let host_path = logs_path::termination_log(&ctx.node.data_dir, uid, &container.name, attempt);
+    let host_path = paths::termination_log(&ctx.node.data_dir, uid, &container.name, attempt);
     open_to_all(&host_path)
         .map_err(|err| format!("make termination log {}: {err}", host_path.display()))?;
     Ok(Some(Mount {

@@ -17,7 +17,7 @@ use super::images::PullFailure;
 use super::plan::{self, End, Memory, Plan, Retry, Start, Step, Stop};
 use super::start::{self, Started};
 use super::writer::{self, Wanted};
-use super::{Node, deadline, logs_path, runtime, sandbox};
+use super::{Node, deadline, paths, runtime, sandbox};
 use crate::events::About;
 use crate::observed::Observed;
 use crate::status::{self, Verdict, Waiting};
@@ -411,8 +411,8 @@ impl Worker {
             return Performed::Changed;
         }
         for dir in [
-            logs_path::pod_dir(&self.node.data_dir, &self.uid),
-            logs_path::logs(&self.node.data_dir, pod),
+            paths::pod_dir(&self.node.data_dir, &self.uid),
+            paths::logs(&self.node.data_dir, pod),
         ] {
             match tokio::fs::remove_dir_all(&dir).await {
                 Err(err) if err.kind() != std::io::ErrorKind::NotFound => {

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::request::{bounded, status_code};
 use crate::status::patch;
@@ -113,7 +114,8 @@ impl Writer {
             let params = PatchParams::default();
             let body = Patch::Merge(&body);
             let call = self.api.patch_status(&self.name, &params, &body);
-            match bounded(call).await {
+            let span = tracing::debug_span!("write status", pod = self.name);
+            match bounded(call).instrument(span).await {
                 Ok(pod) => self.base = Arc::new(pod),
                 Err(err) => return self.refused(err).await,
             }
