@@ -498,6 +498,17 @@ impl Status {
         Status::failure(503, "ServiceUnavailable", message)
     }
 
+    /// With one cause more.
+    pub fn with_cause(mut self, reason: &'static str, message: impl Into<String>) -> Status {
+        let details = self.details.get_or_insert_with(Details::default);
+        details.causes.push(Cause {
+            reason,
+            message: message.into(),
+            field: String::new(),
+        });
+        self
+    }
+
     fn retry_after(&mut self, seconds: u32) {
         self.details
             .get_or_insert_with(Details::default)

@@ -64,6 +64,15 @@ pub(super) fn required(errors: &mut Errors, path: &Path<'_>, node: &Value, membe
     !missing
 }
 
+/// A word that is one of some; an empty one is wrong too.
+pub(super) fn one_of_words(errors: &mut Errors, path: &Path<'_>, word: &str, supported: &[&str]) {
+    if word.is_empty() {
+        errors.push(Error::required(path, ""));
+    } else if !supported.contains(&word) {
+        errors.push(Error::not_supported(path, word, supported));
+    }
+}
+
 /// A member that is one of some words; absent is wrong too.
 pub(super) fn one_of(
     errors: &mut Errors,
@@ -72,12 +81,7 @@ pub(super) fn one_of(
     member: &str,
     supported: &[&str],
 ) {
-    let word = text(node, member);
-    if word.is_empty() {
-        errors.push(Error::required(&path.field(member), ""));
-    } else if !supported.contains(&word) {
-        errors.push(Error::not_supported(&path.field(member), word, supported));
-    }
+    one_of_words(errors, &path.field(member), text(node, member), supported);
 }
 
 /// A member that is one of some words or absent.

@@ -1,7 +1,7 @@
 //! Endpoints and EndpointSlices.
 
 use super::address;
-use super::checks::{Errors, immutable, int, invalid_each, list, one_of, port_number, text};
+use super::checks::{Errors, int, invalid_each, list, one_of, one_of_words, port_number, text};
 use crate::field::{Error, Path};
 use crate::names;
 use serde_json::Value;
@@ -88,22 +88,16 @@ fn endpoint_port(errors: &mut Errors, path: &Path<'_>, port: &Value, named: bool
 }
 
 pub(super) fn slice(errors: &mut Errors, slice: &Value) {
-    one_of(
+    let path = Path::root("addressType");
+    one_of_words(
         errors,
-        &NO_PARENT,
-        slice,
-        "addressType",
+        &path,
+        text(slice, "addressType"),
         &["FQDN", "IPv4", "IPv6"],
     );
-    // The path of a root is its name alone.
-    for error in errors.iter_mut().filter(|e| e.field == ".addressType") {
-        error.field = "addressType".to_owned();
-    }
     slice_endpoints(errors, slice);
     slice_ports(errors, slice);
 }
-
-const NO_PARENT: Path<'static> = Path::root("");
 
 fn slice_endpoints(errors: &mut Errors, slice: &Value) {
     let path = Path::root("endpoints");
@@ -200,11 +194,9 @@ fn slice_ports(errors: &mut Errors, slice: &Value) {
 
 pub(super) fn slice_update(errors: &mut Errors, old: &Value, new: &Value) {
     slice(errors, new);
-    let before = errors.len();
-    immutable(errors, &NO_PARENT, old, new, "addressType");
-    for error in &mut errors[before..] {
-        error.field = "addressType".to_owned();
-        // Upstream passes a pointer to the type that it prints as null.
-        error.value = Value::Null.into();
+    if text(old, "addressType") != text(new, "addressType") {
+        // Upstream shows null, whatever the type.
+        let path = Path::root("addressType");
+        errors.push(Error::invalid(&path, Value::Null, "field is immutable"));
     }
 }

@@ -138,18 +138,6 @@ fn scopes(errors: &mut Errors, spec: &Value) {
     }
 }
 
-fn quantities(item: &Value, member: &str) -> Vec<(String, Quantity, Value)> {
-    map(item, member)
-        .filter_map(|(name, value)| {
-            Some((
-                name.clone(),
-                Quantity::from_json(value).ok()?,
-                value.clone(),
-            ))
-        })
-        .collect()
-}
-
 pub(super) fn limit_range(errors: &mut Errors, range: &Value) {
     let parent = Path::root("spec");
     let path = parent.field("limits");
@@ -203,40 +191,43 @@ fn limit_item(errors: &mut Errors, path: &Path<'_>, item: &Value, kind: &str) {
             "either minimum or maximum storage value is required, but neither was provided";
         errors.push(Error::required(&path.field("limits"), detail));
     }
-    let order = [
-        ("min", "min", "max", "max"),
-        ("min", "min", "defaultRequest", "default request"),
-        ("defaultRequest", "default request", "max", "max"),
-        ("min", "min", "default", "default"),
-        ("defaultRequest", "default request", "default", "default"),
-        ("default", "default", "max", "max"),
-    ];
-    for (low, low_word, high, high_word) in order {
-        let highs = quantities(item, high);
-        for (name, amount, value) in quantities(item, low) {
-            let Some((_, limit, limit_value)) = highs.iter().find(|(n, ..)| *n == name) else {
-                continue;
-            };
-            if amount <= *limit {
-                continue;
-            }
-            // A minimum is told of at the default that is below it; upstream shows the default in one case only.
-            let (member, shown) = match (low, high) {
-                ("min", "defaultRequest") => (high, limit_value),
-                ("min", "default") => (high, &value),
-                _ => (low, &value),
-            };
-            let detail = format!(
-                "{low_word} value {} is greater than {high_word} value {}",
-                value.as_str().unwrap_or(""),
-                limit_value.as_str().unwrap_or("")
-            );
-            errors.push(Error::invalid(
-                &path.field(member).key(&name),
-                shown,
-                detail,
-            ));
+    for (low, high) in [
+        ("min", "max"),
+        ("min", "defaultRequest"),
+        ("defaultRequest", "max"),
+        ("min", "default"),
+        ("defaultRequest", "default"),
+        ("default", "max"),
+    ] {
+        limit_order(errors, path, item, low, high);
+    }
+}
+
+/// No amount of one list is above that of another.
+fn limit_order(errors: &mut Errors, path: &Path<'_>, item: &Value, low: &str, high: &str) {
+    let word = |member: &str| match member {
+        "defaultRequest" => "default request".to_owned(),
+        other => other.to_owned(),
+    };
+    for (name, value) in map(item, low) {
+        let Some(limit) = item[high].get(name) else {
+            continue;
+        };
+        let amounts = (Quantity::from_json(value), Quantity::from_json(limit));
+        if !matches!(&amounts, (Ok(amount), Ok(limit)) if amount > limit) {
+            continue;
         }
+        // A minimum is told of at the default that is below it; upstream shows the default in one case only.
+        let (member, shown) = match (low, high) {
+            ("min", "defaultRequest") => (high, limit),
+            ("min", "default") => (high, value),
+            _ => (low, value),
+        };
+        let (amount, limit) = (text(&item[low], name), text(&item[high], name));
+        let (low, high) = (word(low), word(high));
+        let detail = format!("{low} value {amount} is greater than {high} value {limit}");
+        let list_path = path.field(member);
+        errors.push(Error::invalid(&list_path.key(name), shown, detail));
     }
 }
 

@@ -19,7 +19,9 @@ pub(super) use update::{ephemeral, resize, update};
 pub(super) use volume::{host_path, nfs};
 
 use super::address;
-use super::checks::{Errors, int, invalid_each, label_selector, labels, list, one_of, some, text};
+use super::checks::{
+    Errors, int, invalid_each, label_selector, labels, list, one_of, one_of_if_set, some, text,
+};
 use super::meta;
 use crate::field::{Error, Path};
 use crate::names;
@@ -88,6 +90,7 @@ pub(super) fn selected_template(
 
 /// A Pod's spec.
 pub(super) fn spec(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
+    const DNS: [&str; 4] = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     let volumes = volume::volumes(errors, path, spec);
     container::all(errors, path, spec, &volumes);
     one_of(
@@ -97,13 +100,7 @@ pub(super) fn spec(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
         "restartPolicy",
         &["Always", "OnFailure", "Never"],
     );
-    one_of(
-        errors,
-        path,
-        spec,
-        "dnsPolicy",
-        &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"],
-    );
+    one_of(errors, path, spec, "dnsPolicy", &DNS);
     labels(
         errors,
         &path.field("nodeSelector"),
@@ -115,82 +112,70 @@ pub(super) fn spec(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     let gates = path.field("readinessGates");
     for (i, gate) in list(spec, "readinessGates").iter().enumerate() {
         let (at, name) = (gates.index(i), text(gate, "conditionType"));
-        invalid_each(
-            errors,
-            &at.field("conditionType"),
-            name,
-            names::qualified_name(name),
-        );
+        let wrong = names::qualified_name(name);
+        invalid_each(errors, &at.field("conditionType"), name, wrong);
     }
     scheduling::gates(errors, path, spec);
     scheduling::spread(errors, path, spec);
-    for member in ["serviceAccountName", "nodeName"] {
-        let name = text(spec, member);
-        if !name.is_empty() {
-            invalid_each(
-                errors,
-                &path.field(member),
-                name,
-                names::dns1123_subdomain(name),
-            );
-        }
-    }
-    if let Some(seconds) = spec.get("activeDeadlineSeconds").and_then(Value::as_i64)
+    name_if_set(
+        errors,
+        path,
+        spec,
+        "serviceAccountName",
+        names::dns1123_subdomain,
+    );
+    name_if_set(errors, path, spec, "nodeName", names::dns1123_subdomain);
+    if let Some(seconds) = some(spec, "activeDeadlineSeconds").and_then(Value::as_i64)
         && !(1..=i64::from(i32::MAX)).contains(&seconds)
     {
+        let at = path.field("activeDeadlineSeconds");
         let detail = "must be between 1 and 2147483647, inclusive";
-        errors.push(Error::invalid(
-            &path.field("activeDeadlineSeconds"),
-            seconds,
-            detail,
-        ));
+        errors.push(Error::invalid(&at, seconds, detail));
     }
-    for member in ["hostname", "subdomain"] {
-        let name = text(spec, member);
-        if !name.is_empty() {
-            invalid_each(
-                errors,
-                &path.field(member),
-                name,
-                names::dns1123_label(name),
-            );
-        }
-    }
+    name_if_set(errors, path, spec, "hostname", names::dns1123_label);
+    name_if_set(errors, path, spec, "subdomain", names::dns1123_label);
     scheduling::tolerations(errors, path, spec);
     host_aliases(errors, path, spec);
-    for member in ["priorityClassName", "runtimeClassName"] {
-        let name = text(spec, member);
-        if !name.is_empty() {
-            invalid_each(
-                errors,
-                &path.field(member),
-                name,
-                names::dns1123_subdomain(name),
-            );
-        }
+    name_if_set(
+        errors,
+        path,
+        spec,
+        "priorityClassName",
+        names::dns1123_subdomain,
+    );
+    name_if_set(
+        errors,
+        path,
+        spec,
+        "runtimeClassName",
+        names::dns1123_subdomain,
+    );
+    let policies = ["PreemptLowerPriority", "Never"];
+    one_of_if_set(errors, path, spec, "preemptionPolicy", &policies);
+    operating_system(errors, &path.field("os"), spec);
+}
+
+fn name_if_set(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    spec: &Value,
+    member: &str,
+    check: fn(&str) -> Vec<String>,
+) {
+    let name = text(spec, member);
+    if !name.is_empty() {
+        invalid_each(errors, &path.field(member), name, check(name));
     }
-    let policy = text(spec, "preemptionPolicy");
-    if !policy.is_empty() && policy != "PreemptLowerPriority" && policy != "Never" {
-        let supported = ["PreemptLowerPriority", "Never"];
-        errors.push(Error::not_supported(
-            &path.field("preemptionPolicy"),
-            policy,
-            &supported,
-        ));
-    }
-    if let Some(os) = some(spec, "os") {
-        match text(os, "name") {
-            "" => errors.push(Error::required(
-                &path.field("os").field("name"),
-                "cannot be empty",
-            )),
-            "linux" | "windows" => {}
-            other => errors.push(Error::not_supported(
-                &path.field("os"),
-                other,
-                &["linux", "windows"],
-            )),
-        }
+}
+
+fn operating_system(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
+    let Some(os) = some(spec, "os") else {
+        return;
+    };
+    match text(os, "name") {
+        "" => errors.push(Error::required(&path.field("name"), "cannot be empty")),
+        "linux" | "windows" => {}
+        other => errors.push(Error::not_supported(path, other, &["linux", "windows"])),
     }
 }
 

@@ -9,6 +9,8 @@ use crate::field::{Error, Path};
 use crate::names;
 use serde_json::Value;
 
+const HEADER_TEXT: &str = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
+
 /// A probe; `kind` is the member that it was found in.
 pub(super) fn probe(errors: &mut Errors, path: &Path<'_>, probe: &Value, kind: &str) {
     handler(errors, path, probe);
@@ -97,21 +99,12 @@ fn http_get(errors: &mut Errors, path: &Path<'_>, action: &Value) {
     port_number_or_name(errors, &path.field("port"), &action["port"]);
     one_of(errors, path, action, "scheme", &["HTTP", "HTTPS"]);
     let headers = path.field("httpHeaders");
-    for (i, header) in list(action, "httpHeaders").iter().enumerate() {
+    for header in list(action, "httpHeaders") {
         let name = text(header, "name");
-        let right = !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        let _ = i;
-        let texts = match right {
-            true => Vec::new(),
-            false => vec![
-                "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')"
-                    .to_owned(),
-            ],
-        };
-        invalid_each(errors, &headers, name, texts);
+        let right = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        if name.is_empty() || !name.bytes().all(right) {
+            errors.push(Error::invalid(&headers, name, HEADER_TEXT));
+        }
     }
     let host = text(action, "host");
     if !host.is_empty() && host.contains('/') {

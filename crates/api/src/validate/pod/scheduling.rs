@@ -1,6 +1,6 @@
 //! Scheduling gates, tolerations and spreading.
 
-use super::super::checks::{Errors, invalid_each, list, one_of, some, text};
+use super::super::checks::{Errors, invalid_each, list, one_of, one_of_if_set, some, text};
 use super::{positive, selector_if_set};
 use crate::field::{Error, Path};
 use crate::names;
@@ -62,35 +62,18 @@ pub(super) fn spread(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
                 format!("{{{key}, {action}}}"),
             ));
         }
-        if some(constraint, "minDomains").is_some() {
-            positive(
-                errors,
-                &at,
-                constraint,
-                "minDomains",
-                "must be greater than zero",
-            );
-            let action = text(constraint, "whenUnsatisfiable");
+        if let Some(domains) = some(constraint, "minDomains") {
+            let detail = "must be greater than zero";
+            positive(errors, &at, constraint, "minDomains", detail);
             if action != "DoNotSchedule" {
-                let detail = "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not "
-                    .to_owned()
-                    + action;
-                errors.push(Error::invalid(
-                    &at.field("minDomains"),
-                    some(constraint, "minDomains"),
-                    detail,
-                ));
+                let detail = format!(
+                    "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"
+                );
+                errors.push(Error::invalid(&at.field("minDomains"), domains, detail));
             }
         }
         for member in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
-            let word = text(constraint, member);
-            if !matches!(word, "" | "Honor" | "Ignore") {
-                errors.push(Error::not_supported(
-                    &at.field(member),
-                    word,
-                    &["Honor", "Ignore"],
-                ));
-            }
+            one_of_if_set(errors, &at, constraint, member, &["Honor", "Ignore"]);
         }
         selector_if_set(errors, &at, constraint, "labelSelector");
     }
