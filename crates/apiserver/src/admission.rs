@@ -24,8 +24,12 @@ pub fn before_create(server: &Server, call: &mut Call, object: &mut Value) -> Re
     Ok(())
 }
 
-/// Refuses updates that the cluster forbids.
-pub fn before_update(call: &Call, old: &Value) -> Result<(), Refusal> {
+/// Mutates updates, and refuses those that the cluster forbids.
+pub fn before_update(call: &Call, old: &Value, next: &mut Value) -> Result<(), Refusal> {
+    let whole = call.path.subresource.is_empty() && call.resource.group.is_empty();
+    if whole && call.resource.plural == "pods" {
+        defaults::default_tolerations(next);
+    }
     own_pod(call, old, "update pod status for")
 }
 

@@ -25,9 +25,28 @@ const SYSTEM: [&str; 3] = [
     "system:apiserver",
 ];
 
+/// Whether the user may do everything.
+pub fn unlimited(identity: &Identity) -> bool {
+    identity.in_group(MASTERS) || SYSTEM.contains(&&*identity.user)
+}
+
+/// Reviews that every user may ask for about itself.
+fn about_oneself(identity: &Identity, path: &ResourcePath) -> bool {
+    let own = matches!(
+        (&*path.group, &*path.resource),
+        ("authentication.k8s.io", "selfsubjectreviews")
+            | (
+                "authorization.k8s.io",
+                "selfsubjectaccessreviews" | "selfsubjectrulesreviews"
+            )
+    );
+    own && identity.in_group("system:authenticated")
+}
+
 /// Refuses what the policy does not allow.
 pub fn resource(identity: &Identity, request: Request<'_>) -> Result<(), Refusal> {
-    if identity.in_group(MASTERS) || SYSTEM.contains(&&*identity.user) {
+    if unlimited(identity) || request.verb == Verb::Create && about_oneself(identity, request.path)
+    {
         return Ok(());
     }
     if identity.node().is_some_and(|node| node_may(node, request)) {
@@ -87,10 +106,10 @@ const DISCOVERY: [&str; 4] = ["/api", "/apis", "/openapi", "/version"];
 pub fn path(identity: &Identity, method: &str, path: &str) -> Result<(), Refusal> {
     let below =
         |root: &&str| path == *root || path.strip_prefix(*root).is_some_and(|r| r.starts_with('/'));
-    let known = !identity.in_group("system:unauthenticated");
+    let known = identity.in_group("system:authenticated");
     let may = identity.in_group(MASTERS)
-        || PUBLIC.iter().any(|root| below(&root))
-        || known && DISCOVERY.iter().any(|root| below(&root));
+        || PUBLIC.iter().any(|root| below(root))
+        || known && DISCOVERY.iter().any(|root| below(root));
     if may {
         return Ok(());
     }

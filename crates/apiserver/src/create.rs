@@ -66,7 +66,7 @@ pub async fn create_object(
         match write::commit(server, ops).await? {
             Committed::Done(events) => return Ok(write::written(&events).unwrap_or_default()),
             // Somebody was faster; look again.
-            Committed::Conflict(_) => {}
+            Committed::Conflict => {}
         }
     }
     Err(Status::internal("too many writers want the same names").into())

@@ -34,6 +34,7 @@ mod presence;
 mod pretty;
 mod query;
 mod respond;
+mod review;
 mod select;
 mod semantics;
 mod server;

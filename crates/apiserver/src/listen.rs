@@ -21,7 +21,8 @@ use crate::server::Server;
 
 /// A client has this long for its handshake and for the head of a request.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-const HEAD_MAX: Duration = Duration::from_secs(30);
+/// Longer than clients keep idle connections, so that it is they who close them.
+const HEAD_MAX: Duration = Duration::from_secs(120);
 /// Requests that run may take this long when the server ends; watches end at once.
 const DRAIN_MAX: Duration = Duration::from_millis(500);
 const CONNECTIONS_MAX: usize = 8192;

@@ -21,7 +21,7 @@ use crate::presence::Presence;
 use crate::query::Query;
 use crate::{
     Options, authorize, create, delete, impersonate, list, media, nonresource, patch, respond,
-    subresource, update, watch,
+    review, subresource, update, watch,
 };
 
 /// Upstream's limit for bodies.
@@ -143,15 +143,24 @@ impl Server {
         body: &[u8],
     ) -> Result<HttpResponse, Refusal> {
         match (call.verb, &*call.path.subresource) {
-            (Verb::Get, "" | "status" | "finalize") => list::get(&self.store, call),
+            (
+                Verb::Get,
+                "" | "status" | "finalize" | "approval" | "ephemeralcontainers" | "resize",
+            ) => list::get(&self.store, call),
             (Verb::List, "") => list::list(&self.store, call),
-            (Verb::Watch, "") => watch::watch(&self.store, call),
+            (Verb::Watch, "") => watch::watch(self, call),
             (Verb::Create, "") if call.resource.storage.is_none() => {
                 computed(self, call, body).await
             }
             (Verb::Create, "") => create::create(self, call, body).await,
-            (Verb::Update, "" | "status" | "finalize") => update::update(self, call, body).await,
-            (Verb::Patch, "" | "status" | "finalize") => patch::patch(self, call, body).await,
+            (
+                Verb::Update,
+                "" | "status" | "finalize" | "approval" | "ephemeralcontainers" | "resize",
+            ) => update::update(self, call, body).await,
+            (
+                Verb::Patch,
+                "" | "status" | "finalize" | "approval" | "ephemeralcontainers" | "resize",
+            ) => patch::patch(self, call, body).await,
             (Verb::Delete, "") => delete::delete(self, call, body).await,
             (Verb::DeleteCollection, "") => delete::delete_collection(self, call, body).await,
             _ => subresource::serve(self, call, body).await,
@@ -171,12 +180,10 @@ fn has_token(headers: &HeaderMap) -> bool {
 }
 
 /// Resources that are answered and never kept.
-///
-/// DEVIATION: only `bindings`; reviews of tokens and access are not built.
 async fn computed(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
     match &*call.resource.plural {
         "bindings" => subresource::bind(server, call, body).await,
-        _ => Err(Status::method_not_allowed().into()),
+        _ => review::create(call, body),
     }
 }
 

@@ -93,7 +93,7 @@ pub async fn apply(
             Committed::Done(_) if gone => return Ok(write::shown(&next, call)),
             Committed::Done(events) => return Ok(write::written(&events).unwrap_or_default()),
             // A change that names a version is refused when it is made again.
-            Committed::Conflict(_) => {}
+            Committed::Conflict => {}
         }
     }
     Err(call.modified(call.name()))
@@ -141,7 +141,7 @@ fn next_version(
     let mut next = wanted;
     keep_metadata(call, old, &mut next);
     semantics::record_manager(call, Some(old), &mut next);
-    admission::before_update(call, old)?;
+    admission::before_update(call, old, &mut next)?;
     let ops = allocate::for_update(server, call, old, &mut next, dry_run)?;
     semantics::prepare_update(call, old, &mut next);
     semantics::validate_update(call, old, &next)?;

@@ -15,12 +15,14 @@ use karve_store::{Entry, Error, Event, Range, Store, Watch};
 use rand::Rng as _;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::answer::{HttpResponse, Refusal};
 use crate::body::Body;
 use crate::call::Call;
 use crate::media::Form;
 use crate::select::{self, Selection};
+use crate::server::Server;
 use crate::{convert, object, respond, table};
 
 /// Events are gathered into pieces of about this size when many are waiting.
@@ -56,7 +58,8 @@ impl Kind {
 }
 
 /// Checks the parameters and starts a watch.
-pub fn watch(store: &Store, call: &Call) -> Result<HttpResponse, Refusal> {
+pub fn watch(server: &Server, call: &Call) -> Result<HttpResponse, Refusal> {
+    let store = &server.store;
     let selection = Selection::parse(call)?;
     let initial = check_options(call)?;
     let timeout = match call.query.number("timeoutSeconds")?.filter(|n| *n > 0) {
@@ -69,7 +72,9 @@ pub fn watch(store: &Store, call: &Call) -> Result<HttpResponse, Refusal> {
     let start = match start(store, call, &prefix, initial) {
         Ok(start) => start,
         Err(Start::Refused(refusal)) => return Err(refusal),
-        Err(Start::Ended(status)) => return Ok(respond::stream(Body::from(error_line(&status)))),
+        Err(Start::Ended(status)) => {
+            return Ok(respond::stream(Body::from(error_line(status.status()))));
+        }
     };
     let now = Instant::now();
     let watcher = Watcher {
@@ -84,6 +89,7 @@ pub fn watch(store: &Store, call: &Call) -> Result<HttpResponse, Refusal> {
         bookmark_at: now + BOOKMARK_EVERY.min(timeout.saturating_sub(Duration::from_secs(2))),
         ends_at: now + timeout,
         ended: false,
+        shutdown: server.options.shutdown.clone(),
     };
     let stream = futures::stream::unfold(watcher, |mut watcher| async move {
         let piece = watcher.next().await?;
@@ -141,7 +147,7 @@ struct Started {
 enum Start {
     Refused(Refusal),
     /// The head of the answer is 200, the first event is this error.
-    Ended(Status),
+    Ended(Refusal),
 }
 
 fn start(store: &Store, call: &Call, prefix: &str, initial: bool) -> Result<Started, Start> {
@@ -178,7 +184,9 @@ fn start(store: &Store, call: &Call, prefix: &str, initial: bool) -> Result<Star
             revision: version,
             changes,
         }),
-        Err(Error::Expired { oldest, .. }) => Err(Start::Ended(too_old(call, version, oldest))),
+        Err(Error::Expired { oldest, .. }) => {
+            Err(Start::Ended(too_old(call, version, oldest).into()))
+        }
         Err(err) => Err(Start::Refused(Status::internal(err.to_string()).into())),
     }
 }
@@ -219,6 +227,7 @@ struct Watcher {
     bookmark_at: Instant,
     ends_at: Instant,
     ended: bool,
+    shutdown: CancellationToken,
 }
 
 impl Watcher {
@@ -238,6 +247,8 @@ impl Watcher {
                     self.write_bookmark(&mut out);
                 }
                 () = tokio::time::sleep_until(self.ends_at) => self.ended = true,
+                // The client starts again, at another server or when this one is back.
+                () = self.shutdown.cancelled() => self.ended = true,
             }
         }
         while out.len() < PIECE && !self.ended {

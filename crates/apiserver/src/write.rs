@@ -129,15 +129,15 @@ pub fn timestamp(time: jiff::Timestamp) -> String {
 pub enum Committed {
     /// It happened.
     Done(Vec<Arc<Event>>),
-    /// The operation of this number met another version than expected.
-    Conflict(usize),
+    /// A key was not as expected; look again.
+    Conflict,
 }
 
 /// Commits, telling conflicts from failures.
 pub async fn commit(server: &Server, ops: Vec<Op>) -> Result<Committed, Refusal> {
     match server.store.commit(ops).await {
         Ok(events) => Ok(Committed::Done(events)),
-        Err(Error::Conflict { op, .. }) => Ok(Committed::Conflict(op)),
+        Err(Error::Conflict { .. }) => Ok(Committed::Conflict),
         Err(err) => {
             let mut text = err.to_string();
             let mut source = std::error::Error::source(&err);

@@ -1,8 +1,8 @@
 //! `binding`: a Pod gets its node.
 
-use karve_api::field;
 use karve_api::resource::Table;
 use karve_api::status::Status;
+use karve_api::validate;
 use karve_store::Op;
 use serde_json::{Value, json};
 
@@ -46,30 +46,16 @@ pub async fn bind(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpR
         let op = Op::update(key.as_str(), entry.revision(), object::encode(&pod, pods));
         match write::commit(server, vec![op]).await? {
             Committed::Done(_) => break,
-            Committed::Conflict(_) => {}
+            Committed::Conflict => {}
         }
     }
     Ok(respond::status(call.media.format, &Status::created()))
 }
 
 fn validate(binding: &Value) -> Result<&str, Refusal> {
-    let target = &binding["target"];
-    let name = target["name"].as_str().unwrap_or_default();
-    let kind = target["kind"].as_str().unwrap_or_default();
-    let path = field::Path::root("target");
-    let mut errors = Vec::new();
-    if !matches!(kind, "" | "Node") {
-        errors.push(field::Error::not_supported(
-            &path.field("kind"),
-            kind,
-            &["Node", "<empty>"],
-        ));
-    }
-    if name.is_empty() {
-        errors.push(field::Error::required(&path.field("name"), ""));
-    }
+    let errors = validate::binding(binding);
     match errors.is_empty() {
-        true => Ok(name),
+        true => Ok(binding["target"]["name"].as_str().unwrap_or_default()),
         false => Err(Status::invalid("", "Binding", binding.meta("name"), &errors).into()),
     }
 }
