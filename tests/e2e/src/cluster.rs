@@ -45,6 +45,16 @@ impl<'a> TestCluster<'a> {
         self.try_kubectl(arguments).ok()
     }
 
+    /// `kubectl ARGUMENTS` for another thread of the test, which is in the same network.
+    pub fn kubectl_for_thread(&self) -> impl Fn(&[&str]) -> Output + Clone + Send + use<> {
+        let (kubeconfig, context) = (self.host.kubeconfig(), self.name.clone());
+        move |arguments| {
+            let mut command = Command::new("kubectl");
+            command.env("KUBECONFIG", &kubeconfig).args(["--context", &context]).args(arguments);
+            Output::of(&mut command)
+        }
+    }
+
     fn kubectl_command(&self) -> Command {
         let mut command = self.host.command("kubectl");
         command.args(["--context", &self.name]);

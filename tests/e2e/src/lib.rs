@@ -10,7 +10,7 @@ mod http;
 mod output;
 
 pub use cluster::TestCluster;
-pub use host::TestHost;
+pub use host::{TestHost, archives, binary};
 pub use http::{HttpError, get};
 pub use output::Output;
 

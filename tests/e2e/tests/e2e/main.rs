@@ -1,0 +1,11 @@
+//! Clusters as their users meet them: the real kubectl, real containers, real packets.
+
+mod dns;
+mod faults;
+mod healing;
+mod images;
+mod input;
+mod kubeconfig;
+mod lifecycle;
+mod load_balancer;
+mod tutorial;
