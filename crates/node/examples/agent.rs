@@ -3,13 +3,15 @@
 //! `agent KUBECONFIG NODE_NAME NODE_IP DIR`, as root in a network namespace that has `NODE_IP` on `eth0`. Images are those
 //! in `DIR/images`; `agent load DIR ARCHIVE` puts some there. The same program is each container's shim.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use karve_node::{Options, Pem};
 use karve_runtime::images;
-use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -73,7 +75,7 @@ async fn agent(kubeconfig: &str, name: &str, ip: &str, dir: &str) -> anyhow::Res
         cluster_domain: "cluster.local".to_owned(),
         cluster_cidr: "10.244.0.0/16".parse()?,
         resolv_conf: "/etc/resolv.conf".into(),
-        kubelet_tls: certificate(ip)?,
+        kubelet_tls: certificates(ip, &dir)?,
         shim: (std::env::current_exe()?, vec!["shim".to_owned()]),
         cgroup_parent: format!("karve-example/{name}"),
         max_pods: 110,
@@ -82,18 +84,30 @@ async fn agent(kubeconfig: &str, name: &str, ip: &str, dir: &str) -> anyhow::Res
     Ok(())
 }
 
-/// A serving certificate, trusted by nobody else; and a CA that nobody has a certificate of.
-fn certificate(ip: &str) -> anyhow::Result<Pem> {
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::new(vec![ip.to_owned()])?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "example");
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let certificate = params.self_signed(&key)?.pem().into_bytes();
+/// Certificates of a new CA; that of the API server is left in `dir`, for `curl --cert` and `--key`.
+fn certificates(ip: &str, dir: &Path) -> anyhow::Result<Pem> {
+    let ca_key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let client_ca = params.self_signed(&ca_key)?.pem();
+    let issuer = Issuer::new(params, ca_key);
+    let sign = |name: &str, usage| -> anyhow::Result<(String, String)> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(vec![ip.to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![usage];
+        Ok((params.signed_by(&key, &issuer)?.pem(), key.serialize_pem()))
+    };
+    let client = sign(
+        "kube-apiserver-kubelet-client",
+        ExtendedKeyUsagePurpose::ClientAuth,
+    )?;
+    std::fs::write(dir.join("client.crt"), client.0)?;
+    std::fs::write(dir.join("client.key"), client.1)?;
+    let (certificate, key) = sign("system:node", ExtendedKeyUsagePurpose::ServerAuth)?;
     Ok(Pem {
-        client_ca: certificate.clone(),
-        certificate,
-        key: key.serialize_pem().into_bytes(),
+        certificate: certificate.into(),
+        key: key.into(),
+        client_ca: client_ca.into(),
     })
 }
