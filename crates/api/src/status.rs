@@ -3,6 +3,11 @@
 //! One constructor per case of apimachinery's `errors` package. Serializing keeps upstream's order of members.
 //! Absent: which case applies; that is the server's business.
 
+mod conflict;
+mod denied;
+
+pub use denied::Denied;
+
 use crate::field;
 use serde::Serialize;
 use serde_json::Value;
@@ -102,27 +107,6 @@ fn details(group: &str, kind: &str, name: &str) -> Option<Details> {
     })
 }
 
-/// What [`Status::forbidden_resource`] says about a request.
-#[derive(Debug, Clone, Copy)]
-pub struct Denied<'a> {
-    /// Name of the user.
-    pub user: &'a str,
-    /// The verb of the request.
-    pub verb: &'a str,
-    /// Group of the resource.
-    pub group: &'a str,
-    /// Plural of the resource.
-    pub resource: &'a str,
-    /// Empty when the request is for the object itself.
-    pub subresource: &'a str,
-    /// Empty at the cluster scope.
-    pub namespace: &'a str,
-    /// Empty for collections.
-    pub name: &'a str,
-    /// What the authorizer adds; mostly empty.
-    pub reason: &'a str,
-}
-
 impl Status {
     /// A failure with nothing but code, reason and message.
     pub fn failure(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
@@ -188,106 +172,6 @@ impl Status {
         .about("", "", "")
     }
 
-    /// 409: the name is taken.
-    pub fn already_exists(group: &str, resource: &str, name: &str) -> Status {
-        let message = format!(
-            "{} {} already exists",
-            qualified(group, resource),
-            field::quote(name)
-        );
-        Status::failure(409, "AlreadyExists", message).about(group, resource, name)
-    }
-
-    /// 409: the name is taken by an object that is being deleted.
-    pub fn already_exists_deleting(group: &str, resource: &str, name: &str) -> Status {
-        let mut status = Status::already_exists(group, resource, name);
-        status.message.insert_str(0, "object is being deleted: ");
-        status
-    }
-
-    /// 409 for any other reason.
-    pub fn conflict(group: &str, resource: &str, name: &str, why: &str) -> Status {
-        let message = format!(
-            "Operation cannot be fulfilled on {} {}: {why}",
-            qualified(group, resource),
-            field::quote(name)
-        );
-        Status::failure(409, "Conflict", message).about(group, resource, name)
-    }
-
-    /// 409: the resourceVersion in the request is not the stored one.
-    pub fn modified(group: &str, resource: &str, name: &str) -> Status {
-        Status::conflict(
-            group,
-            resource,
-            name,
-            "the object has been modified; please apply your changes to the latest version and try again",
-        )
-    }
-
-    /// 409: the UID of a precondition is not the stored one. Upstream has the *kind* here where others have the resource.
-    pub fn uid_precondition(kind: &str, name: &str, wanted: &str, stored: &str) -> Status {
-        let why = format!(
-            "the UID in the precondition ({wanted}) does not match the UID in record ({stored}). \
-             The object might have been deleted and then recreated"
-        );
-        Status::conflict("", kind, name, &why)
-    }
-
-    /// 409: the resourceVersion of a precondition is not the stored one.
-    pub fn version_precondition(kind: &str, name: &str, wanted: &str, stored: &str) -> Status {
-        let why = format!(
-            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({stored}). \
-             The object might have been modified"
-        );
-        Status::conflict("", kind, name, &why)
-    }
-
-    /// 409: server-side apply met fields of other managers. Each conflict is the manager's text
-    /// (`"m1" using v1`) and the field's path, in upstream's order.
-    pub fn apply_conflict<'a>(
-        conflicts: impl IntoIterator<Item = (&'a str, &'a str)> + Clone,
-    ) -> Status {
-        let mut managers: Vec<(&str, Vec<&str>)> = Vec::new();
-        for (manager, path) in conflicts.clone() {
-            match managers.iter_mut().find(|(m, _)| *m == manager) {
-                Some((_, paths)) => paths.push(path),
-                None => managers.push((manager, vec![path])),
-            }
-        }
-        let total: usize = managers.iter().map(|(_, paths)| paths.len()).sum();
-        let plural = if total == 1 { "" } else { "s" };
-        let mut message = format!("Apply failed with {total} conflict{plural}: ");
-        for (i, (manager, paths)) in managers.iter().enumerate() {
-            if i > 0 {
-                message.push('\n');
-            }
-            match &paths[..] {
-                [path] => {
-                    let _ = write!(message, "conflict with {manager}: {path}");
-                }
-                paths => {
-                    let _ = write!(message, "conflicts with {manager}:");
-                    for path in paths {
-                        let _ = write!(message, "\n- {path}");
-                    }
-                }
-            }
-        }
-        let mut status = Status::failure(409, "Conflict", message).about("", "", "");
-        if let Some(details) = &mut status.details {
-            details.causes = conflicts
-                .into_iter()
-                .map(|(manager, path)| Cause {
-                    reason: "FieldManagerConflict",
-                    message: format!("conflict with {manager}"),
-                    field: path.to_owned(),
-                })
-                .collect();
-        }
-        status
-    }
-
     /// 422: the object has wrong fields. `kind` is a kind, not a plural.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[field::Error]) -> Status {
         let mut message = format!(
@@ -331,58 +215,6 @@ impl Status {
     /// 400.
     pub fn bad_request(message: impl Into<String>) -> Status {
         Status::failure(400, "BadRequest", message)
-    }
-
-    /// 403 by admission: `pods "x" is forbidden: WHY`.
-    pub fn forbidden(group: &str, resource: &str, name: &str, why: &str) -> Status {
-        let mut message = qualified(group, resource);
-        if !name.is_empty() {
-            let _ = write!(message, " {}", field::quote(name));
-        }
-        let _ = write!(message, " is forbidden: {why}");
-        Status::failure(403, "Forbidden", message).about(group, resource, name)
-    }
-
-    /// 403 by authorization, for a resource.
-    pub fn forbidden_resource(denied: Denied<'_>) -> Status {
-        let slash = if denied.subresource.is_empty() {
-            ""
-        } else {
-            "/"
-        };
-        let mut why = format!(
-            "User {} cannot {} resource \"{}{slash}{}\" in API group \"{}\"",
-            field::quote(denied.user),
-            denied.verb,
-            denied.resource,
-            denied.subresource,
-            denied.group
-        );
-        match denied.namespace {
-            "" => why.push_str(" at the cluster scope"),
-            namespace => {
-                let _ = write!(why, " in the namespace \"{namespace}\"");
-            }
-        }
-        if !denied.reason.is_empty() {
-            let _ = write!(why, ": {}", denied.reason);
-        }
-        Status::forbidden(denied.group, denied.resource, denied.name, &why)
-    }
-
-    /// 403 by authorization, for a path that is no resource.
-    pub fn forbidden_path(user: &str, verb: &str, path: &str) -> Status {
-        let message = format!(
-            "forbidden: User {} cannot {verb} path {}",
-            field::quote(user),
-            field::quote(path)
-        );
-        Status::failure(403, "Forbidden", message).about("", "", "")
-    }
-
-    /// 401.
-    pub fn unauthorized() -> Status {
-        Status::failure(401, "Unauthorized", "Unauthorized")
     }
 
     /// 405.

@@ -1,8 +1,7 @@
 //! `metadata.generation`: which kinds have one, and what moves it.
 
 use crate::resource::Resource;
-use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The members whose change moves the generation; `None` for kinds that have no generation.
 fn watched(resource: &Resource) -> Option<&'static [&'static str]> {
@@ -86,21 +85,4 @@ fn present<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     object
         .pointer(path)
         .filter(|v| !v.is_null() && v.as_object().is_none_or(|m| !m.is_empty()))
-}
-
-/// Marks an object as being deleted, with seconds of grace for kinds that have it. A generation moves with it. The time
-/// is the one at which the grace is over.
-pub fn mark_deleted(object: &mut Value, now: Timestamp, grace_seconds: Option<i64>) {
-    let metadata = &mut object["metadata"];
-    let end = jiff::SignedDuration::from_secs(grace_seconds.unwrap_or(0));
-    let end = now.checked_add(end).unwrap_or(now);
-    metadata["deletionTimestamp"] = crate::time::format(end).into();
-    metadata["deletionGracePeriodSeconds"] = json!(grace_seconds.unwrap_or(0));
-    if let Some(generation) = metadata["generation"].as_i64().filter(|g| *g > 0) {
-        metadata["generation"] = (generation + 1).into();
-    } else if metadata["generation"].is_null() {
-        metadata
-            .as_object_mut()
-            .and_then(|m| m.remove("generation"));
-    }
 }

@@ -16,7 +16,6 @@ mod update;
 pub mod warnings;
 
 pub use create::{Caller, Creation, prepare_create};
-pub use generation::mark_deleted;
 pub use kinds::{creates_on_update, deletes_with_object, unconditional_update};
 pub use update::prepare_update;
 
