@@ -1,6 +1,6 @@
 //! What creation decides.
 
-use super::{generation, members, qos};
+use super::{generation, members, qos, service};
 use crate::resource::Resource;
 use crate::time;
 use jiff::Timestamp;
@@ -67,6 +67,7 @@ fn kind(resource: &Resource, object: &mut Value, creation: &Creation<'_>) {
     match (&*resource.group, &*resource.plural) {
         ("", "pods") => pod(object, creation),
         ("", "namespaces") => namespace(object),
+        ("", "services") => service::drop_alias_policy(object),
         ("", "persistentvolumes") => {
             object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": now()});
         }

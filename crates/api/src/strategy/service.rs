@@ -48,6 +48,13 @@ pub fn is_headless(spec: &Value) -> bool {
     }
 }
 
+/// An alias has no traffic of its own, so it has no policy for it, whatever the client says.
+pub(super) fn drop_alias_policy(service: &mut Value) {
+    if text(&service["spec"], "type") == "ExternalName" {
+        drop_members(&mut service["spec"], &["internalTrafficPolicy"]);
+    }
+}
+
 /// Before allocation on create: old clients set only `clusterIP`.
 pub fn begin_create(service: &mut Value) {
     let spec = members(&mut service["spec"]);
@@ -173,7 +180,9 @@ pub(super) fn prepare_update(old: &Value, new: &mut Value) {
     if accessible(old_spec) && !accessible(spec) && same(old_spec, spec, "externalTrafficPolicy") {
         drop_members(spec, &["externalTrafficPolicy"]);
     }
-    if !balanced(spec) {
+    let unbalanced = !balanced(spec);
+    drop_alias_policy(new);
+    if unbalanced {
         let status: &mut Map<String, Value> = members(&mut new["status"]);
         status.insert("loadBalancer".to_owned(), json!({}));
     }

@@ -178,7 +178,8 @@ fn a_change_of_type_drops_what_it_made_void() {
             json!({"type": "ClusterIP", "clusterIP": "1", "clusterIPs": ["1"], "ports": [{"port": 80}]}),
         ),
         (
-            json!({"type": "ClusterIP", "clusterIP": "1", "clusterIPs": ["1"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}),
+            json!({"type": "ClusterIP", "clusterIP": "1", "clusterIPs": ["1"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+                "internalTrafficPolicy": "Cluster"}),
             json!({"type": "ExternalName", "externalName": "a.b"}),
             json!({"type": "ExternalName", "externalName": "a.b"}),
         ),
