@@ -259,4 +259,13 @@ mod tests {
             assert_eq!(error.to_string(), text, "{given}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_accepted_reads_the_same_again(text in "[a-zA-Z0-9.:/@_\\[\\] -]{0,40}") {
+            if let Ok(reference) = text.parse::<ImageRef>() {
+                proptest::prop_assert_eq!(reference.to_string().parse::<ImageRef>().ok(), Some(reference));
+            }
+        }
+    }
 }

@@ -273,3 +273,55 @@ fn compressed_archives_give_the_digest_of_the_plain_one() {
         );
     }
 }
+
+/// Names and targets from which hostile archives are put together.
+const PIECES: [&str; 9] = [
+    "a",
+    "b",
+    "a/b",
+    "../x",
+    "/",
+    "/etc",
+    "a/../../x",
+    ".wh.a",
+    "a/.wh..wh..opq",
+];
+const KINDS: [EntryType; 5] = [
+    EntryType::Regular,
+    EntryType::Directory,
+    EntryType::Symlink,
+    EntryType::Link,
+    EntryType::Fifo,
+];
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(64))]
+
+    /// Whatever the entries and whatever was damaged: no panic, and nothing outside the root.
+    #[test]
+    fn hostile_archives_stay_inside(
+        entries in proptest::collection::vec((0..PIECES.len(), 0..KINDS.len(), 0..PIECES.len()), 1..12),
+        damage in proptest::collection::vec((0_usize..8192, 0_u8..), 0..4),
+    ) {
+        let mut archive = Archive::new();
+        for (path, kind, link) in entries {
+            let kind = KINDS[kind];
+            let content: &[u8] = if kind == EntryType::Regular { b"content" } else { b"" };
+            archive = archive.entry(PIECES[path], kind, PIECES[link], content);
+        }
+        let mut bytes = archive.bytes();
+        for (at, byte) in damage {
+            let length = bytes.len();
+            bytes[at % length] = byte;
+        }
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let root = dir.path().join("root");
+        std::fs::create_dir(&root).expect("make root");
+        let _ = unpack(Cursor::new(bytes), &root);
+        let beside: Vec<_> = std::fs::read_dir(dir.path())
+            .expect("list")
+            .map(|entry| entry.expect("entry").file_name())
+            .collect();
+        proptest::prop_assert_eq!(beside, ["root"]);
+    }
+}
