@@ -14,6 +14,8 @@
 
 mod controllers;
 mod event;
+#[cfg(test)]
+mod fixture;
 mod ownership;
 mod pod;
 mod queue;
@@ -88,6 +90,7 @@ pub async fn run(
         &shutdown,
     );
     tasks.spawn(scheduling.run(shutdown.clone()));
+    tracing::info!("controllers and scheduler run");
     // Ends at once should a part panic, so that nobody works on with half.
     let ended = tasks.join_next().await;
     shutdown.cancel();

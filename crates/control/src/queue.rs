@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 const FIRST_RETRY: Duration = Duration::from_millis(5);
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// Every so many failures in a row are worth a warning.
+const NOTEWORTHY: u32 = 10;
 
 /// How a reconciliation ended when it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,10 @@ impl<T: Clone + Debug + Eq + Hash + Ord + Send + 'static> Queue<T> {
     pub(crate) fn add(&self, key: T) {
         self.inner.state.lock().add(key);
         self.inner.wake.notify_one();
+    }
+
+    pub(crate) fn add_all(&self, keys: impl IntoIterator<Item = T>) {
+        keys.into_iter().for_each(|key| self.add(key));
     }
 
     /// Works on up to `parallel` keys at once, until shutdown.
@@ -165,14 +171,13 @@ impl<T: Clone + Debug + Eq + Hash + Ord + Send + 'static> Queue<T> {
             Err(err) => {
                 let failures = state.failures.entry(key.clone()).or_default();
                 *failures += 1;
-                let delay = backoff(*failures);
-                tracing::debug!(
-                    controller,
-                    ?key,
-                    ?delay,
-                    err = &err as &dyn std::error::Error,
-                    "reconciliation failed"
-                );
+                let (failures, delay) = (*failures, backoff(*failures));
+                let err = &err as &dyn std::error::Error;
+                // Conflicts and the like are over at the next try.
+                match failures.is_multiple_of(NOTEWORTHY) {
+                    true => tracing::warn!(controller, ?key, failures, err, "it keeps failing"),
+                    false => tracing::debug!(controller, ?key, ?delay, err, "it failed"),
+                }
                 state.set_timer(key, Instant::now() + delay);
             }
         }

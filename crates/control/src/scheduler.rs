@@ -148,7 +148,7 @@ fn is_ours(pod: &Pod) -> bool {
 
 impl State {
     fn pod_changed(&mut self, change: &Change<'_, Pod>) {
-        let Some(pod) = change.sides().last() else {
+        let Some(pod) = change.latest() else {
             return;
         };
         let key = Key::of(&**pod);

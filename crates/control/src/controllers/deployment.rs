@@ -71,7 +71,7 @@ fn subscribe(context: &Context, queue: &Queue<Key>) {
     let kinds = &context.kinds;
     let changed = queue.clone();
     kinds.deployments.subscribe(move |change| {
-        if let Some(deployment) = change.sides().last() {
+        if let Some(deployment) = change.latest() {
             changed.add(Key::of(&**deployment));
         }
     });
@@ -88,11 +88,7 @@ fn subscribe(context: &Context, queue: &Queue<Key>) {
             }
         }
     });
-    kinds
-        .deployments
-        .keys()
-        .into_iter()
-        .for_each(|key| queue.add(key));
+    queue.add_all(kinds.deployments.keys());
 }
 
 /// The Deployments that would adopt a ReplicaSet with this metadata.

@@ -45,12 +45,7 @@ pub(super) async fn run(context: Context, shutdown: CancellationToken) {
             changed.add(Key::of(&**endpoints));
         }
     });
-    context
-        .kinds
-        .endpoints
-        .keys()
-        .into_iter()
-        .for_each(|key| queue.add(key));
+    queue.add_all(context.kinds.endpoints.keys());
     let controller = Arc::new(Controller {
         endpoints: Writer::new(&context.client, &context.kinds.endpoints),
         triggers: Mutex::default(),

@@ -92,7 +92,7 @@ fn subscribe(context: &Context, queue: &Queue<Key>) {
         let zone =
             |node: &&Arc<k8s_openapi::api::core::v1::Node>| hints::zone_of(node).map(str::to_owned);
         if change.old.as_ref().and_then(zone) != change.new.as_ref().and_then(zone) {
-            services.keys().into_iter().for_each(|key| changed.add(key));
+            changed.add_all(services.keys());
         }
     });
 }
@@ -102,7 +102,7 @@ pub(super) fn subscribe_to_services_and_pods(context: &Context, queue: &Queue<Ke
     let kinds = &context.kinds;
     let changed = queue.clone();
     kinds.services.subscribe(move |change| {
-        if let Some(service) = change.sides().last() {
+        if let Some(service) = change.latest() {
             changed.add(Key::of(&**service));
         }
     });
@@ -117,11 +117,7 @@ pub(super) fn subscribe_to_services_and_pods(context: &Context, queue: &Queue<Ke
             selecting(&services, pod).for_each(|key| changed.add(key));
         }
     });
-    kinds
-        .services
-        .keys()
-        .into_iter()
-        .for_each(|key| queue.add(key));
+    queue.add_all(kinds.services.keys());
 }
 
 /// The family whose addresses the older Endpoints show.

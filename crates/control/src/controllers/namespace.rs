@@ -81,12 +81,7 @@ pub(super) async fn run(context: Context, inventory: Arc<Inventory>, shutdown: C
             changed.add(key);
         }
     });
-    context
-        .kinds
-        .namespaces
-        .keys()
-        .into_iter()
-        .for_each(|key| queue.add(key));
+    queue.add_all(context.kinds.namespaces.keys());
     let controller = Arc::new(Controller {
         namespaces: Writer::new(&context.client, &context.kinds.namespaces),
         context,

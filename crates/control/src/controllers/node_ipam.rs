@@ -36,12 +36,7 @@ pub(super) async fn run(context: Context, cluster: Ipv4Net, shutdown: Cancellati
             changed.add(Key::of(&**node));
         }
     });
-    context
-        .kinds
-        .nodes
-        .keys()
-        .into_iter()
-        .for_each(|key| queue.add(key));
+    queue.add_all(context.kinds.nodes.keys());
     let nodes = Writer::new(&context.client, &context.kinds.nodes);
     let reconcile = move |key: Key| {
         let (context, nodes) = (context.clone(), nodes.clone());

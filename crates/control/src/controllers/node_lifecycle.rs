@@ -88,15 +88,15 @@ fn subscribe(context: &Context, queue: &Queue<Key>) {
         if ready(change.old) != ready(change.new)
             && let Some(nodes) = nodes.upgrade()
         {
-            nodes.keys().into_iter().for_each(|key| changed.add(key));
+            changed.add_all(nodes.keys());
         }
-        if let Some(node) = change.sides().last() {
+        if let Some(node) = change.latest() {
             changed.add(Key::of(&**node));
         }
     });
     let changed = queue.clone();
     kinds.leases.subscribe(move |change| {
-        if let Some(lease) = change.sides().last() {
+        if let Some(lease) = change.latest() {
             changed.add(Key::new(
                 "",
                 lease.metadata.name.as_deref().unwrap_or_default(),
@@ -118,11 +118,7 @@ fn subscribe(context: &Context, queue: &Queue<Key>) {
             changed.add(key);
         }
     });
-    kinds
-        .nodes
-        .keys()
-        .into_iter()
-        .for_each(|key| queue.add(key));
+    queue.add_all(kinds.nodes.keys());
 }
 
 impl Controller {
@@ -153,6 +149,7 @@ impl Controller {
             let message = format!("Node {key} status is now: NodeNotReady");
             self.recorder
                 .record(&*node, Kind::Normal, "NodeNotReady", message);
+            tracing::info!(node = %key, "node is not ready");
         }
         let any_ready = self
             .context

@@ -66,7 +66,7 @@ fn subscribe(context: &Context, queue: &Queue<Key>) {
     let kinds = &context.kinds;
     let changed = queue.clone();
     kinds.replica_sets.subscribe(move |change| {
-        if let Some(set) = change.sides().last() {
+        if let Some(set) = change.latest() {
             changed.add(Key::of(&**set));
         }
     });
@@ -83,11 +83,7 @@ fn subscribe(context: &Context, queue: &Queue<Key>) {
             }
         }
     });
-    kinds
-        .replica_sets
-        .keys()
-        .into_iter()
-        .for_each(|key| queue.add(key));
+    queue.add_all(kinds.replica_sets.keys());
 }
 
 /// The ReplicaSets that would adopt a pod with this metadata.

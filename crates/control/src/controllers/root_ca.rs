@@ -35,16 +35,12 @@ pub(super) async fn run(context: Context, root_ca_pem: Arc<str>, shutdown: Cance
     });
     let changed = queue.clone();
     kinds.root_certificates.subscribe(move |change| {
-        if let Some(map) = change.sides().last() {
+        if let Some(map) = change.latest() {
             let namespace = map.metadata.namespace.as_deref().unwrap_or_default();
             changed.add(Key::new("", namespace));
         }
     });
-    kinds
-        .namespaces
-        .keys()
-        .into_iter()
-        .for_each(|key| queue.add(key));
+    queue.add_all(kinds.namespaces.keys());
     let maps = Writer::new(&context.client, &kinds.root_certificates);
     let reconcile = move |key: Key| {
         let (context, maps, pem) = (context.clone(), maps.clone(), Arc::clone(&root_ca_pem));

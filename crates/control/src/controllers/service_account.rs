@@ -35,11 +35,7 @@ pub(super) async fn run(context: Context, shutdown: CancellationToken) {
             changed.add(Key::new("", namespace));
         }
     });
-    kinds
-        .namespaces
-        .keys()
-        .into_iter()
-        .for_each(|key| queue.add(key));
+    queue.add_all(kinds.namespaces.keys());
     let accounts = Writer::new(&context.client, &kinds.service_accounts);
     let reconcile = move |key: Key| {
         let (context, accounts) = (context.clone(), accounts.clone());

@@ -60,7 +60,7 @@ fn subscribe(context: &Context, queue: &Queue<Key>, pending: &Arc<Pending>) {
     let kinds = &context.kinds;
     let (changed, nodes, pending) = (queue.clone(), Arc::clone(&kinds.nodes), Arc::clone(pending));
     kinds.pods.subscribe(move |change| {
-        let Some(pod) = change.sides().last() else {
+        let Some(pod) = change.latest() else {
             return;
         };
         let key = Key::of(&**pod);
@@ -83,7 +83,7 @@ fn subscribe(context: &Context, queue: &Queue<Key>, pending: &Arc<Pending>) {
         let on_node = pods.indexed(index::node(name.unwrap_or_default()));
         on_node.iter().for_each(|pod| changed.add(Key::of(&**pod)));
     });
-    kinds.pods.keys().into_iter().for_each(|key| queue.add(key));
+    queue.add_all(kinds.pods.keys());
 }
 
 /// The taints of a node that make pods leave.

@@ -8,17 +8,7 @@ use super::{
     decide::{Decision, decide},
     spread::Alike,
 };
-
-fn merge(into: &mut Value, changes: &Value) {
-    match (into, changes) {
-        (Value::Object(into), Value::Object(changes)) => {
-            for (name, change) in changes {
-                merge(into.entry(name).or_insert(Value::Null), change);
-            }
-        }
-        (into, changes) => *into = changes.clone(),
-    }
-}
+use crate::fixture::merge;
 
 /// A node with 2 CPUs, 4 GiB and room for 10 pods.
 fn node(name: &str, changes: Value) -> Arc<Node> {

@@ -25,6 +25,11 @@ pub(crate) struct Change<'a, K> {
 }
 
 impl<K> Change<'_, K> {
+    /// The newest known state: the last one, for an object that is gone.
+    pub(crate) fn latest(&self) -> Option<&Arc<K>> {
+        self.new.or(self.old)
+    }
+
     /// Both sides that exist: for work that depends on either.
     pub(crate) fn sides(&self) -> impl Iterator<Item = &Arc<K>> {
         self.old.into_iter().chain(self.new)

@@ -14,6 +14,7 @@ use super::{
     plan::{Plan, Step, plan},
     sets::{View, wanted},
 };
+use crate::fixture::merge;
 
 /// A Deployment with its ReplicaSets, on which plans are carried out.
 struct World {
@@ -197,17 +198,6 @@ impl World {
         annotations
             .get(&format!("deployment.kubernetes.io/{name}"))
             .map(String::as_str)
-    }
-}
-
-fn merge(into: &mut Value, changes: &Value) {
-    match (into, changes) {
-        (Value::Object(into), Value::Object(changes)) => {
-            for (name, change) in changes {
-                merge(into.entry(name).or_insert(Value::Null), change);
-            }
-        }
-        (into, changes) => *into = changes.clone(),
     }
 }
 

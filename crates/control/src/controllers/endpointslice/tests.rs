@@ -13,17 +13,7 @@ use super::{
     plan::{ENDPOINTS_PER_SLICE, Family, Plan, plan},
     trigger::TriggerTime,
 };
-
-fn merge(into: &mut Value, changes: &Value) {
-    match (into, changes) {
-        (Value::Object(into), Value::Object(changes)) => {
-            for (name, change) in changes {
-                merge(into.entry(name).or_insert(Value::Null), change);
-            }
-        }
-        (into, changes) => *into = changes.clone(),
-    }
-}
+use crate::fixture::merge;
 
 fn service(changes: Value) -> Service {
     let mut object = json!({

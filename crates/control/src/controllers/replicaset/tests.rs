@@ -10,6 +10,7 @@ use super::{
     plan::{Plan, Scale, plan, pod_of},
     status::status,
 };
+use crate::fixture::merge;
 
 const NOW: &str = "2026-11-24T12:00:00Z";
 
@@ -57,17 +58,6 @@ fn pod(name: &str, changes: Value) -> Arc<Pod> {
     });
     merge(&mut object, &changes);
     Arc::new(serde_json::from_value(object).unwrap())
-}
-
-fn merge(into: &mut Value, changes: &Value) {
-    match (into, changes) {
-        (Value::Object(into), Value::Object(changes)) => {
-            for (name, change) in changes {
-                merge(into.entry(name).or_insert(Value::Null), change);
-            }
-        }
-        (into, changes) => *into = changes.clone(),
-    }
 }
 
 fn plan_for(set: &ReplicaSet, pods: &[Arc<Pod>]) -> Plan {
