@@ -95,6 +95,13 @@ fn kind(resource: &Resource, object: &mut Value, creation: &Creation<'_>) {
 }
 
 fn pod(pod: &mut Value, creation: &Creation<'_>) {
+    // A negative grace once meant none; it now means the least that there is.
+    if pod["spec"]["terminationGracePeriodSeconds"]
+        .as_i64()
+        .is_some_and(|s| s < 0)
+    {
+        pod["spec"]["terminationGracePeriodSeconds"] = 1.into();
+    }
     let class = qos::class(pod).as_str();
     let mut status = json!({"phase": "Pending", "qosClass": class});
     let gates = pod["spec"].get("schedulingGates").and_then(Value::as_array);

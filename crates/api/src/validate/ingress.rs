@@ -1,7 +1,7 @@
 //! Ingresses.
 
-use super::address;
 use super::checks::{Errors, int, invalid_each, list, port_number, required, some, text};
+use super::{address, service};
 use crate::field::{Error, Path};
 use crate::names;
 use serde_json::Value;
@@ -205,5 +205,17 @@ fn tls(errors: &mut Errors, spec: &Value) {
                 names::dns1123_subdomain(secret),
             );
         }
+    }
+}
+
+/// The status: what the load balancer reports.
+pub(super) fn status(errors: &mut Errors, ingress: &Value) {
+    let (root, status) = (Path::root("status"), &ingress["status"]["loadBalancer"]);
+    let parent = root.field("loadBalancer");
+    let path = parent.field("ingress");
+    for (i, entry) in list(status, "ingress").iter().enumerate() {
+        let at = path.index(i);
+        service::point_address(errors, &at, entry);
+        service::point_host(errors, &at, entry);
     }
 }

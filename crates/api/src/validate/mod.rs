@@ -160,22 +160,14 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
 }
 
 fn status(errors: &mut Errors, resource: &Resource, new: &Value) {
-    let path = Path::root("status");
     match (&*resource.group, &*resource.plural) {
         ("apps", "deployments" | "replicasets" | "statefulsets")
         | ("", "replicationcontrollers") => {
             workload::replica_status(errors, &resource.plural, &new["status"]);
         }
         ("batch", "jobs") => batch::job_status(errors, new),
-        ("", "services") => {
-            let balanced = new["spec"]["type"] == "LoadBalancer";
-            let (path, status) = (path.field("loadBalancer"), &new["status"]["loadBalancer"]);
-            service::load_balancer_status(errors, &path, status, balanced);
-        }
-        ("networking.k8s.io", "ingresses") => {
-            let (path, status) = (path.field("loadBalancer"), &new["status"]["loadBalancer"]);
-            service::load_balancer_status(errors, &path, status, true);
-        }
+        ("", "services") => service::status(errors, new),
+        ("networking.k8s.io", "ingresses") => ingress::status(errors, new),
         _ => {}
     }
 }

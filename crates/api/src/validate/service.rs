@@ -396,58 +396,56 @@ fn internal_traffic(errors: &mut Errors, spec: &Value) {
     }
 }
 
-/// The addresses that a load balancer reports.
-pub(super) fn load_balancer_status(
-    errors: &mut Errors,
-    path: &Path<'_>,
-    status: &Value,
-    balanced: bool,
-) {
-    let path = path.field("ingress");
+/// The status: what the load balancer reports.
+pub(super) fn status(errors: &mut Errors, service: &Value) {
+    let (root, status) = (Path::root("status"), &service["status"]["loadBalancer"]);
+    let parent = root.field("loadBalancer");
+    let path = parent.field("ingress");
     let all = list(status, "ingress");
-    if !balanced && !all.is_empty() {
-        errors.push(Error::forbidden(
-            &path,
-            "may only be used when `spec.type` is 'LoadBalancer'",
-        ));
+    if !is_balanced(&service["spec"]) && !all.is_empty() {
+        let detail = "may only be used when `spec.type` is 'LoadBalancer'";
+        errors.push(Error::forbidden(&path, detail));
         return;
     }
     for (i, entry) in all.iter().enumerate() {
         let at = path.index(i);
-        let (ip, mode) = (
-            text(entry, "ip"),
-            some(entry, "ipMode").and_then(Value::as_str),
-        );
-        if !ip.is_empty() {
-            address::ip(errors, &at.field("ip"), ip, false);
-        }
-        match mode {
-            None if !ip.is_empty() => {
-                errors.push(Error::required(
-                    &at.field("ipMode"),
-                    "must be specified when `ip` is set",
-                ));
+        point_address(errors, &at, entry);
+        let mode_path = at.field("ipMode");
+        let has_address = !text(entry, "ip").is_empty();
+        match (some(entry, "ipMode"), has_address) {
+            (None, true) => {
+                let detail = "must be specified when `ip` is set";
+                errors.push(Error::required(&mode_path, detail));
             }
-            None => {}
-            Some(_) if ip.is_empty() => {
-                errors.push(Error::forbidden(
-                    &at.field("ipMode"),
-                    "may not be specified when `ip` is not set",
-                ));
+            (None, false) => {}
+            (Some(_), false) => {
+                let detail = "may not be specified when `ip` is not set";
+                errors.push(Error::forbidden(&mode_path, detail));
             }
-            Some(_) => one_of(errors, &at, entry, "ipMode", &["Proxy", "VIP"]),
+            (Some(_), true) => one_of(errors, &at, entry, "ipMode", &["Proxy", "VIP"]),
         }
-        let host = text(entry, "hostname");
-        if !host.is_empty() {
-            let at = at.field("hostname");
-            invalid_each(errors, &at, host, names::dns1123_subdomain(host));
-            if address::parse(host).is_some() {
-                errors.push(Error::invalid(
-                    &at,
-                    host,
-                    "must be a DNS name, not an IP address",
-                ));
-            }
-        }
+        point_host(errors, &at, entry);
+    }
+}
+
+/// The address of a point of entry, of Services and Ingresses.
+pub(super) fn point_address(errors: &mut Errors, path: &Path<'_>, entry: &Value) {
+    let ip = text(entry, "ip");
+    if !ip.is_empty() {
+        address::ip(errors, &path.field("ip"), ip, false);
+    }
+}
+
+/// The name of a point of entry, of Services and Ingresses.
+pub(super) fn point_host(errors: &mut Errors, path: &Path<'_>, entry: &Value) {
+    let host = text(entry, "hostname");
+    if host.is_empty() {
+        return;
+    }
+    let path = path.field("hostname");
+    invalid_each(errors, &path, host, names::dns1123_subdomain(host));
+    if address::parse(host).is_some() {
+        let detail = "must be a DNS name, not an IP address";
+        errors.push(Error::invalid(&path, host, detail));
     }
 }
