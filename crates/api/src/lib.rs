@@ -3,7 +3,7 @@
 //! Objects are [`serde_json::Value`] everywhere. Two halves share the crate: an *engine* driven by data tables made from
 //! upstream's own definitions ([`resource`], [`discovery`], [`schema`], [`decode`], [`patch`], [`apply`], [`openapi`]),
 //! which knows no kind by name, and the *semantics* of the built-in kinds ([`defaults`], [`validate`], [`strategy`],
-//! [`selector`], [`print`], and the small vocabularies beside them).
+//! [`selector`], [`mod@print`], and the small vocabularies beside them).
 //!
 //! Invariant: everything is a pure function of its arguments. Deliberately absent: I/O, async, clocks and random
 //! numbers (times and UIDs are passed in), and the typed structs of client libraries.
