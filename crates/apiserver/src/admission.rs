@@ -3,6 +3,7 @@
 use karve_api::defaults::admission as defaults;
 use karve_api::names;
 use karve_api::resource::Table;
+use karve_store::Range;
 use rand::Rng as _;
 use serde_json::Value;
 
@@ -18,6 +19,24 @@ pub fn before_create(server: &Server, call: &mut Call, object: &mut Value) -> Re
     match (&*call.resource.group, &*call.resource.plural) {
         ("", "pods") => pod(server, call, object)?,
         ("", "nodes") => node(call, object)?,
+        ("", "persistentvolumeclaims") => {
+            default_class(
+                server,
+                object,
+                "storage.k8s.io",
+                "storageclasses",
+                "storageClassName",
+            );
+        }
+        ("networking.k8s.io", "ingresses") => {
+            default_class(
+                server,
+                object,
+                "networking.k8s.io",
+                "ingressclasses",
+                "ingressClassName",
+            );
+        }
         _ => {}
     }
     defaults::storage_protection(&call.resource.clone(), object);
@@ -167,6 +186,51 @@ fn priority(server: &Server, call: &Call, pod: &mut Value) -> Result<(), Refusal
     };
     defaults::priority(pod, Some(&class));
     Ok(())
+}
+
+/// DefaultStorageClass and DefaultIngressClass: who names no class gets the newest of those that are marked as default.
+fn default_class(server: &Server, object: &mut Value, group: &str, plural: &str, field: &str) {
+    let old_annotation = match plural {
+        "ingressclasses" => "kubernetes.io/ingress.class",
+        _ => "volume.beta.kubernetes.io/storage-class",
+    };
+    let named = object["spec"]
+        .get(field)
+        .is_some_and(|class| !class.is_null());
+    if named
+        || object["metadata"]["annotations"]
+            .get(old_annotation)
+            .is_some()
+    {
+        return;
+    }
+    let Some(resource) = Table::builtin().lookup(group, "v1", plural) else {
+        return;
+    };
+    let mark = match plural {
+        "ingressclasses" => "ingressclass.kubernetes.io/is-default-class",
+        _ => "storageclass.kubernetes.io/is-default-class",
+    };
+    let prefix = keys::prefix(resource, "");
+    let range = Range {
+        prefix: &prefix,
+        ..Range::default()
+    };
+    let classes = server
+        .store
+        .range(&range)
+        .map(|page| page.entries)
+        .unwrap_or_default();
+    let newest = classes
+        .iter()
+        .filter(|entry| {
+            let class = object::decode(entry.value(), resource);
+            class["metadata"]["annotations"][mark] == "true"
+        })
+        .max_by_key(|entry| entry.create_revision());
+    if let Some(name) = newest.and_then(|entry| entry.key().rsplit('/').next()) {
+        object::member_mut(object, "spec").insert(field.to_owned(), name.into());
+    }
 }
 
 /// A node's agent may only make its own Node; a new Node is not ready until somebody says so.

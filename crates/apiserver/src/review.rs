@@ -1,6 +1,6 @@
 //! Reviews: questions about users and what they may do, answered and never kept.
 //!
-//! DEVIATION: TokenReview and SelfSubjectRulesReview are not built; reviews have no managed fields.
+//! DEVIATION: TokenReview and SelfSubjectRulesReview are not built; an answer gives no reason.
 
 use karve_api::field;
 use karve_api::resource::Verb;
@@ -11,9 +11,10 @@ use crate::answer::{HttpResponse, Refusal};
 use crate::authorize;
 use crate::call::Call;
 use crate::identity::Identity;
+use crate::object::{self, Meta};
 use crate::path::ResourcePath;
 use crate::write::{self, FieldValidation};
-use crate::{object, respond};
+use crate::{respond, semantics};
 
 /// Answers `create` of a review.
 pub fn create(call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
@@ -21,6 +22,15 @@ pub fn create(call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
     let kind = call.body_kind();
     let mut review = write::decode_body(call, body, &kind, validation)?;
     write::check_names(call, &review)?;
+    if call.resource.plural == "selfsubjectreviews" {
+        review.set_meta("creationTimestamp", write::now());
+    }
+    if call.resource.namespaced {
+        local(call, &review)?;
+        let namespace = call.namespace().to_owned();
+        review.set_meta("namespace", namespace);
+    }
+    semantics::record_manager(call, None, &mut review);
     let status = match &*call.resource.plural {
         "selfsubjectreviews" => user_info(&call.identity),
         "selfsubjectaccessreviews" => access(&call.identity.clone(), &review["spec"])?,
@@ -31,6 +41,22 @@ pub fn create(call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
     };
     object::member_of(&mut review).insert("status".into(), status);
     Ok(respond::value(call, 201, &review))
+}
+
+/// A review in a namespace is about that namespace.
+fn local(call: &Call, review: &Value) -> Result<(), Refusal> {
+    let asked = &review["spec"]["resourceAttributes"]["namespace"];
+    if asked.as_str().unwrap_or_default() == call.namespace() {
+        return Ok(());
+    }
+    let spec = field::Path::root("spec");
+    let attributes = spec.field("resourceAttributes");
+    let error = field::Error::invalid(
+        &attributes.field("namespace"),
+        asked,
+        "must match metadata.namespace",
+    );
+    Err(invalid(error))
 }
 
 fn user_info(identity: &Identity) -> Value {

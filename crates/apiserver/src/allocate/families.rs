@@ -92,6 +92,7 @@ pub fn set(service: &mut Value, old: Option<&Value>, cluster: &[Family]) -> Resu
         let chosen = before.unwrap_or(fresh).to_owned();
         object::member_of(spec).insert("ipFamilyPolicy".into(), chosen.into());
     }
+    check_addresses(spec)?;
     if let Some(old) = old {
         shorten(spec, old)?;
     }
@@ -129,6 +130,30 @@ fn is_kept(spec: &Value, old: Option<&Value>) -> bool {
             && list(spec, "clusterIPs") == list(old, "clusterIPs")
             && list(spec, "ipFamilies") == list(old, "ipFamilies")
     })
+}
+
+/// Rule 4: addresses are of the families that are named.
+fn check_addresses(spec: &Value) -> Result<(), Vec<Error>> {
+    let root = Path::root("spec");
+    let at = root.field("clusterIPs");
+    let mut errors = Vec::new();
+    let pairs = list(spec, "clusterIPs")
+        .into_iter()
+        .zip(list(spec, "ipFamilies"));
+    for (i, (text, family)) in pairs.enumerate() {
+        if text
+            .parse()
+            .is_ok_and(|address| Family::of(address).as_str() != family)
+        {
+            let why = format!("expected an {family} value as indicated by `ipFamilies[{i}]`");
+            errors.push(Error::invalid(&at.index(i), text, why));
+        }
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }
 
 /// Rule 5: with one family wanted, unchanged lists of two lose the second; else nothing may be left out.
