@@ -58,7 +58,7 @@ pub(crate) fn plan(input: &Input<'_>) -> Result<Value, String> {
         "ociVersion": "1.1.0",
         "process": process(input)?,
         "root": { "path": "rootfs", "readonly": security.read_only_rootfs },
-        "mounts": mounts::plan(input.config, &input.pod_files),
+        "mounts": mounts::plan(input.config, &input.pod_files, input.namespaces.net.is_some()),
         "linux": {
             "namespaces": namespaces(input.namespaces, input.cgroup_v1),
             "cgroupsPath": input.cgroup,

@@ -40,8 +40,12 @@ pub(crate) struct PodFiles<'a> {
 }
 
 /// The system's mounts, the pod's files unless the pod mounts something there itself, then its mounts.
-pub(super) fn plan(config: &ContainerConfig, files: &PodFiles<'_>) -> Vec<Value> {
-    let mut mounts = system(config.security.privileged);
+pub(super) fn plan(
+    config: &ContainerConfig,
+    files: &PodFiles<'_>,
+    own_network: bool,
+) -> Vec<Value> {
+    let mut mounts = system(config.security.privileged, own_network);
     let bound = |target: &str| {
         config
             .mounts
@@ -74,8 +78,15 @@ fn bind(source: &Path, target: &Path, read_only: bool) -> Value {
     json!({ "destination": target, "type": "bind", "source": source, "options": ["rbind", "rprivate", access] })
 }
 
-fn system(privileged: bool) -> Vec<Value> {
+/// Only privileged containers on the node's network write to `/sys`: upstream, the sysfs of a pod's own
+/// network is mounted read-only for its pause container first, and that holds for all.
+fn system(privileged: bool, own_network: bool) -> Vec<Value> {
     let access = if privileged { "rw" } else { "ro" };
+    let sys_access = if privileged && !own_network {
+        "rw"
+    } else {
+        "ro"
+    };
     let mount = |target: &str, kind: &str, options: &[&str]| {
         let source = if kind == "tmpfs" && target == "/dev" {
             "tmpfs"
@@ -104,7 +115,7 @@ fn system(privileged: bool) -> Vec<Value> {
             ],
         ),
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-        mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", access]),
+        mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", sys_access]),
         mount(
             "/sys/fs/cgroup",
             "cgroup",
