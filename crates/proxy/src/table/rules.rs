@@ -264,7 +264,7 @@ fn add_pick(batch: &mut Batch, chain: &str, pick: Pick) {
     let new = [
         service_port(pick.via),
         blank_endpoint(FOUND),
-        choose,
+        choose.clone(),
         remember,
     ];
     batch.add_rule(
@@ -272,6 +272,19 @@ fn add_pick(batch: &mut Batch, chain: &str, pick: Pick) {
         chain,
         "new clients: endpoint by @affinity-picks",
         &new.concat(),
+    );
+    // A full map ends the rule before; such a client is served without being remembered.
+    let other = [
+        service_port(pick.via),
+        blank_endpoint(FOUND),
+        choose,
+        vec![dnat()],
+    ];
+    batch.add_rule(
+        TABLE,
+        chain,
+        "no room to remember: endpoint by @affinity-picks",
+        &other.concat(),
     );
 }
 
