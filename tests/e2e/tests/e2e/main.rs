@@ -1,6 +1,7 @@
 //! Clusters as their users meet them: the real kubectl, real containers, real packets.
 
 mod dns;
+mod documents;
 mod faults;
 mod healing;
 mod images;
