@@ -47,21 +47,11 @@ fn is_active(pod: &Pod) -> bool {
         .is_some_and(is_terminal)
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Usage {
     pods: i64,
     cpu: i64,
     memory: i64,
-}
-
-impl Default for Usage {
-    fn default() -> Usage {
-        Usage {
-            pods: 0,
-            cpu: 0,
-            memory: 0,
-        }
-    }
 }
 
 impl Usage {

@@ -151,74 +151,73 @@ async fn begin(
     let server = server::Server::bind(address, &options.kubelet_tls, state).await?;
 
     let renew = Arc::new(Notify::new());
-    let (recorder, writer) = events::recorder(client.clone(), options.node_name.clone());
-    let (peers, peers_seen) = tokio::sync::watch::channel(None);
-    let (own, own_seen) = tokio::sync::watch::channel(None);
-    let (pod_cidr, pod_cidr_seen) = tokio::sync::watch::channel(None);
+    let (events, writer) = events::recorder(client.clone(), options.node_name.clone());
+    let (out, seen) = nodes::channels();
+    let identity = registration::Identity {
+        name: options.node_name.clone(),
+        ips: vec![IpAddr::V4(options.node_ip)],
+        machine,
+        max_pods: options.max_pods,
+    };
+    let node = Arc::new(node(
+        &client, &options, &identity, runtime, &events, &seen, statuses,
+    ));
     let registration = registration::Registration {
         client: client.clone(),
-        identity: registration::Identity {
-            name: options.node_name.clone(),
-            ips: vec![IpAddr::V4(options.node_ip)],
-            machine: machine.clone(),
-            max_pods: options.max_pods,
-        },
-        images: options.images.clone(),
-        events: recorder.clone(),
-        own: own_seen.clone(),
+        identity,
+        images: options.images,
+        events,
+        own: seen.own.clone(),
         renew: renew.clone(),
     };
-    let node = Arc::new(pod::Node {
+    let name = options.node_name;
+    let stop = || shutdown.clone();
+    tasks.spawn(registration::keep_lease(
+        client.clone(),
+        name.clone(),
+        seen.own,
+        renew.clone(),
+        stop(),
+    ));
+    tasks.spawn(registration.run(stop()));
+    tasks.spawn(nodes::run(client, name, out, renew.clone(), stop()));
+    tasks.spawn(writer.run(stop()));
+    tasks.spawn(network::run(kernel_options, kernel, seen.peers, stop()));
+    tasks.spawn(server.run(stop()));
+    tasks.spawn(pods::watch_services(node.clone(), stop()));
+    tasks.spawn(pods::run(node, pods, renew, stop()));
+    Ok(())
+}
+
+/// What all pods share.
+fn node(
+    client: &Client,
+    options: &Options,
+    identity: &registration::Identity,
+    runtime: Runtime,
+    events: &events::Recorder,
+    seen: &nodes::Seen,
+    statuses: Arc<server::Statuses>,
+) -> pod::Node {
+    pod::Node {
         client: client.clone(),
         runtime,
         images: pod::Images {
             local: options.images.clone(),
             remote: options.pulls.clone(),
         },
-        events: recorder,
+        events: events.clone(),
         name: options.node_name.clone(),
-        host_ips: vec![IpAddr::V4(options.node_ip)],
-        machine,
-        resolver: resolver(&options),
+        host_ips: identity.ips.clone(),
+        machine: identity.machine.clone(),
+        resolver: resolver(options),
         data_dir: options.data_dir.clone(),
-        pod_cidr: pod_cidr_seen,
-        own: own_seen.clone(),
-        allocatable: registration.identity.allocatable(),
+        pod_cidr: seen.pod_cidr.clone(),
+        own: seen.own.clone(),
+        allocatable: identity.allocatable(),
         services: Arc::new(pod::Services::default()),
         statuses,
-    });
-    let name = options.node_name;
-    let out = nodes::Watchers {
-        peers,
-        own,
-        pod_cidr,
-    };
-    tasks.spawn(registration::keep_lease(
-        client.clone(),
-        name.clone(),
-        own_seen,
-        renew.clone(),
-        shutdown.clone(),
-    ));
-    tasks.spawn(registration.run(shutdown.clone()));
-    tasks.spawn(nodes::run(
-        client,
-        name,
-        out,
-        renew.clone(),
-        shutdown.clone(),
-    ));
-    tasks.spawn(writer.run(shutdown.clone()));
-    tasks.spawn(network::run(
-        kernel_options,
-        kernel,
-        peers_seen,
-        shutdown.clone(),
-    ));
-    tasks.spawn(server.run(shutdown.clone()));
-    tasks.spawn(pods::watch_services(node.clone(), shutdown.clone()));
-    tasks.spawn(pods::run(node, pods, renew, shutdown.clone()));
-    Ok(())
+    }
 }
 
 async fn open_runtime(options: &Options) -> Result<Runtime, RuntimeError> {

@@ -38,6 +38,37 @@ pub struct Watchers {
     pub pod_cidr: watch::Sender<Option<Ipv4Net>>,
 }
 
+/// The receiving ends.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// All nodes; none before the first list.
+    pub peers: watch::Receiver<Option<Peers>>,
+    /// This node's object.
+    pub own: watch::Receiver<Option<Arc<Node>>>,
+    /// The addresses of this node's pods.
+    pub pod_cidr: watch::Receiver<Option<Ipv4Net>>,
+}
+
+/// Both ends, for [`run`] and for those who look.
+pub fn channels() -> (Watchers, Seen) {
+    let (peers, peers_seen) = watch::channel(None);
+    let (own, own_seen) = watch::channel(None);
+    let (pod_cidr, pod_cidr_seen) = watch::channel(None);
+    let seen = Seen {
+        peers: peers_seen,
+        own: own_seen,
+        pod_cidr: pod_cidr_seen,
+    };
+    (
+        Watchers {
+            peers,
+            own,
+            pod_cidr,
+        },
+        seen,
+    )
+}
+
 /// Watches Nodes until shutdown. A lost connection asks for the lease to be renewed.
 pub async fn run(
     client: Client,

@@ -8,6 +8,7 @@ mod container;
 mod deadline;
 mod env;
 mod images;
+mod memory;
 mod names;
 pub mod paths;
 mod plan;

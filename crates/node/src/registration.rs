@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{About, Recorder};
-use crate::request::bounded;
+use crate::request::{bounded, status_code};
 use crate::watch::Reconnect;
 
 pub use lease::run as keep_lease;
@@ -168,6 +168,11 @@ impl Registration {
                 match self.write(&own, images.clone()).await {
                     Ok(kept) => {
                         heeded = kept;
+                        break;
+                    }
+                    // Somebody deleted the Node; as upstream, only a new agent makes it again.
+                    Err(err) if status_code(&err) == Some(404) => {
+                        tracing::warn!("the Node of this node is gone");
                         break;
                     }
                     Err(err) => tracing::debug!(

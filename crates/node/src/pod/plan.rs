@@ -9,72 +9,25 @@
 //!
 //! Absent: ephemeral containers, resizing, hooks and probes.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod step;
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::backoff::{Backoff, go_duration};
+use super::backoff::go_duration;
+use super::memory::{Memory, Trouble};
 use crate::observed::{self, Exit, Observed, State};
 use crate::status::{Waiting, is_sidecar, restarts};
+
+pub use step::{Plan, Start, Step, Stop};
 
 /// How long before a restart the status says `CrashLoopBackOff`. Until then it shows how the container ended, as that of
 /// upstream's kubelet since it syncs only when the back-off is over (v1.37; recorded scenario pod-crashloop-exit0).
 pub const BACK_OFF_SHOWN: SignedDuration = SignedDuration::from_millis(700);
 /// How many dead attempts of a container are kept: the last one, for `lastState` and its log.
 const KEPT_DEAD: usize = 1;
-
-/// What the worker remembers between plans. All of it may be lost with the agent without harm.
-#[derive(Clone, Debug, Default)]
-pub struct Memory {
-    /// Back-off of restarts, by container name.
-    pub restarts: Backoff,
-    /// Back-off of image pulls, by image.
-    pub pulls: Backoff,
-    /// Containers that could not be started, by name.
-    pub troubles: BTreeMap<String, Trouble>,
-    /// The ends whose back-off was told by an event, by container name.
-    pub announced: BTreeMap<String, Timestamp>,
-    /// What keeps the sandbox or the volumes from being there.
-    pub sandbox_trouble: Option<Retry>,
-    /// Containers that are being stopped, by id.
-    pub stopping: BTreeSet<String>,
-    /// The grace period that the end of the pod began with: a later, shorter one changes nothing.
-    pub grace: Option<i64>,
-}
-
-/// A container that could not be started.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Trouble {
-    /// What the status says meanwhile.
-    pub waiting: Waiting,
-    /// When to try again.
-    pub retry_at: Timestamp,
-}
-
-/// Something that failed and is tried again.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Retry {
-    /// When to try again.
-    pub at: Timestamp,
-    /// How long the last pause was.
-    pub delay: SignedDuration,
-}
-
-impl Retry {
-    const LONGEST: SignedDuration = SignedDuration::from_secs(128);
-
-    /// The next try: after half a second, then twice as long as before (upstream's volume back-off).
-    pub fn after(before: Option<&Retry>, now: Timestamp) -> Retry {
-        let delay = before.map_or(SignedDuration::from_millis(500), |r| {
-            (r.delay * 2).min(Self::LONGEST)
-        });
-        Retry {
-            at: now + delay,
-            delay,
-        }
-    }
-}
 
 /// Why a pod is being ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,94 +58,6 @@ pub struct Inputs<'a> {
     pub now: Timestamp,
 }
 
-/// One thing to do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// Make the sandbox, with the volumes and the network.
-    CreateSandbox,
-    /// Start a container: image, config, create, start.
-    Start(Start),
-    /// Tell by an event that a container will be in back-off.
-    AnnounceBackOff {
-        /// Its name.
-        name: String,
-        /// The end that the back-off counts from.
-        ended: Timestamp,
-    },
-    /// Show that a container waits in back-off.
-    BackOff {
-        /// Its name.
-        name: String,
-        /// The waiting state and until when.
-        trouble: Trouble,
-    },
-    /// Stop a running container.
-    Stop(Stop),
-    /// The deadline has come.
-    ExceedDeadline,
-    /// Take the sandbox's network down.
-    StopSandbox,
-    /// Remove a dead container that nothing refers to.
-    Remove {
-        /// The runtime's id.
-        id: String,
-    },
-    /// Nothing of the pod runs: write the last status and let the API forget it.
-    Finish,
-    /// Remove everything that is left.
-    CleanUp,
-}
-
-/// A container to start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// Its name.
-    pub name: String,
-    /// Whether it is an init container.
-    pub init: bool,
-    /// The number of this attempt.
-    pub attempt: u32,
-    /// The end of the attempt before, which the back-off counts from.
-    pub after: Option<Timestamp>,
-}
-
-/// A container to stop.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stop {
-    /// The runtime's id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// Whether it is an init container.
-    pub init: bool,
-    /// Seconds between SIGTERM and SIGKILL.
-    pub grace: i64,
-    /// The event's text.
-    pub message: String,
-}
-
-/// What to do now, and when to ask again.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
-    /// To be done in order.
-    pub steps: Vec<Step>,
-    /// The latest moment to ask again, when nothing happens before.
-    pub wake_at: Option<Timestamp>,
-}
-
-impl Plan {
-    fn now(steps: Vec<Step>) -> Plan {
-        Plan {
-            steps,
-            wake_at: None,
-        }
-    }
-
-    fn wake(&mut self, at: Timestamp) {
-        self.wake_at = Some(self.wake_at.map_or(at, |old| old.min(at)));
-    }
-}
-
 /// The next steps for a pod.
 pub fn plan(inputs: &Inputs<'_>) -> Plan {
     let Some(spec) = inputs.pod.spec.as_ref() else {
@@ -204,8 +69,10 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     if inputs.terminal || completed(inputs, spec) {
         return settling(inputs, spec);
     }
-    if let Some(deadline) = inputs.deadline.filter(|d| *d <= inputs.now) {
-        let _ = deadline;
+    if inputs
+        .deadline
+        .is_some_and(|deadline| deadline <= inputs.now)
+    {
         return Plan::now(vec![Step::ExceedDeadline]);
     }
     let mut plan = running(inputs, spec);
@@ -217,7 +84,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
 
 /// A pod that is being ended: containers, sandbox, record.
 fn ending(inputs: &Inputs<'_>, spec: &PodSpec, end: End) -> Plan {
-    let stops = stops(inputs, spec, |_| true);
+    let stops = stops(inputs, spec);
     if inputs.observed.any_alive() {
         return Plan::now(stops);
     }
@@ -234,7 +101,7 @@ fn ending(inputs: &Inputs<'_>, spec: &PodSpec, end: End) -> Plan {
 /// A pod whose work is done: sidecars and the sandbox go, records stay.
 fn settling(inputs: &Inputs<'_>, spec: &PodSpec) -> Plan {
     if inputs.observed.any_alive() {
-        return Plan::now(stops(inputs, spec, |_| true));
+        return Plan::now(stops(inputs, spec));
     }
     if inputs.observed.sandbox_ready() {
         return Plan::now(vec![Step::StopSandbox]);
@@ -243,11 +110,7 @@ fn settling(inputs: &Inputs<'_>, spec: &PodSpec) -> Plan {
 }
 
 /// Stops for what is alive: main containers at once, sidecars when no main container is left.
-fn stops(
-    inputs: &Inputs<'_>,
-    spec: &PodSpec,
-    wanted: impl Fn(&observed::Container) -> bool,
-) -> Vec<Step> {
+fn stops(inputs: &Inputs<'_>, spec: &PodSpec) -> Vec<Step> {
     let grace = inputs
         .memory
         .grace
@@ -264,7 +127,7 @@ fn stops(
         .observed
         .containers
         .iter()
-        .filter(|c| c.state.is_alive() && wanted(c))
+        .filter(|c| c.state.is_alive())
         .collect();
     let main_left = alive.iter().any(|c| !sidecar(c));
     let mut steps = Vec::new();
@@ -291,26 +154,22 @@ fn stops(
 
 /// Whether nothing of the pod will be started again.
 fn completed(inputs: &Inputs<'_>, spec: &PodSpec) -> bool {
-    let exit = |c: &Container| inputs.observed.latest(&c.name).map(|o| o.state.exit());
-    for init in spec
+    let exit = |c: &Container| inputs.observed.latest(&c.name)?.state.exit();
+    let failed = |init: &Container| {
+        exit(init).is_some_and(|end| end.code != 0 && !restarts(spec, init, true, Some(end)))
+    };
+    let mut inits = spec
         .init_containers
         .iter()
         .flatten()
-        .filter(|c| !is_sidecar(c))
-    {
-        if let Some(Some(end)) = exit(init) {
-            if end.code != 0
-                && !restarts(spec, init, true, Some(end))
-                && !any_main_started(inputs, spec)
-            {
-                return true;
-            }
-        }
+        .filter(|c| !is_sidecar(c));
+    if inits.any(failed) && !any_main_started(inputs, spec) {
+        return true;
     }
-    spec.containers.iter().all(|c| match exit(c) {
-        Some(Some(end)) => !restarts(spec, c, false, Some(end)) && !redefined(inputs, c),
-        _ => false,
-    })
+    let over = |c: &Container| exit(c).is_some_and(|end| !restarts(spec, c, false, Some(end)));
+    spec.containers
+        .iter()
+        .all(|c| over(c) && !redefined(inputs, c))
 }
 
 /// A pod that should run.

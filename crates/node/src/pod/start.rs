@@ -13,7 +13,8 @@ use tracing::Instrument;
 
 use super::backoff::Backoff;
 use super::env::{self, Objects, Reference};
-use super::plan::{RUN_ERROR, Start, Trouble};
+use super::memory::Trouble;
+use super::plan::{RUN_ERROR, Start};
 use super::{Node, container, images, names, paths, services, volumes};
 use crate::events::About;
 use crate::status::Waiting;

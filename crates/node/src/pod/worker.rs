@@ -14,7 +14,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::images::PullFailure;
-use super::plan::{self, End, Memory, Plan, Retry, Start, Step, Stop};
+use super::memory::{Memory, Retry};
+use super::plan::{self, End, Plan, Start, Step, Stop};
 use super::start::{self, Started};
 use super::writer::{self, Wanted};
 use super::{Node, deadline, paths, runtime, sandbox};
@@ -146,7 +147,8 @@ impl Worker {
             .phase
             .as_deref()
             .is_some_and(status::is_terminal);
-        if !self.refused && !(over && observed == Observed::default()) {
+        let told = self.refused || (over && observed == Observed::default());
+        if !told {
             self.publish(&pod, &observed, end, now);
         }
         let Plan { steps, wake_at } = plan::plan(&plan::Inputs {

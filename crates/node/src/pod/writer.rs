@@ -146,15 +146,21 @@ impl Writer {
 
     /// Gone, another pod of the same name, or changed: only the API can tell.
     async fn refused(&mut self, err: kube::Error) -> Outcome {
-        match status_code(&err) {
+        let changed = match status_code(&err) {
             Some(404) => return Outcome::Unknown,
-            Some(409) => {}
+            Some(409) => true,
+            // Another UID, which is immutable; or a status that is invalid.
+            Some(422) => false,
             _ => return Outcome::Failed(err),
-        }
+        };
         match bounded(self.api.get_opt(&self.name)).await {
             Ok(Some(pod)) if pod.metadata.uid == self.base.metadata.uid => {
                 self.base = Arc::new(pod);
-                Outcome::Stale
+                if changed {
+                    Outcome::Stale
+                } else {
+                    Outcome::Failed(err)
+                }
             }
             Ok(_) => Outcome::Unknown,
             Err(err) => Outcome::Failed(err),

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, PodSpec, PodStatus, VolumeMountStatus,
+    ContainerStateWaiting, ContainerStatus, PodSpec, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -78,15 +78,12 @@ fn one(
         .observed
         .latest(&container.name)
         .and_then(|c| c.state.exit());
-    if !inputs.ended
-        && inputs.pod.metadata.deletion_timestamp.is_none()
-        && restarts(spec, container, init, dead)
-    {
-        if let Some(waiting) = inputs.waiting.get(&container.name) {
-            wait(&mut status, waiting);
-        }
+    let kept = !inputs.ended && inputs.pod.metadata.deletion_timestamp.is_none();
+    let waiting = inputs.waiting.get(&container.name);
+    if let Some(waiting) = waiting.filter(|_| kept && restarts(spec, container, init, dead)) {
+        wait(&mut status, waiting);
     }
-    finish(&mut status, inputs.previous, container, init);
+    finish(&mut status, container, init);
     status
 }
 
@@ -207,7 +204,7 @@ fn waiting_state(reason: &str, message: &str) -> ContainerState {
 }
 
 /// Readiness and mounts. Without probes a running container has started and is ready.
-fn finish(status: &mut ContainerStatus, previous: &PodStatus, container: &Container, init: bool) {
+fn finish(status: &mut ContainerStatus, container: &Container, init: bool) {
     let state = status.state.clone().unwrap_or_default();
     let running = state.running.is_some();
     status.started = Some(running);
@@ -231,14 +228,7 @@ fn finish(status: &mut ContainerStatus, previous: &PodStatus, container: &Contai
             ..VolumeMountStatus::default()
         });
     status.volume_mounts = super::non_empty(mounts.collect());
-    keep_times(status, previous);
-}
-
-/// Times are written in whole seconds: an equal container keeps the time that was written.
-fn keep_times(status: &mut ContainerStatus, _previous: &PodStatus) {
-    if status.last_state.is_none() {
-        status.last_state = Some(ContainerState::default());
-    }
+    status.last_state.get_or_insert_default();
 }
 
 fn id(container: &observed::Container) -> String {

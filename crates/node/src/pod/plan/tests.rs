@@ -259,7 +259,8 @@ fn a_sidecar_runs_beside_and_is_stopped_last() {
         "initContainers": [{"name": "side", "image": "i", "restartPolicy": "Always"}],
         "containers": [{"name": "c", "image": "i"}]});
     let side = || container("side", 0, running());
-    let rows: Vec<(&str, Vec<observed::Container>, Option<End>, Vec<&str>)> = vec![
+    type Row<'a> = (&'a str, Vec<observed::Container>, Option<End>, Vec<&'a str>);
+    let rows: Vec<Row<'_>> = vec![
         ("started first", vec![], None, vec!["start init side 0"]),
         ("need not end", vec![side()], None, vec!["start c 0"]),
         (
