@@ -58,14 +58,14 @@ fn change(old: Option<&Value>, new: Option<&Value>) -> Change {
 
 /// Compares two objects of a type.
 pub(super) fn compare(old: &Value, new: &Value, place: Place<'_>) -> Comparison {
-    compare_at(Some(old), Some(new), place).1
+    match old == new {
+        true => Comparison::default(),
+        false => compare_at(Some(old), Some(new), place).1,
+    }
 }
 
 /// What happened to the place itself, and to what lies below.
 fn compare_at(old: Option<&Value>, new: Option<&Value>, place: Place<'_>) -> (Change, Comparison) {
-    if old == new {
-        return (Change::None, Comparison::default());
-    }
     let inner = match (place.kind(old.or(new)), place.kind(new.or(old))) {
         (Kind::Members, Kind::Members) => {
             let (old, new) = (
@@ -103,8 +103,10 @@ fn compare_members(
         .filter(|name| !old.is_some_and(|old| old.contains_key(*name)));
     for name in names.chain(fresh) {
         let (old, new) = (old.and_then(|m| m.get(name)), new.and_then(|m| m.get(name)));
-        let (change, inner) = compare_at(old, new, place.member(name));
-        comparison.attach(member(name), change, inner);
+        if old != new {
+            let (change, inner) = compare_at(old, new, place.member(name));
+            comparison.attach(member(name), change, inner);
+        }
     }
     comparison
 }
@@ -134,34 +136,32 @@ fn compare_items(
     let (old, new) = (index(old, topology, place), index(new, topology, place));
     let fresh = new.keys().filter(|element| !old.contains_key(*element));
     for element in old.keys().chain(fresh) {
-        let items =
-            |index: &BTreeMap<Box<str>, Vec<&'_ Value>>| index.get(element).map_or(0, Vec::len);
-        let first = |index: &'_ BTreeMap<Box<str>, Vec<&Value>>| {
-            index
-                .get(element)
-                .and_then(|items| items.first().map(|v| (*v).clone()))
-        };
-        let (change, inner) = match (items(&old), items(&new)) {
-            (0 | 1, 0 | 1) => {
-                compare_at(first(&old).as_ref(), first(&new).as_ref(), place.element())
+        let (old, new) = (of(&old, element), of(&new, element));
+        let (change, inner) = match (old, new) {
+            (old, new) if old == new => continue,
+            ([] | [_], [] | [_]) => {
+                compare_at(old.first().copied(), new.first().copied(), place.element())
             }
             // Items that appear twice are owned like an atomic list.
-            (2.., 2..) if old.get(element) == new.get(element) => {
-                (Change::None, Comparison::default())
-            }
-            (2.., 2..) => (Change::Modified, Comparison::default()),
-            (2.., _) => (
+            ([_, _, ..], [_, _, ..]) => (Change::Modified, Comparison::default()),
+            ([_, _, ..], []) => (Change::Removed, Comparison::default()),
+            ([_, _, ..], new) => (
                 Change::Removed,
-                compare_at(None, first(&new).as_ref(), place.element()).1,
+                compare_at(None, new.first().copied(), place.element()).1,
             ),
-            (_, _) => (
+            ([], _) => (Change::Added, Comparison::default()),
+            (old, _) => (
                 Change::Added,
-                compare_at(first(&old).as_ref(), None, place.element()).1,
+                compare_at(old.first().copied(), None, place.element()).1,
             ),
         };
         comparison.attach(element.clone(), change, inner);
     }
     comparison
+}
+
+fn of<'i, 'v>(index: &'i BTreeMap<Box<str>, Vec<&'v Value>>, element: &str) -> &'i [&'v Value] {
+    index.get(element).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// All fields that an object has.

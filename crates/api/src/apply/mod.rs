@@ -144,8 +144,8 @@ fn update(
     writer: &Writer<'_>,
     manager: &str,
 ) -> Managers {
-    let comparison =
-        compare(&without_managers(old), new, Place::root(ty)).without_trees(writer.reset);
+    // The list of managers, which `new` has not yet, is nobody's and so not missed.
+    let comparison = compare(old, new, Place::root(ty)).without_trees(writer.reset);
     take(&mut managers, &comparison, None, writer);
     let set = comparison
         .modified
