@@ -30,7 +30,10 @@ impl<'a> TestCluster<'a> {
     /// `karve VERB --name NAME ARGUMENTS`.
     pub fn karve(&self, verb: &str, arguments: &[&str]) -> Output {
         let mut command = self.host.command(binary());
-        command.args(verb.split(' ')).args(["--name", &self.name]).args(arguments);
+        command
+            .args(verb.split(' '))
+            .args(["--name", &self.name])
+            .args(arguments);
         Output::of(&mut command)
     }
 
@@ -50,7 +53,10 @@ impl<'a> TestCluster<'a> {
         let (kubeconfig, context) = (self.host.kubeconfig(), self.name.clone());
         move |arguments| {
             let mut command = Command::new("kubectl");
-            command.env("KUBECONFIG", &kubeconfig).args(["--context", &context]).args(arguments);
+            command
+                .env("KUBECONFIG", &kubeconfig)
+                .args(["--context", &context])
+                .args(arguments);
             Output::of(&mut command)
         }
     }
@@ -64,7 +70,11 @@ impl<'a> TestCluster<'a> {
     /// `kubectl VERB -f -` with the manifest as input.
     pub fn feed(&self, verb: &str, manifest: &str) -> Output {
         let mut command = self.kubectl_command();
-        command.args([verb, "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args([verb, "-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("run kubectl");
         let mut input = child.stdin.take().expect("input is a pipe");
         input.write_all(manifest.as_bytes()).expect("kubectl reads");
@@ -86,7 +96,10 @@ impl<'a> TestCluster<'a> {
 
     /// Applies the tutorial's manifests.
     pub fn apply_tutorial(&self, files: &[&str]) {
-        let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/tutorial"));
+        let folder = PathBuf::from(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../examples/tutorial"
+        ));
         for file in files {
             self.kubectl(&["apply", "-f", &folder.join(file).display().to_string()]);
         }
@@ -102,23 +115,44 @@ impl<'a> TestCluster<'a> {
     /// Waits until the Deployment is rolled out.
     #[track_caller]
     pub fn rolled_out(&self, deployment: &str) {
-        self.kubectl(&["rollout", "status", &format!("deployment/{deployment}"), "--timeout=60s"]);
+        self.kubectl(&[
+            "rollout",
+            "status",
+            &format!("deployment/{deployment}"),
+            "--timeout=60s",
+        ]);
     }
 
     /// `kubectl wait --for=FOR ARGUMENTS`.
     #[track_caller]
     pub fn wait(&self, condition: &str, arguments: &[&str]) {
-        self.kubectl(&[&["wait", "--timeout=60s", &format!("--for={condition}")], arguments].concat());
+        self.kubectl(
+            &[
+                &["wait", "--timeout=60s", &format!("--for={condition}")],
+                arguments,
+            ]
+            .concat(),
+        );
     }
 
     /// Runs a pod of the image to its end; its log.
     #[track_caller]
     pub fn run(&self, name: &str, image: &str, command: &[&str]) -> String {
         let image = format!("--image={image}");
-        let create =
-            ["run", name, &image, "--image-pull-policy=IfNotPresent", "--restart=Never", "--command", "--"];
+        let create = [
+            "run",
+            name,
+            &image,
+            "--image-pull-policy=IfNotPresent",
+            "--restart=Never",
+            "--command",
+            "--",
+        ];
         self.kubectl(&[&create, command].concat());
-        self.wait("jsonpath={.status.phase}=Succeeded", &[&format!("pod/{name}")]);
+        self.wait(
+            "jsonpath={.status.phase}=Succeeded",
+            &[&format!("pod/{name}")],
+        );
         let log = self.kubectl(&["logs", name]);
         self.kubectl(&["delete", "pod", name]);
         log
@@ -148,13 +182,29 @@ impl<'a> TestCluster<'a> {
     #[track_caller]
     pub fn assert_no_traces(&self) {
         let left = Traces::of(&self.name);
-        let nothing = Traces { links: ["lo".to_owned()].into(), ..Traces::default() };
+        let nothing = Traces {
+            links: ["lo".to_owned()].into(),
+            ..Traces::default()
+        };
         // Drivers that are built in put a few links, which are down, into every namespace.
-        let links = left.links.iter().filter(|link| link.starts_with("kv") || link.starts_with("veth"));
+        let links = left
+            .links
+            .iter()
+            .filter(|link| link.starts_with("kv") || link.starts_with("veth"));
         assert_eq!(links.count(), 0, "links are left: {left:?}");
-        assert_eq!(Traces { links: nothing.links.clone(), ..left }, nothing);
+        assert_eq!(
+            Traces {
+                links: nothing.links.clone(),
+                ..left
+            },
+            nothing
+        );
         for root in [self.host.data_root(), self.host.run_root()] {
-            assert!(!root.join(&self.name).exists(), "{} is left", root.join(&self.name).display());
+            assert!(
+                !root.join(&self.name).exists(),
+                "{} is left",
+                root.join(&self.name).display()
+            );
         }
     }
 }
@@ -163,7 +213,10 @@ impl Drop for TestCluster<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // What a person needs to see why.
-            for what in [vec!["get", "all,nodes", "-A", "-o", "wide"], vec!["get", "events", "-A"]] {
+            for what in [
+                vec!["get", "all,nodes", "-A", "-o", "wide"],
+                vec!["get", "events", "-A"],
+            ] {
                 let output = self.try_kubectl(&what);
                 eprintln!("{}{}", output.stdout, output.stderr);
             }

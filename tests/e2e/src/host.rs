@@ -21,14 +21,21 @@ impl TestHost {
     /// A host whose images are those of the tutorial, shared with other tests.
     pub fn new() -> Self {
         let host = Self::without_images();
-        std::os::unix::fs::symlink(tutorial_images(), host.data_root().join("images")).expect("link the images");
+        std::os::unix::fs::symlink(tutorial_images(), host.data_root().join("images"))
+            .expect("link the images");
         host
     }
 
     /// A host with a content store of its own, which is empty.
     pub fn without_images() -> Self {
-        let folder = tempfile::Builder::new().prefix("host-").tempdir_in(root()).expect("make a folder");
-        let host = Self { folder, outer: OuterNet::enter().expect("enter a network of our own") };
+        let folder = tempfile::Builder::new()
+            .prefix("host-")
+            .tempdir_in(root())
+            .expect("make a folder");
+        let host = Self {
+            folder,
+            outer: OuterNet::enter().expect("enter a network of our own"),
+        };
         std::fs::create_dir(host.data_root()).expect("make a folder");
         host
     }
@@ -98,7 +105,10 @@ pub fn binary() -> &'static Path {
 /// `target/debug`, from `target/debug/deps/our-own-name`.
 fn target_folder() -> PathBuf {
     let exe = env::current_exe().expect("our own name");
-    exe.ancestors().nth(2).expect("tests lie in target/PROFILE/deps").to_path_buf()
+    exe.ancestors()
+        .nth(2)
+        .expect("tests lie in target/PROFILE/deps")
+        .to_path_buf()
 }
 
 /// Where hosts have their folders; `cargo xtask test` cleans up there after tests that were killed.
@@ -118,21 +128,18 @@ pub fn archives() -> &'static Path {
     })
 }
 
-/// A content store with the tutorial's images, made once for all tests of this process.
+/// A content store with the tutorial's images, beside the tests' programs: what it has already is not
+/// unpacked again.
 fn tutorial_images() -> &'static Path {
-    static STORE: OnceLock<TempDir> = OnceLock::new();
     static IMAGES: OnceLock<PathBuf> = OnceLock::new();
     IMAGES.get_or_init(|| {
-        let store = STORE.get_or_init(|| {
-            let folder = tempfile::Builder::new().prefix("store-").tempdir_in(root()).expect("make a folder");
-            let mut load = Command::new(binary());
-            load.args(["image", "load"]).env("KARVE_DATA_ROOT", folder.path());
-            for archive in ["redis.tar", "counter.tar", "busybox.tar"] {
-                load.arg(archives().join(archive));
-            }
-            Output::of(&mut load).ok();
-            folder
-        });
-        store.path().join("images")
+        let store = target_folder().join("e2e-store");
+        let mut load = Command::new(binary());
+        load.args(["image", "load"]).env("KARVE_DATA_ROOT", &store);
+        for archive in ["redis.tar", "counter.tar", "busybox.tar"] {
+            load.arg(archives().join(archive));
+        }
+        Output::of(&mut load).ok();
+        store.join("images")
     })
 }

@@ -21,7 +21,10 @@ use std::time::{Duration, Instant};
 pub const SOON: Duration = Duration::from_secs(60);
 
 /// Tries until `attempt` succeeds; fails with its last error.
-pub fn eventually<T, E: std::fmt::Display>(what: &str, mut attempt: impl FnMut() -> Result<T, E>) -> T {
+pub fn eventually<T, E: std::fmt::Display>(
+    what: &str,
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> T {
     const PAUSE: Duration = Duration::from_millis(20);
     let begun = Instant::now();
     loop {

@@ -19,8 +19,13 @@ impl Output {
     /// Runs a command to its end.
     pub fn of(command: &mut Command) -> Self {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
-        let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-        let output = command.output().unwrap_or_else(|error| panic!("run `{line}`: {error}"));
+        let line = words
+            .map(|word| word.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ");
+        let output = command
+            .output()
+            .unwrap_or_else(|error| panic!("run `{line}`: {error}"));
         Self {
             line,
             code: output.status.code().unwrap_or(-1),
@@ -32,7 +37,11 @@ impl Output {
     /// Standard output of a command that succeeded.
     #[track_caller]
     pub fn ok(self) -> String {
-        assert_eq!(self.code, 0, "`{}`: {}{}", self.line, self.stdout, self.stderr);
+        assert_eq!(
+            self.code, 0,
+            "`{}`: {}{}",
+            self.line, self.stdout, self.stderr
+        );
         self.stdout
     }
 

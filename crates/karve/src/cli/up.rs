@@ -75,10 +75,12 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     let kubeconfig = kubeconfig::target(options.kubeconfig.as_deref())?;
     kubeconfig::check(&kubeconfig, name.as_str())?;
 
+    // Watched for before there is anything to undo.
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
     let mut interrupted = async || {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
     };

@@ -41,25 +41,36 @@ const NAMES: [&str; 6] = [
 ];
 
 /// Builds `LOOKUP` with a compiler and puts it into an image.
-fn image(host: &TestHost, compiler: &str, name: &str) {
+fn image(host: &TestHost, compiler: &[&str], name: &str) {
     let source = host.folder().join("lookup.c");
     fs::write(&source, LOOKUP).expect("writes");
     let program = host.folder().join(name);
-    Output::of(Command::new(compiler).arg("-O1").arg("-o").arg(&program).arg(&source)).ok();
+    Output::of(
+        Command::new(compiler[0])
+            .args(&compiler[1..])
+            .arg("-O1")
+            .arg("-o")
+            .arg(&program)
+            .arg(&source),
+    )
+    .ok();
     let mut image = busybox::image(name).expect("an image");
     let mut layer = karve_testkit::layer();
     elf::add_program(&mut layer, &program, "bin/lookup", &[]).expect("a layer");
     image.layers.push(layer.finish().expect("a layer"));
     let archive = host.folder().join(format!("{name}.tar"));
-    image.write_oci(File::create(&archive).expect("a file")).expect("writes");
-    host.karve(&["image", "load", &archive.display().to_string()]).ok();
+    image
+        .write_oci(File::create(&archive).expect("a file"))
+        .expect("writes");
+    host.karve(&["image", "load", &archive.display().to_string()])
+        .ok();
 }
 
 #[test]
 fn glibc_and_musl_find_the_clusters_names() {
     let host = TestHost::without_images();
-    image(&host, "cc", "lookup-glibc");
-    image(&host, "musl-gcc", "lookup-musl");
+    image(&host, &["cc"], "lookup-glibc");
+    image(&host, &["musl-gcc", "-static"], "lookup-musl");
     let cluster = host.cluster(&["--nodes", "2"]);
     let expected = "\
 kubernetes: 10.96.0.1
@@ -86,7 +97,14 @@ fn dns_answers_over_tcp_and_refuses_what_it_cannot_ask_for() {
     assert!(said.contains("10.96.0.1"), "{said}");
     assert!(said.contains("NXDOMAIN"), "{said}");
     let tcp = "printf '\\000\\041\\113\\126\\001\\000\\000\\001\\000\\000\\000\\000\\000\\000\\012kubernetes\\007default\\003svc\\000\\000\\001\\000\\001' | nc 10.96.0.10 53 | wc -c";
-    let answered: usize = cluster.run("tcp", "busybox", &["sh", "-c", tcp]).trim().parse().expect("a number");
-    assert!(answered > 12, "a whole answer comes back over TCP: {answered}");
+    let answered: usize = cluster
+        .run("tcp", "busybox", &["sh", "-c", tcp])
+        .trim()
+        .parse()
+        .expect("a number");
+    assert!(
+        answered > 12,
+        "a whole answer comes back over TCP: {answered}"
+    );
     cluster.down();
 }

@@ -15,24 +15,42 @@ fn acknowledged_writes_survive_a_killed_server() {
                 let kubectl = cluster.kubectl_for_thread();
                 scope.spawn(move || {
                     let names = (0..).map(|number| format!("write-{writer}-{number}"));
-                    names.take_while(|name| kubectl(&["create", "configmap", name]).code == 0).collect::<Vec<_>>()
+                    names
+                        .take_while(|name| kubectl(&["create", "configmap", name]).code == 0)
+                        .collect::<Vec<_>>()
                 })
             })
             .collect();
         eventually("some writes are done", || {
-            let list = cluster.try_kubectl(&["get", "configmaps", "-o", "name"]).stdout;
-            if list.lines().count() > 12 { Ok(()) } else { Err(list) }
+            let list = cluster
+                .try_kubectl(&["get", "configmaps", "-o", "name"])
+                .stdout;
+            if list.lines().count() > 12 {
+                Ok(())
+            } else {
+                Err(list)
+            }
         });
         cluster.sigkill("server");
-        writers.into_iter().flat_map(|writer| writer.join().expect("a writer")).collect()
+        writers
+            .into_iter()
+            .flat_map(|writer| writer.join().expect("a writer"))
+            .collect()
     });
     assert!(acknowledged.len() > 10, "{acknowledged:?}");
     let started = cluster.karve("start", &[]);
-    assert!(started.stderr.contains("1 process was started"), "only what is missing: {}", started.stderr);
+    assert!(
+        started.stderr.contains("1 process was started"),
+        "only what is missing: {}",
+        started.stderr
+    );
     started.ok();
     let list = cluster.kubectl(&["get", "configmaps", "-o", "name"]);
     for name in &acknowledged {
-        assert!(list.lines().any(|line| line == format!("configmap/{name}")), "{name} is lost");
+        assert!(
+            list.lines().any(|line| line == format!("configmap/{name}")),
+            "{name} is lost"
+        );
     }
     cluster.down();
 }
@@ -46,7 +64,8 @@ fn pods_and_connections_go_on_without_server_and_agents() {
     cluster.rolled_out("counter");
     eventually("the Service answers", || get("192.168.64.3:31000"));
     let pods = |columns: &str| cluster.kubectl(&["get", "pods", "-o", columns]);
-    let before = pods("custom-columns=:metadata.uid,:status.podIP,:status.containerStatuses[0].containerID");
+    let before =
+        pods("custom-columns=:metadata.uid,:status.podIP,:status.containerStatuses[0].containerID");
 
     cluster.sigkill("server");
     for _ in 0..20 {
@@ -56,15 +75,20 @@ fn pods_and_connections_go_on_without_server_and_agents() {
     cluster.sigkill("node2");
     for _ in 0..20 {
         // The counter asks DNS, which is in the agent: only what is in the kernel goes on.
-        std::net::TcpStream::connect("192.168.64.3:31000").expect("the kernel goes on without agents");
+        std::net::TcpStream::connect("192.168.64.3:31000")
+            .expect("the kernel goes on without agents");
     }
     cluster.karve("start", &[]).ok();
     cluster.wait("condition=Ready", &["nodes", "--all"]);
     get("192.168.64.2:31000").expect("answers");
     cluster.wait("condition=Ready", &["pods", "--all"]);
-    let after = pods("custom-columns=:metadata.uid,:status.podIP,:status.containerStatuses[0].containerID");
+    let after =
+        pods("custom-columns=:metadata.uid,:status.podIP,:status.containerStatuses[0].containerID");
     assert_eq!(after, before, "no pod was disturbed");
     let restarts = pods("custom-columns=:status.containerStatuses[0].restartCount");
-    assert!(restarts.split_whitespace().all(|count| count == "0"), "{restarts}");
+    assert!(
+        restarts.split_whitespace().all(|count| count == "0"),
+        "{restarts}"
+    );
     cluster.down();
 }

@@ -8,12 +8,24 @@ use karve_e2e::{TestHost, archives, eventually};
 fn images_are_loaded_listed_and_removed() {
     let host = TestHost::without_images();
     let archive = archives().join("busybox.tar").display().to_string();
-    assert_eq!(host.karve(&["image", "load", &archive]).ok(), "docker.io/library/busybox:latest\n");
+    assert_eq!(
+        host.karve(&["image", "load", &archive]).ok(),
+        "docker.io/library/busybox:latest\n"
+    );
     let list = host.karve(&["image", "ls"]).ok();
-    assert!(list.starts_with("IMAGE ") && list.contains("docker.io/library/busybox:latest"), "{list}");
-    assert_eq!(host.karve(&["image", "rm", "busybox"]).ok(), "docker.io/library/busybox:latest\n");
+    assert!(
+        list.starts_with("IMAGE ") && list.contains("docker.io/library/busybox:latest"),
+        "{list}"
+    );
+    assert_eq!(
+        host.karve(&["image", "rm", "busybox"]).ok(),
+        "docker.io/library/busybox:latest\n"
+    );
     let said = host.karve(&["image", "rm", "busybox"]).failed();
-    assert!(said.contains("there is no image docker.io/library/busybox:latest"), "{said}");
+    assert!(
+        said.contains("there is no image docker.io/library/busybox:latest"),
+        "{said}"
+    );
     assert_eq!(host.karve(&["image", "ls", "-o", "json"]).ok(), "[]\n");
 }
 
@@ -24,7 +36,8 @@ fn a_corrupt_archive_is_refused_whole() {
     let broken = host.folder().join("broken.tar");
     let load = |bytes: &[u8]| {
         fs::write(&broken, bytes).expect("writes");
-        host.karve(&["image", "load", &broken.display().to_string()]).failed()
+        host.karve(&["image", "load", &broken.display().to_string()])
+            .failed()
     };
     let cut = load(&whole[..whole.len() / 2]);
     assert_eq!(cut.trim().lines().count(), 1, "{cut}");
@@ -33,7 +46,11 @@ fn a_corrupt_archive_is_refused_whole() {
     flipped[middle] ^= 0xff;
     load(&flipped);
     load(b"no archive at all");
-    assert_eq!(host.karve(&["image", "ls", "-o", "json"]).ok(), "[]\n", "nothing was kept");
+    assert_eq!(
+        host.karve(&["image", "ls", "-o", "json"]).ok(),
+        "[]\n",
+        "nothing was kept"
+    );
 }
 
 #[test]
@@ -41,20 +58,55 @@ fn an_image_that_cannot_be_found_is_told() {
     let host = TestHost::new();
     let cluster = host.cluster(&[]);
     // Nothing listens there: the pull fails at once.
-    cluster.kubectl(&["run", "lost", "--image=localhost:5000/none:1", "--restart=Never"]);
-    cluster.wait("jsonpath={.status.containerStatuses[0].state.waiting.reason}=ErrImagePull", &["pod/lost"]);
-    cluster.wait("jsonpath={.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff", &["pod/lost"]);
+    cluster.kubectl(&[
+        "run",
+        "lost",
+        "--image=localhost:5000/none:1",
+        "--restart=Never",
+    ]);
+    cluster.wait(
+        "jsonpath={.status.containerStatuses[0].state.waiting.reason}=ErrImagePull",
+        &["pod/lost"],
+    );
+    cluster.wait(
+        "jsonpath={.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff",
+        &["pod/lost"],
+    );
     let events = eventually("the reason is in the events", || {
-        let events = cluster.kubectl(&["get", "events", "--field-selector=involvedObject.name=lost"]);
-        if events.contains("BackOff") { Ok(events) } else { Err(events) }
+        let events =
+            cluster.kubectl(&["get", "events", "--field-selector=involvedObject.name=lost"]);
+        if events.contains("BackOff") {
+            Ok(events)
+        } else {
+            Err(events)
+        }
     });
-    assert!(events.contains("Failed to pull image \"localhost:5000/none:1\""), "{events}");
+    assert!(
+        events.contains("Failed to pull image \"localhost:5000/none:1\""),
+        "{events}"
+    );
     assert!(events.contains("Error: ErrImagePull"), "{events}");
 
-    cluster.kubectl(&["run", "never", "--image=busybox:none", "--image-pull-policy=Never", "--restart=Never"]);
-    cluster.wait("jsonpath={.status.containerStatuses[0].state.waiting.reason}=ErrImageNeverPull", &["pod/never"]);
-    cluster.kubectl(&["run", "odd", "--image=Not/An:Image:Name", "--restart=Never"]);
-    cluster.wait("jsonpath={.status.containerStatuses[0].state.waiting.reason}=InvalidImageName", &["pod/odd"]);
+    cluster.kubectl(&[
+        "run",
+        "never",
+        "--image=busybox:none",
+        "--image-pull-policy=Never",
+        "--restart=Never",
+    ]);
+    cluster.wait(
+        "jsonpath={.status.containerStatuses[0].state.waiting.reason}=ErrImageNeverPull",
+        &["pod/never"],
+    );
+    // kubectl run checks names itself.
+    cluster.apply(
+        "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"odd\"}, \
+         \"spec\": {\"containers\": [{\"name\": \"odd\", \"image\": \"Not/An:Image:Name\"}]}}",
+    );
+    cluster.wait(
+        "jsonpath={.status.containerStatuses[0].state.waiting.reason}=InvalidImageName",
+        &["pod/odd"],
+    );
     cluster.down();
 }
 
@@ -63,19 +115,35 @@ fn a_command_that_does_not_exist_is_told() {
     let host = TestHost::new();
     let cluster = host.cluster(&[]);
     let image = ["--image=busybox", "--image-pull-policy=IfNotPresent"];
-    cluster.kubectl(&[&["run", "absent"], &image[..], &["--command", "--", "/no/such/program"]].concat());
+    cluster.kubectl(
+        &[
+            &["run", "absent"],
+            &image[..],
+            &["--command", "--", "/no/such/program"],
+        ]
+        .concat(),
+    );
     // Upstream: the container is created, starting it fails, and it is tried again later.
     let reason = eventually("the start fails", || {
         let pod = cluster.json(&["pod", "absent"]);
         let state = &pod["status"]["containerStatuses"][0];
-        let reason = state["lastState"]["terminated"]["reason"].as_str().or(state["state"]["waiting"]["reason"].as_str());
+        let reason = state["lastState"]["terminated"]["reason"]
+            .as_str()
+            .or(state["state"]["waiting"]["reason"].as_str());
         match reason {
             Some(reason) if reason != "ContainerCreating" => Ok(reason.to_owned()),
             _ => Err(state.to_string()),
         }
     });
-    assert!(["StartError", "RunContainerError", "CrashLoopBackOff"].contains(&reason.as_str()), "{reason}");
-    let events = cluster.kubectl(&["get", "events", "--field-selector=involvedObject.name=absent"]);
+    assert!(
+        ["StartError", "RunContainerError", "CrashLoopBackOff"].contains(&reason.as_str()),
+        "{reason}"
+    );
+    let events = cluster.kubectl(&[
+        "get",
+        "events",
+        "--field-selector=involvedObject.name=absent",
+    ]);
     assert!(events.contains("no such file or directory"), "{events}");
     cluster.kubectl(&["delete", "pod", "absent"]);
     cluster.down();

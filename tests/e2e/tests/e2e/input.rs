@@ -6,26 +6,34 @@ use karve_e2e::TestHost;
 const WRONG: [(&str, &str, &str); 6] = [
     (
         "an unknown field",
-        "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 80}], colour: red}}",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}], colour: red}\n",
         r#"strict decoding error: unknown field "spec.colour""#,
     ),
     (
         "a wrong type",
-        "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: eighty}]}}",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: eighty}]}\n",
         "cannot be handled as a Service",
     ),
     (
         "a node port out of range",
-        "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {type: NodePort, ports: [{port: 80, nodePort: 80}]}}",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {type: NodePort, ports: [{port: 80, nodePort: 80}]}\n",
         "provided port is not in the valid range. The range of valid ports is 30000-32767",
     ),
     (
         "a node port that is taken",
-        "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {type: NodePort, ports: [{port: 80, nodePort: 31000}]}}",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {type: NodePort, ports: [{port: 80, nodePort: 31000}]}\n",
         "provided port is already allocated",
     ),
-    ("an unknown kind", "{apiVersion: v1, kind: Servce, metadata: {name: a}}", "no matches for kind \"Servce\" in version \"v1\""),
-    ("malformed YAML", "apiVersion: v1\nkind: [\n", "error converting YAML to JSON"),
+    (
+        "an unknown kind",
+        "apiVersion: v1\nkind: Servce\nmetadata: {name: a}\n",
+        "no matches for kind \"Servce\" in version \"v1\"",
+    ),
+    (
+        "malformed YAML",
+        "apiVersion: v1\nkind: [\n",
+        "error converting YAML to JSON",
+    ),
 ];
 
 #[test]
@@ -40,6 +48,10 @@ fn wrong_manifests_are_refused_in_upstreams_words() {
             assert!(said.contains(words), "{what}, {verb}: {said}");
         }
     }
-    assert_eq!(cluster.kubectl(&["get", "svc", "-A", "-o", "name"]), before, "nothing was stored");
+    assert_eq!(
+        cluster.kubectl(&["get", "svc", "-A", "-o", "name"]),
+        before,
+        "nothing was stored"
+    );
     cluster.down();
 }

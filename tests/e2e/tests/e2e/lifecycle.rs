@@ -14,14 +14,18 @@ use serde_json::Value;
 fn status_tells_scripts_and_people() {
     let host = TestHost::new();
     let cluster = host.cluster(&["--nodes", "2"]);
-    let status: Value = serde_json::from_str(&cluster.karve("status", &["-o", "json"]).ok()).expect("JSON");
+    let status: Value =
+        serde_json::from_str(&cluster.karve("status", &["-o", "json"]).ok()).expect("JSON");
     assert_eq!(status["name"], cluster.name.as_str());
     assert_eq!(status["nodes"][1]["status"], "Ready");
     assert_eq!(status["dns"]["answers"], true);
     assert_eq!(status["loadBalancer"][0], "192.168.64.200-192.168.64.250");
     assert!(cluster.karve("status", &[]).ok().contains("192.168.64.3"));
     let list = cluster.karve("service list", &[]).ok();
-    assert!(list.contains("| default     | kubernetes | No node port |"), "{list}");
+    assert!(
+        list.contains("| default     | kubernetes | No node port |"),
+        "{list}"
+    );
 
     cluster.sigkill("node2");
     cluster.wait("condition=Ready=Unknown", &["node/node2"]);
@@ -44,7 +48,10 @@ fn stop_keeps_objects_and_addresses() {
 
     cluster.karve("stop", &[]).ok();
     let left = Traces::of(&cluster.name);
-    assert!(left.namespaces.is_empty() && left.processes.is_empty() && left.cgroups.is_empty(), "{left:?}");
+    assert!(
+        left.namespaces.is_empty() && left.processes.is_empty() && left.cgroups.is_empty(),
+        "{left:?}"
+    );
     assert!(left.mounts.is_empty(), "{left:?}");
     let again = cluster.karve("stop", &[]);
     assert!(again.stderr.contains("stopped already"), "{}", again.stderr);
@@ -52,13 +59,23 @@ fn stop_keeps_objects_and_addresses() {
     assert!(up.contains("is there, stopped"), "{up}");
 
     cluster.karve("start", &[]).ok();
-    assert_eq!(services("custom-columns=:metadata.uid,:spec.clusterIP,:spec.ports[0].nodePort"), before);
-    assert_eq!(cluster.karve("ip", &["--node", "node2"]).ok(), "192.168.64.3\n");
+    assert_eq!(
+        services("custom-columns=:metadata.uid,:spec.clusterIP,:spec.ports[0].nodePort"),
+        before
+    );
+    assert_eq!(
+        cluster.karve("ip", &["--node", "node2"]).ok(),
+        "192.168.64.3\n"
+    );
     cluster.rolled_out("counter");
     cluster.rolled_out("redis");
     eventually("the Service answers", || get("192.168.64.2:31000"));
     let nothing = cluster.karve("start", &[]);
-    assert!(nothing.stderr.contains("nothing was missing"), "{}", nothing.stderr);
+    assert!(
+        nothing.stderr.contains("nothing was missing"),
+        "{}",
+        nothing.stderr
+    );
     cluster.down();
 }
 
@@ -84,11 +101,23 @@ fn up_says_in_one_line_why_it_cannot_and_leaves_nothing() {
     let one_line = |output: Output, wanted: &str| {
         let said = output.failed();
         assert!(said.contains(wanted), "{wanted}: {said}");
-        assert_eq!(said.trim().lines().filter(|line| line.starts_with("karve: ")).count(), 1, "{said}");
+        assert_eq!(
+            said.trim()
+                .lines()
+                .filter(|line| line.starts_with("karve: "))
+                .count(),
+            1,
+            "{said}"
+        );
     };
     one_line(cluster.karve("up", &[]), "is up already");
     cluster.karve("down", &[]).ok();
-    assert!(cluster.karve("down", &[]).stderr.contains("There is nothing"));
+    assert!(
+        cluster
+            .karve("down", &[])
+            .stderr
+            .contains("There is nothing")
+    );
     one_line(cluster.karve("start", &[]), "there is no cluster");
     one_line(cluster.karve("status", &[]), "there is no cluster");
 
@@ -119,9 +148,13 @@ fn up_says_in_one_line_why_it_cannot_and_leaves_nothing() {
 fn an_address_range_that_is_taken_is_left_alone() {
     let host = TestHost::new();
     let mut netlink = karve_sys::link::Netlink::open().expect("netlink");
-    netlink.create_bridge("theirs").expect("a link of somebody else");
+    netlink
+        .create_bridge("theirs")
+        .expect("a link of somebody else");
     let index = netlink.link_index("theirs").expect("is there");
-    netlink.add_address(index, "192.168.64.9/24".parse().expect("an address")).expect("has an address");
+    netlink
+        .add_address(index, "192.168.64.9/24".parse().expect("an address"))
+        .expect("has an address");
     let cluster = host.cluster(&[]);
     assert_eq!(cluster.karve("ip", &[]).ok(), "192.168.65.2\n");
     cluster.karve("down", &[]).ok();
@@ -133,19 +166,29 @@ fn ctrl_c_during_up_leaves_nothing() {
     let host = TestHost::new();
     let name = format!("t{}-ctrl-c", std::process::id());
     let mut command = host.command(karve_e2e::binary());
-    command.args(["up", "--name", &name, "--nodes", "3"]).stderr(Stdio::piped());
+    command
+        .args(["up", "--name", &name, "--nodes", "3"])
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("runs");
     // As soon as there is something to undo.
-    eventually("it has begun", || match host.data_root().join(&name).exists() {
-        true => Ok(()),
-        false => Err("nothing is made yet"),
+    eventually("it has begun", || {
+        match host.data_root().join(&name).exists() {
+            true => Ok(()),
+            false => Err("nothing is made yet"),
+        }
     });
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("kill");
     let status = child.wait().expect("ends");
     assert_eq!(status.code(), Some(130));
     let left = Traces::of(&name);
-    assert!(left.namespaces.is_empty() && left.processes.is_empty() && left.cgroups.is_empty(), "{left:?}");
-    assert!(!left.links.iter().any(|link| link.starts_with("kv")), "{left:?}");
+    assert!(
+        left.namespaces.is_empty() && left.processes.is_empty() && left.cgroups.is_empty(),
+        "{left:?}"
+    );
+    assert!(
+        !left.links.iter().any(|link| link.starts_with("kv")),
+        "{left:?}"
+    );
     assert!(!host.data_root().join(&name).exists() && !host.run_root().join(&name).exists());
 }
 
@@ -154,16 +197,25 @@ fn foreground_stays_until_interrupted() {
     let host = TestHost::new();
     let name = format!("t{}-front", std::process::id());
     let mut command = host.command(karve_e2e::binary());
-    command.args(["up", "--name", &name, "--foreground"]).stderr(Stdio::null());
+    command
+        .args(["up", "--name", &name, "--foreground"])
+        .stderr(Stdio::null());
     let mut child = command.spawn().expect("runs");
     eventually("its context is there", || {
         let mut kubectl = host.command("kubectl");
         let output = Output::of(kubectl.args(["--context", &name, "get", "nodes", "-o", "name"]));
-        if output.stdout == "node/node1\n" { Ok(()) } else { Err(output.stderr) }
+        if output.stdout == "node/node1\n" {
+            Ok(())
+        } else {
+            Err(output.stderr)
+        }
     });
     assert!(child.try_wait().expect("asks").is_none(), "it stays");
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("kill");
     assert!(child.wait().expect("ends").success());
     let left = Traces::of(&name);
-    assert!(left.namespaces.is_empty() && left.processes.is_empty() && left.mounts.is_empty(), "{left:?}");
+    assert!(
+        left.namespaces.is_empty() && left.processes.is_empty() && left.mounts.is_empty(),
+        "{left:?}"
+    );
 }
