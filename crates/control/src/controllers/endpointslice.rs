@@ -14,12 +14,9 @@ pub(super) mod trigger;
 use std::{collections::HashMap, sync::Arc};
 
 use futures::future::try_join_all;
-use k8s_openapi::{
-    api::{
-        core::v1::{Pod, Service},
-        discovery::v1::EndpointSlice,
-    },
-    jiff::Timestamp,
+use k8s_openapi::api::{
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
 };
 use kube::api::DeleteParams;
 use parking_lot::Mutex;
@@ -225,7 +222,7 @@ impl Controller {
                 .filter(|slice| family_of(slice) == Some(family));
             let slices: Vec<_> = of_family.cloned().collect();
             let plan = plan::plan(&service, &pods, &slices, family, &zone, triggered);
-            if let Err(err) = self.apply(&key, plan).await {
+            if let Err(err) = self.apply(plan).await {
                 return self.give_up(&service, err);
             }
         }
@@ -260,7 +257,7 @@ impl Controller {
         Err(err)
     }
 
-    async fn apply(&self, service: &Key, plan: Plan) -> Result<(), write::Error> {
+    async fn apply(&self, plan: Plan) -> Result<(), write::Error> {
         let updates = plan.update.into_iter().map(|(slice, patch)| async move {
             self.slices
                 .merge(&Key::of(&*slice), Part::Main, patch)
@@ -268,7 +265,6 @@ impl Controller {
         });
         let creates = plan.create.iter().map(|slice| self.slices.create(slice));
         let deletes = plan.delete.iter().map(|slice| self.delete(slice));
-        tracing::trace!(%service, at = %Timestamp::now(), "slices written");
         try_join_all(creates).await?;
         try_join_all(updates).await?;
         try_join_all(deletes).await?;

@@ -177,13 +177,10 @@ impl Collector {
             if self.inventory.graph.lock().get(&owner.uid).is_some() {
                 continue;
             }
-            let state = match self.gone.lock().contains(&owner.uid) {
-                true => Some(Owner::Gone),
-                false => None,
-            };
-            let state = match state {
-                Some(state) => state,
-                None => self.look_up(object, owner).await?,
+            let known_gone = self.gone.lock().contains(&owner.uid);
+            let state = match known_gone {
+                true => Owner::Gone,
+                false => self.look_up(object, owner).await?,
             };
             if state == Owner::Gone {
                 self.remember_gone(&owner.uid);
@@ -219,6 +216,11 @@ impl Collector {
         match action {
             Action::Nothing => Ok(()),
             Action::Delete(policy) => self.delete(resource, object, policy).await,
+            Action::UnblockAndDelete => {
+                self.unblock_owners(resource, object).await?;
+                self.delete(resource, object, PropagationPolicy::Foreground)
+                    .await
+            }
             Action::DropOwners(uids) => self.drop_owners(resource, object, &uids).await,
             Action::Look(dependents) => {
                 dependents.into_iter().for_each(|uid| self.queue.add(uid));
@@ -314,6 +316,23 @@ impl Collector {
         match self.patch(resource, &object.key, &patch).await {
             // Custom resources know no strategic merge.
             Err(err) if err.code() == 415 => self.replace_owners(resource, object, uids).await,
+            Err(err) if err.code() == 409 => Ok(()),
+            patched => patched,
+        }
+    }
+
+    /// Makes an object block the deletion of none of its owners.
+    async fn unblock_owners(&self, resource: &Resource, object: &Object) -> Result<(), Error> {
+        let owners: Vec<Value> = object
+            .owners
+            .iter()
+            .map(|owner| json!({"uid": owner.uid, "blockOwnerDeletion": false}))
+            .collect();
+        let patch = json!({"metadata": {"uid": object.uid, "ownerReferences": owners}});
+        match self
+            .patch(resource, &object.key, &Patch::Strategic(patch))
+            .await
+        {
             Err(err) if err.code() == 409 => Ok(()),
             patched => patched,
         }

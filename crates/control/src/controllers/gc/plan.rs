@@ -18,6 +18,9 @@ pub(super) enum Owner {
 pub(super) enum Action {
     Nothing,
     Delete(PropagationPolicy),
+    /// Owners wait for it and it for its dependents, one of which waits as
+    /// well: it may be a circle. Let it block no owner, then delete it.
+    UnblockAndDelete,
     /// Remove these owners; others keep the object.
     DropOwners(Vec<String>),
     /// These dependents have to go first: look at each.
@@ -68,6 +71,12 @@ pub(super) fn plan(object: &Object, graph: &Graph, found: &BTreeMap<String, Owne
         return Action::Nothing;
     }
     let has_dependents = graph.dependents(&object.uid).next().is_some();
+    let waiting_dependent = graph
+        .dependents(&object.uid)
+        .any(Object::waits_for_dependents);
+    if waits && waiting_dependent {
+        return Action::UnblockAndDelete;
+    }
     Action::Delete(match object {
         // The owner waits, so this one waits for its own as well.
         _ if waits && has_dependents => PropagationPolicy::Foreground,
@@ -194,6 +203,17 @@ mod tests {
         assert_eq!(decide("r", &all, &[]), Action::DropForeground);
         assert_eq!(decide("d", &all, &[]), Action::Look(vec![]));
         assert_eq!(decide("d", &[deployment], &[]), Action::DropForeground);
+    }
+
+    #[test]
+    fn a_circle_of_waiting_owners_is_broken() {
+        let first = meta("a", "ns", "foreground", &["b"]);
+        let second = meta("b", "ns", "", &["a"]);
+        let all = [first.clone(), second];
+        assert_eq!(decide("b", &all, &[]), Action::UnblockAndDelete);
+        let mut second = meta("b", "ns", "foreground", &["a"]);
+        second.owner_references.as_mut().unwrap()[0].block_owner_deletion = Some(false);
+        assert_eq!(decide("a", &[first, second], &[]), Action::DropForeground);
     }
 
     #[test]
