@@ -1,4 +1,4 @@
-//! Events about pods and the node, written in order by one task.
+//! Events about pods and the node, written in order for each object, and for several objects at a time.
 //!
 //! A repeated event raises the count of the first one; an object that causes many is held to a burst of
 //! [`BURST`] and one per [`REFILL`] after it (client-go's `EventCorrelator`). Recording never waits: when the queue is
@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -23,10 +25,12 @@ use crate::watch::Reconnect;
 const COMPONENT: &str = "kubelet";
 /// How often an event is tried to be written while the API is away (upstream's `maxTriesPerEvent`).
 const TRIES_MAX: u32 = 12;
-/// Events waiting to be written.
-const QUEUE_MAX: usize = 1024;
-/// Events and objects remembered for counting.
-const REMEMBERED_MAX: usize = 4096;
+/// Requests at a time; all events of an object go the same way.
+const LANES: usize = 8;
+/// Events waiting to be written in each lane.
+const QUEUE_MAX: usize = 256;
+/// Events and objects remembered for counting in each lane.
+const REMEMBERED_MAX: usize = 512;
 /// Events that one object may cause at once.
 const BURST: u32 = 25;
 /// Time after which one more is allowed.
@@ -91,7 +95,7 @@ impl About {
 /// The way to record events. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    queue: mpsc::Sender<(Happening, Timestamp)>,
+    lanes: Arc<[mpsc::Sender<(Happening, Timestamp)>]>,
 }
 
 impl Recorder {
@@ -116,14 +120,21 @@ impl Recorder {
     }
 
     fn record(&self, happening: Happening) {
-        if let Err(err) = self.queue.try_send((happening, Timestamp::now())) {
+        let mut hasher = DefaultHasher::new();
+        happening.about.uid.hash(&mut hasher);
+        let lane = usize::try_from(hasher.finish() % LANES as u64).expect("less than LANES");
+        if let Err(err) = self.lanes[lane].try_send((happening, Timestamp::now())) {
             tracing::warn!(err = %err, "event dropped");
         }
     }
 }
 
-/// The task that writes events; run it with [`Writer::run`].
+/// What writes events; run it with [`Writer::run`].
 pub struct Writer {
+    lanes: Vec<Lane>,
+}
+
+struct Lane {
     client: Client,
     node: String,
     queue: mpsc::Receiver<(Happening, Timestamp)>,
@@ -132,27 +143,35 @@ pub struct Writer {
 
 /// A recorder and its writer.
 pub fn recorder(client: Client, node: String) -> (Recorder, Writer) {
-    let (sender, queue) = mpsc::channel(QUEUE_MAX);
-    (
-        Recorder { queue: sender },
-        Writer {
-            client,
-            node,
+    let mut lanes = Vec::new();
+    let senders = (0..LANES).map(|_| {
+        let (sender, queue) = mpsc::channel(QUEUE_MAX);
+        lanes.push(Lane {
+            client: client.clone(),
+            node: node.clone(),
             queue,
             seen: Correlator::default(),
-        },
-    )
+        });
+        sender
+    });
+    let senders = senders.collect();
+    (Recorder { lanes: senders }, Writer { lanes })
 }
 
 impl Writer {
     /// Writes events until shutdown.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        loop {
-            let next = tokio::select! {
-                () = shutdown.cancelled() => return,
-                next = self.queue.recv() => next,
-            };
-            let Some((happening, at)) = next else { return };
+    pub async fn run(self, shutdown: CancellationToken) {
+        let lanes = self.lanes.into_iter().map(Lane::run);
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            _ = futures::future::join_all(lanes) => {}
+        }
+    }
+}
+
+impl Lane {
+    async fn run(mut self) {
+        while let Some((happening, at)) = self.queue.recv().await {
             match self.seen.note(&happening, at) {
                 Outcome::Create { name } => self.create(&happening, &name, at).await,
                 Outcome::Count { name, count } => self.count(&happening, &name, count, at).await,
