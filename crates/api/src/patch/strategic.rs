@@ -34,7 +34,9 @@ fn field_of<'a>(ty: Option<Type<'a>>, name: &str) -> (Option<&'a Field>, Option<
 }
 
 fn replaces(ty: Option<Type<'_>>, name: &str) -> bool {
-    field_of(ty, name).0.is_some_and(|field| field.extra().strategy.replace)
+    field_of(ty, name)
+        .0
+        .is_some_and(|field| field.extra().strategy.replace)
 }
 
 fn merge_map(
@@ -63,7 +65,9 @@ fn merge_map(
             continue;
         }
         let merged = match (original.remove(name), value) {
-            (Some(Value::Object(_)), Value::Object(new)) if replaces(ty, name) => Some(Value::Object(new)),
+            (Some(Value::Object(_)), Value::Object(new)) if replaces(ty, name) => {
+                Some(Value::Object(new))
+            }
             (Some(Value::Object(old)), Value::Object(new)) => {
                 Some(Value::Object(merge_map(old, new, field_of(ty, name).1)?))
             }
