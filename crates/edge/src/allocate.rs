@@ -11,7 +11,7 @@ mod request;
 
 use std::error::Error as StdError;
 
-use futures::stream::SelectAll;
+use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::api::{Patch, PatchParams};
@@ -80,21 +80,8 @@ pub async fn run(
     options: Options,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let mut changes = SelectAll::new();
-    let services: Api<Service> = Api::all(client.clone());
-    let config = watcher::Config::default();
-    changes.push(notices(
-        services,
-        config.clone(),
-        Request::parse,
-        Change::Service,
-    ));
-    let api: Api<ConfigMap> = Api::namespaced(client.clone(), &options.namespace);
-    let ours = config.fields(&format!("metadata.name={}", options.config_map));
-    changes.push(notices(api, ours, pools::text, Change::Pools));
-
-    let mut services = Objects::default();
-    let mut config_maps = Objects::default();
+    let mut changes = watches(&client, &options);
+    let mut known = Known::default();
     let mut configured = Configured::default();
     let mut controller = Controller::default();
     let mut retry = Retry::default();
@@ -106,41 +93,18 @@ pub async fn run(
                 None => std::future::pending().await,
             }
         };
-        let mut next = tokio::select! {
+        let next = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             next = changes.next() => next,
             () = retry_due => None,
         };
-        let mut taken = 0;
-        while let Some(change) = next {
-            match change {
-                Ok(Change::Service(notice)) => controller.mark(services.take(notice)),
-                Ok(Change::Pools(notice)) => drop(config_maps.take(notice)),
-                Err(err) => warn!(err = &err as &dyn StdError, "watch interrupted"),
-            }
-            taken += 1;
-            next = if taken < CHANGES_MAX {
-                changes.next().now_or_never().flatten()
-            } else {
-                None
-            };
-        }
+        known.take(&mut changes, next, &mut controller);
         // Before both lists are in, an address may look free, or a pool missing, that is not.
-        if !services.complete() || !config_maps.complete() {
+        if !known.services.complete() || !known.config_maps.complete() {
             continue;
         }
-        match configured.follow(&config_maps) {
-            Ok(true) => {
-                info!(
-                    pools = configured.pools().iter().count(),
-                    "load balancer pools set"
-                );
-                controller.set_pools(configured.pools().clone());
-            }
-            Ok(false) => {}
-            Err(err) => warn!(err = &err as &dyn StdError, "load balancer pools ignored"),
-        }
-        let failed = act(&client, controller.converge(&services)).await;
+        follow_pools(&mut configured, &known.config_maps, &mut controller);
+        let failed = act(&client, controller.converge(&known.services)).await;
         wait = if failed.is_empty() {
             None
         } else {
@@ -150,6 +114,75 @@ pub async fn run(
             retry = Retry::default();
         }
         controller.mark(failed);
+    }
+}
+
+type Changes = SelectAll<BoxStream<'static, Result<Change, watcher::Error>>>;
+
+fn watches(client: &Client, options: &Options) -> Changes {
+    let mut changes = SelectAll::new();
+    let services: Api<Service> = Api::all(client.clone());
+    let config = watcher::Config::default();
+    changes.push(notices(
+        services,
+        config.clone(),
+        Request::parse,
+        Change::Service,
+    ));
+    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), &options.namespace);
+    let ours = config.fields(&format!("metadata.name={}", options.config_map));
+    changes.push(notices(config_maps, ours, pools::text, Change::Pools));
+    changes
+}
+
+/// The objects as last seen.
+#[derive(Default)]
+struct Known {
+    services: Objects<Request>,
+    config_maps: Objects<String>,
+}
+
+impl Known {
+    /// Takes in `next` and whatever else has come by now.
+    fn take(
+        &mut self,
+        changes: &mut Changes,
+        mut next: Option<Result<Change, watcher::Error>>,
+        controller: &mut Controller,
+    ) {
+        let mut taken = 0;
+        while let Some(change) = next {
+            match change {
+                Ok(Change::Service(notice)) => controller.mark(self.services.take(notice)),
+                Ok(Change::Pools(notice)) => drop(self.config_maps.take(notice)),
+                Err(err) => warn!(err = &err as &dyn StdError, "watch interrupted"),
+            }
+            taken += 1;
+            next = if taken < CHANGES_MAX {
+                changes.next().now_or_never().flatten()
+            } else {
+                None
+            };
+        }
+    }
+}
+
+/// Lets the controller use the pools of the ConfigMap.
+fn follow_pools(
+    configured: &mut Configured,
+    config_maps: &Objects<String>,
+    controller: &mut Controller,
+) {
+    match configured.follow(config_maps) {
+        Ok(true) => {
+            info!(
+                pools = configured.pools().iter().count(),
+                "load balancer pools set"
+            );
+            controller.set_pools(configured.pools().clone());
+        }
+        Ok(false) => {}
+        Err(err) => warn!(err = &err as &dyn StdError, "load balancer pools ignored"),
     }
 }
 

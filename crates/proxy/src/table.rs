@@ -16,6 +16,7 @@
 //! numbers of endpoints there are. Refusals and drops sit in `nat` chains, which see only the first
 //! packet of a flow: an established flow outlives the removal of its endpoint.
 
+mod pick;
 mod rules;
 
 use std::borrow::Cow;

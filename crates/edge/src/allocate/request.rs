@@ -79,9 +79,11 @@ impl Request {
             number: port.port,
         });
         let local = spec.external_traffic_policy.as_deref() == Some("Local");
-        let backend = local
-            .then(|| format!("{:?}", spec.selector))
-            .unwrap_or_default();
+        let backend = if local {
+            format!("{:?}", spec.selector)
+        } else {
+            String::new()
+        };
         let key = annotation(service, "allow-shared-ip")
             .unwrap_or_default()
             .to_owned();

@@ -1,45 +1,31 @@
 //! The rules, as nf_tables expressions.
 //!
-//! Registers: 2-3 the endpoint, 4-6 the service port (cluster IP, protocol, port), 7 the number of
-//! the endpoint or the client. A map's result starts one register earlier when it goes on into a key
-//! (see [`super::PAD`]). Each rule loads all that it uses: kernels since 6.11 forget registers between
-//! rules.
-
-use std::time::Duration;
+//! Registers: 4-6 the service port (address, protocol, port), from 8 on what only the rule itself
+//! needs; [`super::pick`] has the others. Each rule loads all that it uses: kernels since 6.11 forget
+//! registers between rules.
 
 use ipnet::Ipv4Net;
 use karve_sys::nft::{
-    Batch, Cmp, DynsetOp, Expr, Family, FibFlags, FibResult, MetaKey, Nat, PayloadBase, Register,
-    Reject, Verdict,
+    Batch, Cmp, Expr, Family, FibFlags, FibResult, MetaKey, PayloadBase, Register, Reject, Verdict,
 };
 
-use super::{AFFINITY, Chain, Layout, Map, Pick, TABLE, Via};
+use super::pick::add as add_pick;
+use super::{Chain, Layout, Map, TABLE};
 
 /// The packet mark that asks for masquerading: bit 14, as upstream's default.
 const MASQUERADE_MARK: u32 = 0x4000;
 const SERVICES: &str = "services";
 
-const ENDPOINT: Register = Register::new(2);
-const ENDPOINT_PORT: Register = Register::new(3);
-const SERVICE: Register = Register::new(4);
-const SERVICE_PROTOCOL: Register = Register::new(5);
-const SERVICE_PORT: Register = Register::new(6);
-const NUMBER: Register = Register::new(7);
-/// Behind the service port too, so that both make up the key of [`AFFINITY`].
-const CLIENT: Register = NUMBER;
-/// The pads before the service port and before the endpoint, and a second one before that.
-const PADDED_SERVICE: Register = Register::new(3);
-const PADDED_ENDPOINT: Register = Register::new(1);
-const TWICE_PADDED_ENDPOINT: Register = Register::new(0);
-const FOUND: [Register; 3] = [PADDED_ENDPOINT, ENDPOINT, ENDPOINT_PORT];
-const BLANK: [Register; 3] = [Register::new(8), Register::new(9), Register::new(10)];
+pub(super) const SERVICE: Register = Register::new(4);
+pub(super) const SERVICE_PROTOCOL: Register = Register::new(5);
+pub(super) const SERVICE_PORT: Register = Register::new(6);
 /// For comparisons that keep nothing.
 const SCRATCH: Register = Register::new(8);
 const SCRATCH_NEXT: Register = Register::new(9);
 
 /// `RTN_LOCAL` of `linux/rtnetlink.h`.
 const RTN_LOCAL: u32 = 2;
-const SADDR_OFFSET: u32 = 12;
+pub(super) const SADDR_OFFSET: u32 = 12;
 const DADDR_OFFSET: u32 = 16;
 
 /// Appends the rules of a chain.
@@ -208,137 +194,8 @@ pub(super) fn add_base(batch: &mut Batch) {
     );
 }
 
-/// Appends the choice of an endpoint.
-fn add_pick(batch: &mut Batch, chain: &str, pick: Pick) {
-    let Some(seconds) = pick.affinity else {
-        let choose = [
-            service_port(pick.via),
-            choose(pick, Map::Endpoints, ENDPOINT),
-            vec![dnat()],
-        ];
-        batch.add_rule(TABLE, chain, comment(pick.via), &choose.concat());
-        return;
-    };
-    let timeout = Some(Duration::from_secs(u64::from(seconds)));
-    let affinity = |op, data, timeout| Expr::Dynset {
-        set: AFFINITY.into(),
-        op,
-        key: SERVICE,
-        data: Some(data),
-        timeout,
-    };
-    let endpoints = Map::affinity_endpoints(pick.list).name();
-    let mut stay = blank_endpoint(BLANK);
-    stay.extend([
-        load_ip(SADDR_OFFSET, CLIENT),
-        Expr::MapLookup {
-            set: AFFINITY.into(),
-            sreg: SERVICE,
-            dreg: PADDED_ENDPOINT,
-        },
-        Expr::Lookup {
-            set: endpoints.into(),
-            sreg: ENDPOINT,
-            invert: false,
-        },
-        // An element that is there keeps its data. One that went this instant is made with zeroes,
-        // which are no endpoint, so that the client is then a new one.
-        affinity(DynsetOp::Update, BLANK[0], timeout),
-        dnat(),
-    ]);
-    let known = [service_port(pick.via), blank_endpoint(FOUND), stay];
-    batch.add_rule(
-        TABLE,
-        chain,
-        "known clients: endpoint by @affinity",
-        &known.concat(),
-    );
-    // An element keeps its data when it is added again, so one with a former endpoint goes first.
-    let remember = vec![
-        load_ip(SADDR_OFFSET, CLIENT),
-        affinity(DynsetOp::Delete, PADDED_ENDPOINT, None),
-        affinity(DynsetOp::Add, PADDED_ENDPOINT, timeout),
-        dnat(),
-    ];
-    let choose = choose(pick, Map::AffinityPicks, TWICE_PADDED_ENDPOINT);
-    let new = [
-        service_port(pick.via),
-        blank_endpoint(FOUND),
-        choose.clone(),
-        remember,
-    ];
-    batch.add_rule(
-        TABLE,
-        chain,
-        "new clients: endpoint by @affinity-picks",
-        &new.concat(),
-    );
-    // A full map ends the rule before; such a client is served without being remembered.
-    let other = [
-        service_port(pick.via),
-        blank_endpoint(FOUND),
-        choose,
-        vec![dnat()],
-    ];
-    batch.add_rule(
-        TABLE,
-        chain,
-        "no room to remember: endpoint by @affinity-picks",
-        &other.concat(),
-    );
-}
-
-/// Loads a random endpoint of the service port.
-fn choose(pick: Pick, endpoints: Map, dreg: Register) -> Vec<Expr> {
-    let (modulus, offset) = (u32::from(pick.count), pick.list.offset());
-    let number = Expr::NumgenRandom {
-        dreg: NUMBER,
-        modulus,
-        offset,
-    };
-    vec![number, map(endpoints, SERVICE, dreg)]
-}
-
-/// Zeroes a padded endpoint, so that `nft` knows how long its parts are.
-fn blank_endpoint(registers: [Register; 3]) -> Vec<Expr> {
-    let blank = |(dreg, len): (Register, usize)| Expr::Immediate {
-        dreg,
-        value: vec![0; len],
-    };
-    registers.into_iter().zip([4, 4, 2]).map(blank).collect()
-}
-
-fn dnat() -> Expr {
-    Expr::Nat {
-        kind: Nat::Destination,
-        family: Family::Ip,
-        addr: ENDPOINT,
-        port: Some(ENDPOINT_PORT),
-    }
-}
-
-/// Loads the service port that the packet means.
-fn service_port(via: Via) -> Vec<Expr> {
-    let mut exprs = destination();
-    match via {
-        Via::ClusterIp => {}
-        Via::ExternalIp => exprs.push(map(Map::ExternalIps, SERVICE, PADDED_SERVICE)),
-        Via::NodePort => exprs.push(map(Map::NodePorts, SERVICE_PROTOCOL, PADDED_SERVICE)),
-    }
-    exprs
-}
-
-/// What `nft` cannot print of [`service_port`].
-fn comment(via: Via) -> &'static str {
-    match via {
-        Via::ClusterIp => "",
-        Via::ExternalIp => "service by @external-ips",
-        Via::NodePort => "service by @nodeports",
-    }
-}
-
 /// Loads destination address, protocol and port.
-fn destination() -> Vec<Expr> {
+pub(super) fn destination() -> Vec<Expr> {
     let port = Expr::Payload {
         base: PayloadBase::Transport,
         offset: 2,
@@ -352,7 +209,7 @@ fn destination() -> Vec<Expr> {
     vec![load_ip(DADDR_OFFSET, SERVICE), protocol, port]
 }
 
-fn load_ip(offset: u32, dreg: Register) -> Expr {
+pub(super) fn load_ip(offset: u32, dreg: Register) -> Expr {
     Expr::Payload {
         base: PayloadBase::Network,
         offset,
@@ -361,7 +218,7 @@ fn load_ip(offset: u32, dreg: Register) -> Expr {
     }
 }
 
-fn map(map: Map, sreg: Register, dreg: Register) -> Expr {
+pub(super) fn map(map: Map, sreg: Register, dreg: Register) -> Expr {
     Expr::MapLookup {
         set: map.name().into(),
         sreg,

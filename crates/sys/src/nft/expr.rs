@@ -256,13 +256,11 @@ impl Expr {
             | Expr::Ct { .. }
             | Expr::Fib { .. }
             | Expr::NumgenRandom { .. } => self.encode_load(m),
-            Expr::Cmp { .. }
-            | Expr::Bitwise { .. }
-            | Expr::Jhash { .. }
-            | Expr::Lookup { .. }
+            Expr::Cmp { .. } | Expr::Bitwise { .. } | Expr::Jhash { .. } => self.encode_compute(m),
+            Expr::Lookup { .. }
             | Expr::MapLookup { .. }
             | Expr::VerdictLookup { .. }
-            | Expr::Dynset { .. } => self.encode_compute(m),
+            | Expr::Dynset { .. } => self.encode_sets(m),
             Expr::Nat { .. }
             | Expr::Masquerade { .. }
             | Expr::Reject(_)
@@ -337,7 +335,7 @@ impl Expr {
         }
     }
 
-    /// What works on registers and sets.
+    /// What works on registers.
     fn encode_compute(&self, m: &mut Encoder) {
         match self {
             Expr::Cmp { sreg, op, value } => {
@@ -374,6 +372,13 @@ impl Expr {
                 }
                 m.attr_be32(6, *offset);
             }
+            _ => unreachable!("encode_data sorts the kinds"),
+        }
+    }
+
+    /// What reads and writes sets.
+    fn encode_sets(&self, m: &mut Encoder) {
+        match self {
             Expr::Lookup { set, sreg, invert } => {
                 m.attr_str(1, set);
                 m.attr_be32(2, sreg.number());
