@@ -161,6 +161,20 @@ fn a_load_balancer_address_answers_everywhere() {
 }
 
 #[test]
+fn a_nodes_own_address_may_be_a_services_too() {
+    let (net, _proxier) = two_endpoints(json!({"externalIPs": [NODE_IP]}));
+    serve_tcp(&net.node, &format!("{NODE_IP}:8081"));
+    let to = format!("{NODE_IP}:80");
+    for from in [&net.client, &net.node, &net.pods[2]] {
+        assert_eq!(answers(from, &to), (both(), only(NODE_IP.to_owned())));
+        let (_, server, _) = connect(from, &format!("{NODE_IP}:8081")).expect("the node itself");
+        assert_eq!(server, format!("{NODE_IP}:8081"));
+        let error = connect(from, &format!("{NODE_IP}:81")).expect_err("nobody listens");
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+}
+
+#[test]
 fn an_endpoint_reaches_itself() {
     let (net, mut proxier) = two_endpoints(json!({}));
     set_endpoints(&mut proxier, "web", "TCP", &[(PODS[0], true)]);
