@@ -108,6 +108,7 @@ impl ApiServer {
     pub fn new(store: Store, options: Options) -> Result<ApiServer, Error> {
         bootstrap::run(&store, &options).map_err(Error::Bootstrap)?;
         tokio::spawn(expiry::run(store.clone(), options.shutdown.clone()));
+        tokio::spawn(bootstrap::keep(store.clone(), options.clone()));
         let server = Server {
             store,
             options,

@@ -1,9 +1,10 @@
 //! What every cluster has before its first request.
 //!
-//! Idempotent, and one commit: a cluster has all of it or, after a crash, makes it again.
+//! Idempotent, and one commit: a cluster has all of it or, after a crash, makes it again. While the server runs, what is
+//! deleted of it comes back.
 
 use karve_api::resource::{Resource, Table};
-use karve_store::{Op, Store};
+use karve_store::{Op, Store, Watch};
 use serde_json::{Value, json};
 
 use crate::object::{self, Meta};
@@ -11,6 +12,47 @@ use crate::{Options, allocate, keys, write};
 
 /// Makes what is missing.
 pub fn run(store: &Store, options: &Options) -> Result<(), karve_store::Error> {
+    let ops = lacking(store, options);
+    if !ops.is_empty() {
+        store.commit_blocking(ops)?;
+    }
+    // As with etcd after compaction: what was before this server is not there to be watched.
+    store.compact(store.revision());
+    Ok(())
+}
+
+/// Makes again what somebody deletes or changes of it, as upstream's API server does, until `shutdown`.
+pub async fn keep(store: Store, options: Options) {
+    let keys = wanted(&options).into_iter().chain(own_endpoints(&options));
+    let keys: Vec<String> = keys
+        .filter_map(|object| place(&object))
+        .map(|(_, key)| key)
+        .collect();
+    while !options.shutdown.is_cancelled() {
+        let revision = store.revision();
+        let watches: Result<Vec<Watch>, _> =
+            keys.iter().map(|key| store.watch(key, revision)).collect();
+        // The history went on meanwhile.
+        let Ok(mut watches) = watches else { continue };
+        let ops = lacking(&store, &options);
+        if !ops.is_empty()
+            && let Err(err) = store.commit(ops).await
+        {
+            tracing::warn!(
+                err = &err as &dyn std::error::Error,
+                "objects of the cluster not made again"
+            );
+        }
+        let changes = watches.iter_mut().map(|watch| Box::pin(watch.next()));
+        tokio::select! {
+            () = options.shutdown.cancelled() => return,
+            (change, ..) = futures::future::select_all(changes) => if matches!(change, Ok(None)) { return },
+        }
+    }
+}
+
+/// The operations that make what is missing.
+fn lacking(store: &Store, options: &Options) -> Vec<Op> {
     let mut ops: Vec<Op> = wanted(options)
         .into_iter()
         .flat_map(|object| missing(store, object))
@@ -20,12 +62,7 @@ pub fn run(store: &Store, options: &Options) -> Result<(), karve_store::Error> {
             .into_iter()
             .filter_map(|object| moved(store, object)),
     );
-    if !ops.is_empty() {
-        store.commit_blocking(ops)?;
-    }
-    // As with etcd after compaction: what was before this server is not there to be watched.
-    store.compact(store.revision());
-    Ok(())
+    ops
 }
 
 /// The operation that makes the server's endpoints, or brings them to where it is now.
@@ -40,6 +77,9 @@ fn moved(store: &Store, wanted: Value) -> Option<Op> {
         if !wanted[member].is_null() {
             stored[member] = wanted[member].clone();
         }
+    }
+    if let Some(ty) = object::stored_type(resource) {
+        karve_api::schema::tidy::tidy(&mut stored, ty);
     }
     (stored != before).then(|| Op::update(key, entry.revision(), object::encode(&stored, resource)))
 }

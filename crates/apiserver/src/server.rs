@@ -1,6 +1,7 @@
 //! From an HTTP request to the handler that answers it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -52,13 +53,22 @@ impl Server {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
-        let headers = parts.headers.clone();
-        let bodiless = parts.method == Method::HEAD;
+        let (method, uri) = (parts.method.clone(), parts.uri.clone());
+        let (headers, user) = (parts.headers.clone(), identity.user.clone());
+        let began = Instant::now();
         let response = match self.dispatch(parts, body, identity).await {
             Ok(response) => response,
             Err(refusal) => respond::status(media::for_status(&headers), refusal.status()),
         };
-        match bodiless {
+        tracing::debug!(
+            %method,
+            %uri,
+            %user,
+            code = response.status().as_u16(),
+            micros = began.elapsed().as_micros() as u64,
+            "request answered"
+        );
+        match method == Method::HEAD {
             true => response.map(|_| Body::empty()),
             false => response,
         }

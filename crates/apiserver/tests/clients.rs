@@ -128,6 +128,34 @@ async fn addresses_are_given_once_and_come_back() {
         .expect("free again");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn service_of_the_server_comes_back() {
+    let served = Served::start().await;
+    let services: Api<Service> = Api::namespaced(served.admin(), "default");
+    let listed = services.list(&ListParams::default()).await.expect("list");
+    let version = listed.metadata.resource_version.expect("set");
+    let params = WatchParams::default().fields("metadata.name=kubernetes");
+    let mut events = services
+        .watch(&params, &version)
+        .await
+        .expect("watch")
+        .boxed();
+    services
+        .delete("kubernetes", &DeleteParams::default())
+        .await
+        .expect("deleted");
+    let event = events.try_next().await.expect("event").expect("open");
+    assert!(matches!(event, WatchEvent::Deleted(_)), "{event:?}");
+    let event = events.try_next().await.expect("event").expect("open");
+    let WatchEvent::Added(again) = event else {
+        panic!("{event:?}")
+    };
+    assert_eq!(
+        again.spec.expect("set").cluster_ip.as_deref(),
+        Some("10.96.0.1")
+    );
+}
+
 fn pod(name: &str, node: &str) -> Pod {
     object(
         json!({"metadata": {"name": name}, "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}}),
