@@ -26,7 +26,7 @@ use self::request::Request;
 use crate::ObjectName;
 use crate::events::{self, REQUEST_MAX};
 use crate::pools::{self, Configured};
-use crate::watch::{Notice, Objects, Retry, notices};
+use crate::watch::{Notice, Objects, Outages, Retry, notices};
 
 /// Who writes the events.
 const COMPONENT: &str = "metallb-controller";
@@ -140,6 +140,7 @@ fn watches(client: &Client, options: &Options) -> Changes {
 struct Known {
     services: Objects<Request>,
     config_maps: Objects<String>,
+    outages: Outages,
 }
 
 impl Known {
@@ -155,7 +156,7 @@ impl Known {
             match change {
                 Ok(Change::Service(notice)) => controller.mark(self.services.take(notice)),
                 Ok(Change::Pools(notice)) => drop(self.config_maps.take(notice)),
-                Err(err) => warn!(err = &err as &dyn StdError, "watch interrupted"),
+                Err(err) => self.outages.tell(&err),
             }
             taken += 1;
             next = if taken < CHANGES_MAX {

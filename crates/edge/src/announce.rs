@@ -32,7 +32,7 @@ use self::responder::Responder;
 use crate::ObjectName;
 use crate::events::{self, ServiceEvent};
 use crate::pools;
-use crate::watch::{Notice, notices};
+use crate::watch::{Notice, Outages, notices};
 
 /// Who writes the events.
 const COMPONENT: &str = "metallb-speaker";
@@ -95,6 +95,7 @@ pub async fn run(
         announced: BTreeMap::new(),
     };
     let mut view = View::default();
+    let mut outages = Outages::default();
     let mut watching_slices = false;
     let mut changes = watches(&client);
     let mut due = None;
@@ -105,7 +106,7 @@ pub async fn run(
             () = announcer.answer() => None,
             () = at(due) => None,
         };
-        take_changes(&mut view, &mut changes, next);
+        take_changes(&mut view, &mut outages, &mut changes, next);
         // Endpoints matter only to Services that must be answered for where their endpoints are.
         if view.needs_slices() && !watching_slices {
             watching_slices = true;
@@ -152,6 +153,7 @@ fn watches(client: &Client) -> Changes {
 /// Takes in `next` and whatever else has come by now.
 fn take_changes(
     view: &mut View,
+    outages: &mut Outages,
     changes: &mut Changes,
     mut next: Option<Result<Change, watcher::Error>>,
 ) {
@@ -162,7 +164,7 @@ fn take_changes(
             Ok(Change::Node(notice)) => drop(view.nodes.take(notice)),
             Ok(Change::Slice(notice)) => drop(view.slices.take(notice)),
             Ok(Change::Pools(notice)) => drop(view.config_maps.take(notice)),
-            Err(err) => warn!(err = &err as &dyn StdError, "watch interrupted"),
+            Err(err) => outages.tell(&err),
         }
         taken += 1;
         next = if taken < CHANGES_MAX {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -14,6 +14,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
+use tracing::{debug, warn};
 
 use crate::ObjectName;
 
@@ -46,6 +47,32 @@ impl Iterator for Retry {
 impl Backoff for Retry {
     fn reset(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// Most often that a broken watch is a warning; in between it is told at debug level, since it is
+/// tried again every second while the API server is away.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Tells of broken watches.
+#[derive(Debug, Default)]
+pub(crate) struct Outages {
+    last_warned: Option<Instant>,
+}
+
+impl Outages {
+    /// Tells of one.
+    pub(crate) fn tell(&mut self, err: &watcher::Error) {
+        let err: &dyn std::error::Error = err;
+        if self
+            .last_warned
+            .is_some_and(|last| last.elapsed() < WARN_INTERVAL)
+        {
+            debug!(err, "watch interrupted");
+        } else {
+            warn!(err, "watch interrupted");
+            self.last_warned = Some(Instant::now());
+        }
     }
 }
 

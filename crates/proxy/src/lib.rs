@@ -38,7 +38,7 @@ use crate::kernel::Kernel;
 use crate::proxier::Proxier;
 use crate::state::State;
 use crate::table::Layout;
-use crate::watch::{Change, Intake, Retry};
+use crate::watch::{Change, Intake, Outages, Retry};
 
 /// Most changes that one transaction takes together, so that a flood cannot delay the first of them
 /// for ever.
@@ -91,6 +91,7 @@ pub async fn run(
     .map_err(Error::Kernel)?;
     let mut proxier = Proxier::new(kernel);
     let mut intake = Intake::default();
+    let mut outages = Outages::default();
     let mut changes = pin!(watch::changes(&client, node_name));
     let mut retry = Retry::default();
     let mut wait = None;
@@ -106,7 +107,13 @@ pub async fn run(
             next = changes.next() => next,
             () = retry_due => None,
         };
-        take_changes(&mut intake, &mut proxier.state, changes.as_mut(), next);
+        take_changes(
+            &mut outages,
+            &mut intake,
+            &mut proxier.state,
+            changes.as_mut(),
+            next,
+        );
         if !intake.complete() || (proxier.in_step() && !proxier.state.is_changed()) {
             continue;
         }
@@ -137,6 +144,7 @@ pub async fn run(
 
 /// Takes in `next` and whatever else has come by now: it belongs to the same transaction.
 fn take_changes(
+    outages: &mut Outages,
     intake: &mut Intake,
     state: &mut State,
     mut changes: Pin<&mut impl Stream<Item = Result<Change, watcher::Error>>>,
@@ -146,7 +154,7 @@ fn take_changes(
     while let Some(change) = next {
         match change {
             Ok(change) => intake.take(state, change),
-            Err(err) => warn!(err = &err as &dyn StdError, "watch interrupted"),
+            Err(err) => outages.tell(&err),
         }
         taken += 1;
         next = if taken < CHANGES_MAX {

@@ -4,13 +4,14 @@
 //! state is only ever updated, so that a list that comes in piece by piece takes nothing away.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, TryStreamExt, stream};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
+use tracing::{debug, warn};
 
 use crate::objects::{ObjectName, Service, Slice};
 use crate::state::State;
@@ -44,6 +45,32 @@ impl Iterator for Retry {
 impl Backoff for Retry {
     fn reset(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// Most often that a broken watch is a warning; in between it is told at debug level, since it is
+/// tried again every second while the API server is away.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Tells of broken watches.
+#[derive(Debug, Default)]
+pub(crate) struct Outages {
+    last_warned: Option<Instant>,
+}
+
+impl Outages {
+    /// Tells of one.
+    pub(crate) fn tell(&mut self, err: &watcher::Error) {
+        let err: &dyn std::error::Error = err;
+        if self
+            .last_warned
+            .is_some_and(|last| last.elapsed() < WARN_INTERVAL)
+        {
+            debug!(err, "watch interrupted");
+        } else {
+            warn!(err, "watch interrupted");
+            self.last_warned = Some(Instant::now());
+        }
     }
 }
 
