@@ -48,19 +48,29 @@ pub fn events<K>(
 where
     K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    watcher(api, config)
-        .backoff(Reconnect::default())
-        .filter_map(move |event| {
-            let event = event
-                .inspect_err(|err| {
-                    tracing::debug!(
+    let mut interrupted = false;
+    let stream = watcher(api, config).backoff(Reconnect::default());
+    stream.filter_map(move |event| {
+        let event = match event {
+            Ok(event) => {
+                if std::mem::take(&mut interrupted) {
+                    tracing::info!(what, "watch resumed");
+                }
+                Some(event)
+            }
+            Err(err) => {
+                // Once for each interruption: the attempts in between say the same.
+                if !std::mem::replace(&mut interrupted, true) {
+                    tracing::warn!(
                         what,
-                        err = err as &dyn std::error::Error,
+                        err = &err as &dyn std::error::Error,
                         "watch interrupted"
                     );
-                    on_failure();
-                })
-                .ok();
-            std::future::ready(event)
-        })
+                }
+                on_failure();
+                None
+            }
+        };
+        std::future::ready(event)
+    })
 }

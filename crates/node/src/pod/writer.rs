@@ -176,3 +176,6 @@ fn version(pod: &Pod) -> u64 {
         .and_then(|v| v.parse().ok())
         .unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;
