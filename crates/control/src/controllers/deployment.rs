@@ -88,7 +88,6 @@ fn subscribe(context: &Context, queue: &Queue<Key>) {
             }
         }
     });
-    queue.add_all(kinds.deployments.keys());
 }
 
 /// The Deployments that would adopt a ReplicaSet with this metadata.

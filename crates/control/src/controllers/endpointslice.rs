@@ -114,7 +114,6 @@ pub(super) fn subscribe_to_services_and_pods(context: &Context, queue: &Queue<Ke
             selecting(&services, pod).for_each(|key| changed.add(key));
         }
     });
-    queue.add_all(kinds.services.keys());
 }
 
 /// The family whose addresses the older Endpoints show.

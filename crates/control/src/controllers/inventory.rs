@@ -132,10 +132,6 @@ impl Inventory {
             (Some(old), None) => inventory.remove(old.meta()),
             (None, None) => {}
         });
-        store
-            .all()
-            .iter()
-            .for_each(|object| self.apply(resource, object.meta()));
         self.note_synced();
     }
 

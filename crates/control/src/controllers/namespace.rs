@@ -81,7 +81,6 @@ pub(super) async fn run(context: Context, inventory: Arc<Inventory>, shutdown: C
             changed.add(key);
         }
     });
-    queue.add_all(context.kinds.namespaces.keys());
     let controller = Arc::new(Controller {
         namespaces: Writer::new(&context.client, &context.kinds.namespaces),
         context,

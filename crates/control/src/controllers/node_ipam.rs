@@ -36,7 +36,6 @@ pub(super) async fn run(context: Context, cluster: Ipv4Net, shutdown: Cancellati
             changed.add(Key::of(&**node));
         }
     });
-    queue.add_all(context.kinds.nodes.keys());
     let nodes = Writer::new(&context.client, &context.kinds.nodes);
     let reconcile = move |key: Key| {
         let (context, nodes) = (context.clone(), nodes.clone());

@@ -118,7 +118,6 @@ fn subscribe(context: &Context, queue: &Queue<Key>) {
             changed.add(key);
         }
     });
-    queue.add_all(kinds.nodes.keys());
 }
 
 impl Controller {

@@ -48,7 +48,6 @@ pub(super) async fn run(context: Context, shutdown: CancellationToken) {
             on_node.iter().for_each(|pod| changed.add(Key::of(&**pod)));
         }
     });
-    queue.add_all(kinds.pods.keys());
     let controller = Arc::new(Controller {
         pods: Writer::new(&context.client, &context.kinds.pods),
         nodes: Writer::new(&context.client, &context.kinds.nodes),

@@ -83,7 +83,6 @@ fn subscribe(context: &Context, queue: &Queue<Key>) {
             }
         }
     });
-    queue.add_all(kinds.replica_sets.keys());
 }
 
 /// The ReplicaSets that would adopt a pod with this metadata.

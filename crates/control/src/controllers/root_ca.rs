@@ -40,7 +40,6 @@ pub(super) async fn run(context: Context, root_ca_pem: Arc<str>, shutdown: Cance
             changed.add(Key::new("", namespace));
         }
     });
-    queue.add_all(kinds.namespaces.keys());
     let maps = Writer::new(&context.client, &kinds.root_certificates);
     let reconcile = move |key: Key| {
         let (context, maps, pem) = (context.clone(), maps.clone(), Arc::clone(&root_ca_pem));

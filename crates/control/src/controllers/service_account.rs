@@ -35,7 +35,6 @@ pub(super) async fn run(context: Context, shutdown: CancellationToken) {
             changed.add(Key::new("", namespace));
         }
     });
-    queue.add_all(kinds.namespaces.keys());
     let accounts = Writer::new(&context.client, &kinds.service_accounts);
     let reconcile = move |key: Key| {
         let (context, accounts) = (context.clone(), accounts.clone());

@@ -83,7 +83,6 @@ fn subscribe(context: &Context, queue: &Queue<Key>, pending: &Arc<Pending>) {
         let on_node = pods.indexed(index::node(name.unwrap_or_default()));
         on_node.iter().for_each(|pod| changed.add(Key::of(&**pod)));
     });
-    queue.add_all(kinds.pods.keys());
 }
 
 /// The taints of a node that make pods leave.

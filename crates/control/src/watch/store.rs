@@ -72,9 +72,16 @@ where
         })
     }
 
-    /// Calls `handler` on every later change.
+    /// Calls `handler` for every object there is, and on every later change.
     pub(crate) fn subscribe(&self, handler: impl Fn(Change<'_, K>) + Send + Sync + 'static) {
-        self.handlers.lock().push(Box::new(handler));
+        let mut handlers = self.handlers.lock();
+        for object in self.all() {
+            handler(Change {
+                old: None,
+                new: Some(&object),
+            });
+        }
+        handlers.push(Box::new(handler));
     }
 
     /// Returns once the first list is in.
@@ -358,6 +365,20 @@ mod tests {
         assert!(marked().is_none());
         store.deleting(&key, Some("u1"), Timestamp::UNIX_EPOCH);
         assert!(marked().is_some());
+    }
+
+    #[test]
+    fn a_late_subscriber_is_told_of_what_is_there() {
+        let store = store();
+        store.apply(object("a", "u1", 1));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&calls);
+        store.subscribe(move |change| {
+            assert!(change.old.is_none());
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        store.apply(object("b", "u2", 2));
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
 
     #[test]
