@@ -23,7 +23,7 @@ pub async fn patch(server: &Server, call: &mut Call, body: &[u8]) -> Result<Http
     let ty =
         object::shown_type(&resource).ok_or_else(|| Status::internal("the kind has no schema"))?;
     if call.is_apply() {
-        return apply_configuration(server, call, body, ty, dry_run).await;
+        return apply_configuration(server, call, body, ty, validation, dry_run).await;
     }
     let stored = update::apply(server, call, dry_run, |call, old: &Value| {
         let shown = convert::read_value(&resource, old.clone());
@@ -63,12 +63,15 @@ async fn apply_configuration(
     call: &mut Call,
     body: &[u8],
     ty: Type<'static>,
+    validation: FieldValidation,
     dry_run: bool,
 ) -> Result<HttpResponse, Refusal> {
-    let config = yaml::parse(body)
-        .map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))?
-        .node
-        .to_value();
+    let document =
+        yaml::parse(body).map_err(|e| Status::bad_request(format!("error encoding patch: {e}")))?;
+    if matches!(validation, FieldValidation::Warn) {
+        call.warnings.extend(document.duplicates);
+    }
+    let config = document.node.to_value();
     write::check_names(call, &config)?;
     if call.path.subresource.is_empty() && server.store.get(&call.key()).is_none() {
         let mut object = merge(call, None, &config, ty)?;

@@ -102,7 +102,7 @@ pub fn record_manager(call: &Call, old: Option<&Value>, next: &mut Value) {
     let Some(ty) = object::stored_type(&call.resource) else {
         return;
     };
-    tidy(call, next);
+    tidy::complete(next, ty);
     as_writer(call, |writer| apply::update_managers(old, next, ty, writer));
 }
 

@@ -146,12 +146,8 @@ impl<'n> Walk<'n> {
             .iter()
             .zip(slots)
             .filter_map(|(field, slot)| {
-                // Until it is stored, an empty list that was sent differs from none: its sender comes to own it.
-                let empty = slot
-                    .as_ref()
-                    .is_some_and(|v| v.as_array().is_some_and(Vec::is_empty));
                 let value = match slot {
-                    Some(value) if empty && !field.omit_empty() => value,
+                    Some(value) if tidy::is_kept(field, &value) => value,
                     slot => tidy::finish(field, ty.of(field), slot)?,
                 };
                 Some((field.name.to_string(), value))

@@ -16,8 +16,9 @@ use serde_json::Value;
 use crate::decode::conform::{self, conform_value};
 use crate::decode::json::{SyntaxError, parse};
 use crate::decode::node::Node;
-use crate::decode::{Decoded, strict_text};
+use crate::decode::{Decoded, not_registered, strict_text, unknown_conversion};
 use crate::encode;
+use crate::resource::{GroupVersionKind, split_api_version};
 use crate::schema::Type;
 
 /// The kinds of patches, by content type.
@@ -88,7 +89,13 @@ pub fn patch(kind: Kind, object: &Value, body: &[u8], ty: Type<'_>) -> Result<De
         Kind::Strategic => {
             let mut patch = parse_object(body)?;
             let shown = go_print(&patch.value);
-            let value = strategic::apply(object, &mut patch.value, ty)?;
+            let mut value = strategic::apply(object, &mut patch.value, ty)?;
+            // Upstream merges into the kind's Go type, which a patch can't change.
+            for name in ["apiVersion", "kind"] {
+                if let Some(own) = object.get(name) {
+                    value[name] = own.clone();
+                }
+            }
             match conform_value(&value, ty) {
                 Ok(conformed) => {
                     patch.strict.extend(conformed.strict);
@@ -129,26 +136,48 @@ pub fn strict_error(
 }
 
 fn document(object: &Value, patched: Patched, ty: Type<'_>) -> Result<Decoded, PatchError> {
-    let mut strict = patched.strict;
-    match conform_value(&patched.value, ty) {
-        Ok(conformed) => {
-            strict.extend(
-                conformed
-                    .strict
-                    .into_iter()
-                    .filter(|s| !strict.contains(s))
-                    .collect::<Vec<_>>(),
-            );
-            Ok(Decoded {
-                object: conformed.value,
-                strict,
-            })
+    let Patched { value, mut strict } = patched;
+    let conformed = check_kind(object, &value, ty)
+        .and_then(|()| conform_value(&value, ty).map_err(|e| e.to_string()))
+        .map_err(|cause| PatchError::Invalid {
+            value: document_text(object, &value, ty),
+            cause,
+        })?;
+    for text in conformed.strict {
+        if !strict.contains(&text) {
+            strict.push(text);
         }
-        Err(error) => Err(PatchError::Invalid {
-            value: document_text(object, &patched.value, ty),
-            cause: error.to_string(),
-        }),
     }
+    Ok(Decoded {
+        object: conformed.value,
+        strict,
+    })
+}
+
+/// A patch can't make an object one of another kind; the error is upstream's cause.
+fn check_kind(old: &Value, new: &Value, ty: Type<'_>) -> Result<(), String> {
+    let (Some(old), Some(new)) = (kind_of(old), kind_of(new)) else {
+        return Ok(());
+    };
+    if old == new {
+        return Ok(());
+    }
+    match ty.schema().kind(&new.group, &new.version, &new.kind) {
+        Some(_) => Err(unknown_conversion(&new, &old)),
+        None => Err(not_registered(&new)),
+    }
+}
+
+fn kind_of(object: &Value) -> Option<GroupVersionKind> {
+    let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
+    let (api_version, kind) = (text("apiVersion")?, text("kind")?);
+    let (group, version) = split_api_version(&api_version)?;
+    let (group, version) = (group.to_owned().into(), version.to_owned().into());
+    Some(GroupVersionKind {
+        group,
+        version,
+        kind: kind.into(),
+    })
 }
 
 /// The patched document as upstream shows it: what the patch touched is sorted, the rest is in the order of the types.

@@ -92,6 +92,14 @@ fn merge_patches_that_are_refused() {
             "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
         ),
         (
+            r#"{"kind":"Secret","metadata":null,"data":null}"#,
+            "Invalid value: \"{\\\"apiVersion\\\":\\\"v1\\\",\\\"kind\\\":\\\"Secret\\\"}\": converting (v1.Secret) to (core.ConfigMap): unknown conversion",
+        ),
+        (
+            r#"{"apiVersion":"v2","metadata":null,"data":null}"#,
+            "Invalid value: \"{\\\"apiVersion\\\":\\\"v2\\\",\\\"kind\\\":\\\"ConfigMap\\\"}\": no kind \"ConfigMap\" is registered for version \"v2\" in scheme \"pkg/runtime/scheme.go:111\"",
+        ),
+        (
             r#"{"data":{"x":1}}"#,
             "Invalid value: \"{\\\"apiVersion\\\":\\\"v1\\\",\\\"data\\\":{\\\"a\\\":\\\"1\\\",\\\"b\\\":\\\"2\\\",\\\"x\\\":1},\
              \\\"kind\\\":\\\"ConfigMap\\\",\\\"metadata\\\":{\\\"name\\\":\\\"a\\\",\\\"uid\\\":\\\"u\\\"}}\": \
@@ -268,6 +276,10 @@ fn strategic_patches_that_are_refused() {
         let result = strategic(json!({"spec": {"template": {"spec": spec}}}));
         assert_eq!(result.expect_err(error).to_string(), error);
     }
+    assert_eq!(
+        strategic(json!({"kind": "Pod"})).expect("ignored")["kind"],
+        "Deployment"
+    );
     let error = strategic(json!({"spec": {"replicas": "3"}})).expect_err("a text for a number");
     assert_eq!(
         error.to_string(),

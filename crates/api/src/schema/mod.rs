@@ -412,6 +412,11 @@ impl<'a> Type<'a> {
         matches!(self.shape(), Shape::Scalar(found) if found == scalar)
     }
 
+    /// The schema that it belongs to.
+    pub fn schema(self) -> &'a Schema {
+        self.schema
+    }
+
     /// Another type of the same schema by its OpenAPI name.
     pub fn model(self, name: &str) -> Option<Type<'a>> {
         self.schema.model(name)

@@ -10,33 +10,49 @@ use super::{Field, Scalar, Shape, Struct, Type};
 
 /// Brings an object, which may have been changed by code, to the form in which it is stored. Idempotent.
 pub fn tidy(value: &mut Value, ty: Type<'_>) {
+    walk(value, ty, false);
+}
+
+/// [`tidy`], except that empty lists stay that Go would write: until it is stored, an empty list that was sent differs
+/// from none, and its sender comes to own it.
+pub fn complete(value: &mut Value, ty: Type<'_>) {
+    walk(value, ty, true);
+}
+
+fn walk(value: &mut Value, ty: Type<'_>, keep_empty: bool) {
     match (ty.shape(), value) {
         (Shape::Struct(fields), Value::Object(members)) => {
             for field in fields.fields() {
-                let name = &*field.name;
-                let slot = members.get_mut(name).map(|value| {
-                    tidy(value, ty.of(field));
+                let slot = members.get_mut(&*field.name).map(|value| {
+                    walk(value, ty.of(field), keep_empty);
                     value.take()
                 });
-                match finish(field, ty.of(field), slot) {
-                    Some(value) => match members.get_mut(name) {
-                        Some(place) => *place = value,
-                        None => {
-                            members.insert(name.to_owned(), value);
-                        }
-                    },
-                    None => {
-                        members.remove(name);
-                    }
+                let value = match slot {
+                    Some(value) if keep_empty && is_kept(field, &value) => Some(value),
+                    slot => finish(field, ty.of(field), slot),
+                };
+                match (value, members.get_mut(&*field.name)) {
+                    (Some(value), Some(place)) => *place = value,
+                    (Some(value), None) => drop(members.insert(field.name.to_string(), value)),
+                    (None, _) => drop(members.remove(&*field.name)),
                 }
             }
         }
         (Shape::Map(inner), Value::Object(members)) => {
-            members.values_mut().for_each(|v| tidy(v, inner))
+            members
+                .values_mut()
+                .for_each(|v| walk(v, inner, keep_empty));
         }
-        (Shape::List(inner), Value::Array(items)) => items.iter_mut().for_each(|v| tidy(v, inner)),
+        (Shape::List(inner), Value::Array(items)) => {
+            items.iter_mut().for_each(|v| walk(v, inner, keep_empty));
+        }
         _ => {}
     }
+}
+
+/// Whether an empty list survives until its object is stored.
+pub(crate) fn is_kept(field: &Field, value: &Value) -> bool {
+    !field.omit_empty() && value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// What becomes of a member: `None` leaves it out.
