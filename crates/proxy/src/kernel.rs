@@ -37,6 +37,8 @@ pub struct Kernel {
     nft: Nft,
     conntrack: Conntrack,
     layout: Layout,
+    /// Transactions so far.
+    commits: u64,
 }
 
 impl Kernel {
@@ -46,6 +48,7 @@ impl Kernel {
             nft: Nft::open()?,
             conntrack: Conntrack::open()?,
             layout,
+            commits: 0,
         })
     }
 
@@ -57,6 +60,7 @@ impl Kernel {
             nft,
             conntrack,
             layout,
+            commits: 0,
         })
     }
 
@@ -169,8 +173,13 @@ impl Kernel {
         self.commit(batch)
     }
 
+    /// How many transactions were committed so far.
+    pub fn commits(&self) -> u64 {
+        self.commits
+    }
+
     /// Whether the table is there and of this version and these settings.
-    fn has_our_table(&mut self) -> Result<bool, Error> {
+    pub fn has_our_table(&mut self) -> Result<bool, Error> {
         let found = self.nft.table(FAMILY, TABLE)?;
         let ours = table::fingerprint(&self.layout);
         Ok(found.is_some_and(|found| found.userdata == ours.as_bytes()))
@@ -189,6 +198,7 @@ impl Kernel {
             elements: batch.elements(),
         };
         self.nft.commit(batch)?;
+        self.commits += u64::from(applied.messages > 0);
         Ok(applied)
     }
 

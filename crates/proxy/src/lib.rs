@@ -1,19 +1,20 @@
 //! The kube-proxy role: Services and EndpointSlices to the kernel tables of one node.
 //!
-//! Objects come in by watches, are parsed to facts, planned per Service by a pure
-//! function, merged into the desired state of one nf_tables table, and applied as the smallest
+//! Objects come in by watches, are parsed to facts, planned per Service by a pure function, merged into the desired state of one nf_tables table, and applied as the smallest
 //! difference in one transaction. A change costs what it changes, never the number of Services.
 //!
 //! Invariants: nothing is programmed before Services *and* EndpointSlices have been listed; a packet
 //! meets the table before a change or after it; a restarted proxy adopts the table that it finds, so
-//! its start changes nothing. The agent may be away: the kernel goes on serving.
+//! its start changes nothing. The agent may be away: the kernel goes on serving. A table that someone
+//! else deletes is made anew at once.
 //!
 //! Absent on purpose, so far: IPv6, loadBalancerSourceRanges, topology hints, health check ports, and
-//! watching the table for changes by others (a flushed table is made anew at the next change).
+//! noticing that someone else changed single elements of the table.
 
 mod dataplane;
 mod desired;
 mod kernel;
+mod monitor;
 mod objects;
 mod plan;
 mod proxier;
@@ -24,7 +25,9 @@ mod table;
 mod watch;
 
 use std::error::Error as StdError;
+use std::io;
 use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt};
 use ipnet::Ipv4Net;
@@ -35,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::kernel::Kernel;
+use crate::monitor::Monitor;
 use crate::proxier::Proxier;
 use crate::state::State;
 use crate::table::Layout;
@@ -61,6 +65,9 @@ pub enum Error {
     /// The kernel does not offer what is needed.
     #[error("open the service dataplane")]
     Kernel(#[source] kernel::Error),
+    /// The kernel does not tell of changes to its tables.
+    #[error("watch the kernel's tables")]
+    Monitor(#[source] io::Error),
     /// A kernel setting could not be made.
     #[error("prepare the node's network")]
     Sysctl(#[from] sysctl::Error),
@@ -78,12 +85,13 @@ pub async fn run(
     options: Options,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    sysctl::set_forwarding()?;
     let Options {
         node_name,
         cluster_cidr,
         service_cidrs,
     } = options;
-    sysctl::set_forwarding()?;
+    let mut monitor = Monitor::open().map_err(Error::Monitor)?;
     let kernel = Kernel::open(Layout {
         cluster_cidr,
         service_cidrs,
@@ -96,16 +104,11 @@ pub async fn run(
     let mut retry = Retry::default();
     let mut wait = None;
     loop {
-        let retry_due = async {
-            match wait {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => std::future::pending().await,
-            }
-        };
         let next = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             next = changes.next() => next,
-            () = retry_due => None,
+            () = monitor.changed() => None,
+            () = after(wait) => None,
         };
         take_changes(
             &mut outages,
@@ -114,13 +117,16 @@ pub async fn run(
             changes.as_mut(),
             next,
         );
-        if !intake.complete() || (proxier.in_step() && !proxier.state.is_changed()) {
+        let disturbed = monitor.is_disturbed(proxier.commits());
+        let behind = disturbed || !proxier.in_step() || proxier.state.is_changed();
+        if !intake.complete() || !behind {
             continue;
         }
         let first = !proxier.in_step() && wait.is_none();
         let result;
         (proxier, result) = tokio::task::spawn_blocking(move || {
-            let result = proxier.sync();
+            let verified = if disturbed { proxier.verify() } else { Ok(()) };
+            let result = verified.and_then(|()| proxier.sync());
             (proxier, result)
         })
         .await?;
@@ -139,6 +145,14 @@ pub async fn run(
                 wait = retry.next();
             }
         }
+    }
+}
+
+/// Waits; for ever when there is nothing to wait for.
+async fn after(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
     }
 }
 

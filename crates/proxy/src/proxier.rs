@@ -1,6 +1,6 @@
 //! Keeping the kernel as desired: one transaction for all that has changed since the last one.
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::kernel::{Applied, Error, Kernel};
 use crate::stale;
@@ -31,10 +31,23 @@ impl Proxier {
         self.in_step
     }
 
+    /// How many transactions were committed so far.
+    pub fn commits(&self) -> u64 {
+        self.kernel.commits()
+    }
+
+    /// Looks whether the table is still there, after others have changed something.
+    pub fn verify(&mut self) -> Result<(), Error> {
+        if self.in_step && !self.kernel.has_our_table()? {
+            warn!("service rules were removed by another program");
+            self.in_step = false;
+        }
+        Ok(())
+    }
+
     /// Plans what has changed and applies it; `None` when nothing has to be applied.
     ///
-    /// After a failure, and at the start, the whole table is read and compared. So a table that
-    /// someone else has flushed is made anew at the next change.
+    /// After a failure, and at the start, the whole table is read and compared.
     pub fn sync(&mut self) -> Result<Option<Applied>, Error> {
         let (applied, udp) = if self.in_step {
             let replanned = self.state.replan();

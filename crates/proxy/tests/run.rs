@@ -5,7 +5,7 @@ use std::time::Duration;
 use karve_proxy::{Options, run};
 use karve_sys::link::Netlink;
 use karve_sys::netns::NetNs;
-use karve_sys::nft::{Data, Family, Nft};
+use karve_sys::nft::{Batch, Data, Family, Nft};
 use karve_testkit::stub_api::StubApi;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
@@ -84,6 +84,12 @@ async fn follow_an_api_server() {
     until_endpoints_are(&[[10, 244, 1, 1], [10, 244, 1, 2]]).await;
 
     api.set(SLICES, slice("a", "10.244.1.3"));
+    until_endpoints_are(&[[10, 244, 1, 2], [10, 244, 1, 3]]).await;
+
+    // Somebody flushes the node's rules.
+    let mut batch = Batch::new(Family::Ip);
+    batch.delete_table("karve-proxy");
+    Nft::open().expect("open").commit(batch).expect("flush");
     until_endpoints_are(&[[10, 244, 1, 2], [10, 244, 1, 3]]).await;
 
     // The server goes away and comes back.

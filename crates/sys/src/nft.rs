@@ -11,6 +11,7 @@
 mod batch;
 mod element;
 mod expr;
+mod monitor;
 mod read;
 mod uapi;
 
@@ -19,6 +20,7 @@ pub use element::{Data, Element, Value, Verdict};
 pub use expr::{
     Cmp, CtKey, DynsetOp, Expr, FibFlags, FibResult, MetaKey, Nat, PayloadBase, Register, Reject,
 };
+pub use monitor::Monitor;
 pub use read::{ChainInfo, RuleInfo, TableInfo};
 
 use nix::sys::socket::MsgFlags;
