@@ -29,8 +29,7 @@ const DEMO: [&Needed; 6] = [
 ];
 
 /// For the tests, besides.
-const TEST: [&Needed; 3] = [
-    &needed("docker-registry", "docker-registry"),
+const TEST: [&Needed; 2] = [
     &needed("musl-gcc", "musl-tools"),
     &needed("nft", "nftables"),
 ];
@@ -70,9 +69,7 @@ fn prepare(needed: &[&Needed]) -> Result<()> {
     let mut apt = Command::new("apt-get");
     apt.args(["install", "-y", "-qq", "--no-install-recommends"])
         .args(&packages)
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        // Tools are wanted, not running services (see `invoke-rc.d(8)`).
-        .env("RUNLEVEL", "1");
+        .env("DEBIAN_FRONTEND", "noninteractive");
     if workspace::run(&mut apt).is_err() {
         // The lists of packages may be missing or old.
         workspace::run(Command::new("apt-get").args(["update", "-qq"]))?;

@@ -6,8 +6,10 @@ mod images;
 mod interrupt;
 mod layers;
 mod machine;
+mod packages;
 mod schema;
 mod stage;
+mod sweep;
 mod test;
 mod workspace;
 

@@ -27,10 +27,12 @@ impl TestHost {
     }
 
     /// A host with a content store of its own, which is empty.
+    ///
+    /// `cargo xtask test` cleans up in folders of this name after tests that were killed.
     pub fn without_images() -> Self {
         let folder = tempfile::Builder::new()
             .prefix("host-")
-            .tempdir_in(root())
+            .tempdir()
             .expect("make a folder");
         let host = Self {
             folder,
@@ -109,11 +111,6 @@ fn target_folder() -> PathBuf {
         .nth(2)
         .expect("tests lie in target/PROFILE/deps")
         .to_path_buf()
-}
-
-/// Where hosts have their folders; `cargo xtask test` cleans up there after tests that were killed.
-fn root() -> PathBuf {
-    env::var_os("KARVE_E2E_ROOT").map_or_else(env::temp_dir, PathBuf::from)
 }
 
 /// The archives that `cargo xtask images` makes.

@@ -8,11 +8,13 @@ mod cluster;
 mod host;
 mod http;
 mod output;
+mod registry;
 
 pub use cluster::TestCluster;
 pub use host::{TestHost, archives, binary};
 pub use http::{HttpError, get};
 pub use output::Output;
+pub use registry::Registry;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -49,7 +49,7 @@ pub fn run(ground: &Ground, services: u32) -> Result<()> {
         "endpoint-change: {services} Services; write acknowledged to first answer, p50 / max in ms"
     );
     for (name, result) in [("quiet", &quiet), ("10 other changes a second", &churn)] {
-        let figure = &result["change"]["ack_to_first_new_ms"];
+        let figure = &result["change"]["acked_to_first_new_ms"];
         row(
             name,
             &format!("{} / {}", figure["p50"], figure["max"]),
