@@ -108,8 +108,8 @@ pub fn path(identity: &Identity, method: &str, path: &str) -> Result<(), Refusal
         |root: &&str| path == *root || path.strip_prefix(*root).is_some_and(|r| r.starts_with('/'));
     let known = identity.in_group("system:authenticated");
     let may = identity.in_group(MASTERS)
-        || PUBLIC.iter().any(|root| below(root))
-        || known && DISCOVERY.iter().any(|root| below(root));
+        || PUBLIC.iter().any(&below)
+        || known && DISCOVERY.iter().any(below);
     if may {
         return Ok(());
     }

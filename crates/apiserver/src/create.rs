@@ -92,6 +92,7 @@ fn prepare(
     semantics::prepare_create(call, object);
     semantics::validate_create(call, object)?;
     semantics::tidy(call, object);
+    object::check_bounds(object)?;
     Ok(ops)
 }
 

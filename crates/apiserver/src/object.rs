@@ -8,7 +8,10 @@ use bytes::{Bytes, BytesMut};
 use karve_api::encode;
 use karve_api::resource::Resource;
 use karve_api::schema::{Schema, Type};
+use karve_api::status::Status;
 use serde_json::{Map, Value};
+
+use crate::answer::Refusal;
 
 /// Encodes an object for the store, members in the order in which Go has them.
 pub fn encode(object: &Value, resource: &Resource) -> karve_store::Value {
@@ -86,6 +89,56 @@ pub fn member_of(value: &mut Value) -> &mut Map<String, Value> {
     value.as_object_mut().expect("just made so")
 }
 
+/// How deep stored objects may nest: what is stored must be readable again, and readers recurse.
+const DEPTH_MAX: usize = 120;
+/// Upstream's limit of what etcd takes.
+const BYTES_MAX: usize = 3 << 19;
+
+/// Refuses what a sequence of patches made too deep or too large, though each of them was small.
+pub fn check_bounds(object: &Value) -> Result<(), Refusal> {
+    if deeper_than(object, DEPTH_MAX) {
+        return Err(Status::bad_request(format!(
+            "the object nests deeper than {DEPTH_MAX} levels"
+        ))
+        .into());
+    }
+    if longer_than(object, &mut BYTES_MAX.clone()) {
+        return Err(Status::unclassified("etcdserver: request is too large").into());
+    }
+    Ok(())
+}
+
+fn deeper_than(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Object(members) => {
+            levels == 0 || members.values().any(|v| deeper_than(v, levels - 1))
+        }
+        Value::Array(items) => levels == 0 || items.iter().any(|v| deeper_than(v, levels - 1)),
+        _ => false,
+    }
+}
+
+/// Whether the texts, names and values of an object use up what is `left`.
+fn longer_than(value: &Value, left: &mut usize) -> bool {
+    let mut take = |bytes: usize| {
+        *left = left.saturating_sub(bytes);
+        *left == 0
+    };
+    match value {
+        Value::String(text) => take(text.len() + 2),
+        Value::Object(members) => members
+            .iter()
+            .any(|(name, v)| longer_than(v, left) || longer_than_name(name, left)),
+        Value::Array(items) => items.iter().any(|v| longer_than(v, left)),
+        _ => take(2),
+    }
+}
+
+fn longer_than_name(name: &str, left: &mut usize) -> bool {
+    *left = left.saturating_sub(name.len() + 4);
+    *left == 0
+}
+
 /// Decodes stored bytes into an object with `apiVersion` and `kind`.
 pub fn decode(bytes: &[u8], resource: &Resource) -> Value {
     let mut object: Value =
@@ -161,6 +214,22 @@ mod tests {
     use super::*;
     use karve_api::resource::Table;
     use serde_json::json;
+
+    #[test]
+    fn objects_are_bounded() {
+        let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({"a": inner}));
+        assert!(check_bounds(&nested(DEPTH_MAX)).is_ok());
+        assert_eq!(
+            check_bounds(&nested(DEPTH_MAX + 1)).map_err(|r| r.status().code),
+            Err(400)
+        );
+        let text = |bytes: usize| json!({"a": "x".repeat(bytes)});
+        assert!(check_bounds(&text(BYTES_MAX / 2)).is_ok());
+        assert_eq!(
+            check_bounds(&text(BYTES_MAX)).map_err(|r| r.status().code),
+            Err(500)
+        );
+    }
 
     #[test]
     fn stored_bytes_hold_the_revision_and_no_kind() {

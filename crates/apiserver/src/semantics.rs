@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::answer::Refusal;
 use crate::call::Call;
+use crate::convert;
 use crate::object::{self, Meta};
 use crate::write::{self, FieldValidation};
 
@@ -99,11 +100,18 @@ pub fn record_manager(call: &Call, old: Option<&Value>, next: &mut Value) {
     if scale && !old.is_some_and(has_updaters) {
         return;
     }
-    let Some(ty) = object::stored_type(&call.resource) else {
+    let resource = &call.resource;
+    let Some(ty) = object::shown_type(resource) else {
         return;
     };
-    tidy::complete(next, ty);
-    as_writer(call, |writer| apply::update_managers(old, next, ty, writer));
+    // Fields are owned by the names that the endpoint's version gives them.
+    let old = old.map(|old| convert::read_fields(resource, old));
+    let mut shown = convert::read_value(resource, next.take());
+    tidy::complete(&mut shown, ty);
+    as_writer(call, |writer| {
+        apply::update_managers(old.as_deref(), &mut shown, ty, writer)
+    });
+    *next = convert::written(resource, shown);
 }
 
 /// Whether somebody owns fields by updates; where all apply, a Scale leaves no entry.

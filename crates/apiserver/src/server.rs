@@ -1,9 +1,11 @@
 //! From an HTTP request to the handler that answers it.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt as _, Limited};
@@ -24,6 +26,9 @@ use crate::{
     Options, authorize, create, delete, impersonate, list, media, nonresource, patch, respond,
     review, subresource, update, watch,
 };
+
+/// What upstream says of a request that hit a defect.
+const PANICKED: &str = "This request caused apiserver to panic. Look in the logs for details.\n";
 
 /// Upstream's limit for bodies.
 const BODY_MAX: usize = 3 << 20;
@@ -56,9 +61,17 @@ impl Server {
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
         let (headers, user) = (parts.headers.clone(), identity.user.clone());
         let began = Instant::now();
-        let response = match self.dispatch(parts, body, identity).await {
-            Ok(response) => response,
-            Err(refusal) => respond::status(media::for_status(&headers), refusal.status()),
+        // A defect met by one request must not end the connection that others share.
+        let answered = AssertUnwindSafe(self.dispatch(parts, body, identity))
+            .catch_unwind()
+            .await;
+        let response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(refusal)) => respond::status(media::for_status(&headers), refusal.status()),
+            Err(_) => {
+                tracing::error!(%method, %uri, "request panicked");
+                answer::text(500, PANICKED)
+            }
         };
         tracing::debug!(
             %method,

@@ -146,6 +146,7 @@ fn next_version(
     semantics::prepare_update(call, old, &mut next);
     semantics::validate_update(call, old, &next)?;
     semantics::tidy(call, &mut next);
+    object::check_bounds(&next)?;
     let mut same = next.clone();
     same.set_meta("resourceVersion", old.meta("resourceVersion"));
     Ok((same != *old).then_some((next, ops)))
