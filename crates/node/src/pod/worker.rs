@@ -298,7 +298,8 @@ impl Worker {
         let node = self.node.clone();
         match sandbox::create(&node, pod, spec, superseded(&self.assignment)).await {
             Ok(()) | Err(sandbox::Error::Superseded) => {
-                self.memory.sandbox_trouble = None;
+                // Should it turn out not to be ready, it is not tried again at once.
+                self.memory.sandbox_trouble = Some(Retry::after(None, Timestamp::now()));
                 Performed::Changed
             }
             Err(err) => {
