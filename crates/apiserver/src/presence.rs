@@ -1,7 +1,7 @@
 //! Which nodes are connected, and the end of a lease when a node's agent is gone.
 //!
 //! DEVIATION (an addition): upstream learns of a dead node when its lease has not been renewed for 40 s. Here the server
-//! sees its connections end. When the last one of a node has been gone for a second, its Lease gets an empty holder,
+//! sees its connections end. When the last one of a node has been gone for a moment, its Lease gets an empty holder,
 //! which is a released lease, and the node lifecycle controller acts on that at once. A node behind a broken link keeps
 //! its connections and is found by the lease's age as upstream.
 
@@ -16,8 +16,9 @@ use parking_lot::Mutex;
 use crate::object;
 use crate::server::Server;
 
-/// How long an agent may be between two connections.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long an agent may be between two connections: time for one that restarts to come back, and short enough that
+/// what stands in for a dead node does so within half a second.
+const GRACE: Duration = Duration::from_millis(400);
 /// How often the release may meet a renewal.
 const ATTEMPTS: usize = 8;
 
