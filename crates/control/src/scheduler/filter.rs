@@ -50,10 +50,6 @@ impl Wake {
             placed: self.placed || other.placed,
         }
     }
-
-    pub(super) fn meets(self, other: Self) -> bool {
-        (self.node && other.node) || (self.freed && other.freed) || (self.placed && other.placed)
-    }
 }
 
 /// Why a node can't take the pod.

@@ -1,14 +1,27 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use super::{
+    Scheduler,
     cache::{Cache, PodInfo},
     decide::{Decision, decide},
     spread::Alike,
 };
-use crate::fixture::merge;
+use crate::{
+    event::Recorder,
+    fixture::{merge, refusal, scripted},
+    watch::{Kinds, Sink},
+};
 
 /// A node with 2 CPUs, 4 GiB and room for 10 pods.
 fn node(name: &str, changes: Value) -> Arc<Node> {
@@ -323,4 +336,91 @@ fn a_pod_that_was_placed_before_its_node_is_known_counts_on_it() {
         decide_on(&pod("p", requests("cpu", "1m")), &cache),
         Decision::Nowhere { .. }
     ));
+}
+
+/// A running scheduler whose API server refuses the first `refused` writes;
+/// what it writes comes out as path and body.
+struct Running {
+    kinds: Kinds,
+    writes: mpsc::UnboundedReceiver<(String, Value)>,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn new(refused: usize) -> Self {
+        let (written, writes) = mpsc::unbounded_channel();
+        let count = Arc::new(AtomicUsize::new(0));
+        let client = scripted(move |method, path, body| {
+            written.send((path.to_owned(), body.clone())).unwrap();
+            if method == "PATCH" {
+                return refusal(404, "NotFound", "it need not be kept here");
+            }
+            match count.fetch_add(1, Ordering::SeqCst) < refused {
+                true => refusal(500, "InternalError", "not now"),
+                false => (200, body),
+            }
+        });
+        let kinds = Kinds::new();
+        let shutdown = CancellationToken::new();
+        let (recorder, _) = Recorder::new(client.clone(), shutdown.clone());
+        let scheduler = Scheduler::new(&kinds, client, &recorder);
+        let task = tokio::spawn(scheduler.run(shutdown.clone()));
+        Self {
+            kinds,
+            writes,
+            shutdown,
+            task,
+        }
+    }
+
+    async fn next_write(&mut self) -> (String, Value) {
+        self.writes.recv().await.unwrap()
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_binding_that_is_refused_is_made_again() {
+    let mut running = Running::new(2);
+    running
+        .kinds
+        .nodes
+        .apply(Node::clone(&node("a", json!({}))));
+    let pod = pod("p", json!({}));
+    running.kinds.pods.apply(Pod::clone(&pod.pod));
+    for _ in 0..3 {
+        let (path, body) = running.next_write().await;
+        assert_eq!(path, "/api/v1/namespaces/ns/pods/p/binding?");
+        assert_eq!(body["target"], json!({"kind": "Node", "name": "a"}));
+        assert_eq!(body["metadata"]["uid"], "p");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_fits_nowhere_says_so_and_is_placed_when_a_node_fits() {
+    let mut running = Running::new(0);
+    let selecting = pod("p", json!({"spec": {"nodeSelector": {"disk": "ssd"}}}));
+    running
+        .kinds
+        .nodes
+        .apply(Node::clone(&node("a", json!({}))));
+    running.kinds.pods.apply(Pod::clone(&selecting.pod));
+    let (path, body) = running.next_write().await;
+    assert_eq!(path, "/api/v1/namespaces/ns/pods/p/status?");
+    let condition = &body["status"]["conditions"][0];
+    assert_eq!(
+        (&condition["type"], &condition["reason"]),
+        (&json!("PodScheduled"), &json!("Unschedulable"))
+    );
+    let labeled = node("a", json!({"metadata": {"labels": {"disk": "ssd"}}}));
+    running.kinds.nodes.apply(Node::clone(&labeled));
+    let (path, _) = running.next_write().await;
+    assert_eq!(path, "/api/v1/namespaces/ns/pods/p/binding?");
+    running.stop().await;
 }

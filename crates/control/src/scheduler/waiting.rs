@@ -23,8 +23,37 @@ enum State {
     Ready(Rank),
     /// A decision is being carried out.
     InHand,
-    /// Nothing helps but one of these.
-    Until(Wake),
+    /// Nothing helps but one of these, after so many events.
+    Until(Wake, u64),
+}
+
+/// When something of each kind happened last, in a count of all events.
+#[derive(Debug, Default)]
+struct Events {
+    count: u64,
+    node: u64,
+    freed: u64,
+    placed: u64,
+}
+
+impl Events {
+    fn note(&mut self, wake: Wake) {
+        self.count += 1;
+        let kinds = [
+            (wake.node, &mut self.node),
+            (wake.freed, &mut self.freed),
+            (wake.placed, &mut self.placed),
+        ];
+        for (_, last) in kinds.into_iter().filter(|(happened, _)| *happened) {
+            *last = self.count;
+        }
+    }
+
+    fn happened_since(&self, wake: Wake, count: u64) -> bool {
+        (wake.node && self.node > count)
+            || (wake.freed && self.freed > count)
+            || (wake.placed && self.placed > count)
+    }
 }
 
 /// Pods to be scheduled.
@@ -35,7 +64,9 @@ pub(super) struct Waiting {
     failures: HashMap<Key, u32>,
     ready: BTreeMap<Rank, Key>,
     next: u64,
-    woken: Wake,
+    events: Events,
+    /// Events since waiting pods were looked at.
+    news: bool,
 }
 
 impl Waiting {
@@ -43,7 +74,7 @@ impl Waiting {
     pub(super) fn add(&mut self, key: &Key, pod: &Pod) {
         match self.states.get(key) {
             Some(State::Ready(_) | State::InHand) => {}
-            None | Some(State::Until(_)) => {
+            None | Some(State::Until(..)) => {
                 let priority = pod.spec.as_ref().and_then(|spec| spec.priority);
                 self.make_ready(key.clone(), priority.unwrap_or(0));
             }
@@ -67,15 +98,18 @@ impl Waiting {
 
     /// Something happened that may help waiting pods.
     pub(super) fn wake(&mut self, wake: Wake) {
-        self.woken = self.woken.or(wake);
+        self.events.note(wake);
+        self.news = true;
     }
 
     /// The next pod to decide on; `priority` is asked for pods that woke.
     pub(super) fn take(&mut self, priority: impl Fn(&Key) -> i32) -> Option<Key> {
-        if self.ready.is_empty() && self.woken != Wake::default() {
-            let woken = std::mem::take(&mut self.woken);
+        if self.ready.is_empty() && std::mem::take(&mut self.news) {
+            let events = &self.events;
             let due = |(key, state): (&Key, &State)| match state {
-                State::Until(wake) if wake.meets(woken) => Some(key.clone()),
+                State::Until(wake, since) if events.happened_since(*wake, *since) => {
+                    Some(key.clone())
+                }
                 _ => None,
             };
             let mut due: Vec<Key> = self.states.iter().filter_map(due).collect();
@@ -93,7 +127,7 @@ impl Waiting {
     /// A pod found no node.
     pub(super) fn wait(&mut self, key: &Key, wake: Wake) {
         if let Some(state) = self.states.get_mut(key) {
-            *state = State::Until(wake);
+            *state = State::Until(wake, self.events.count);
         }
     }
 
@@ -143,8 +177,10 @@ mod tests {
     fn a_waiting_pod_comes_back_only_for_what_may_help_it() {
         let mut waiting = Waiting::default();
         waiting.add(&key("a"), &pod(0));
+        waiting.wake(Wake::NODE);
         let taken = waiting.take(|_| 0).unwrap();
         waiting.wait(&taken, Wake::NODE);
+        assert_eq!(waiting.take(|_| 0), None, "what was known helps no more");
         waiting.wake(Wake::FREED);
         assert_eq!(waiting.take(|_| 0), None);
         waiting.wake(Wake::NODE);

@@ -1,16 +1,29 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use k8s_openapi::{
     api::{apps::v1::ReplicaSet, core::v1::Pod},
     jiff::Timestamp,
 };
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::{
+    Context, Controller,
     plan::{Plan, Scale, plan, pod_of},
     status::status,
 };
-use crate::fixture::merge;
+use crate::{
+    event::Recorder,
+    fixture::{merge, refusal, scripted},
+    watch::Kinds,
+    write::Writer,
+};
 
 const NOW: &str = "2026-11-24T12:00:00Z";
 
@@ -210,4 +223,57 @@ fn a_pod_is_made_by_the_template() {
     assert_eq!(pod.metadata.labels.unwrap()["tier"], "a");
     let owner = &pod.metadata.owner_references.unwrap()[0];
     assert_eq!((owner.name.as_str(), owner.controller), ("r", Some(true)));
+}
+
+/// A controller whose API server makes `limit` pods, then refuses.
+fn controller(limit: usize) -> (Controller, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let client = scripted(move |method, path, mut body| {
+        assert_eq!((method, path), ("POST", "/api/v1/namespaces/ns/pods?"));
+        let number = counter.fetch_add(1, Ordering::SeqCst);
+        if number >= limit {
+            return refusal(403, "Forbidden", "exceeded quota: q");
+        }
+        body["metadata"]["name"] = json!(format!("r-{number}"));
+        body["metadata"]["resourceVersion"] = json!((number + 1).to_string());
+        (201, body)
+    });
+    let (recorder, _) = Recorder::new(client.clone(), CancellationToken::new());
+    let context = Context {
+        client: client.clone(),
+        kinds: Kinds::new(),
+        recorder: recorder.clone(),
+    };
+    let controller = Controller {
+        sets: Writer::new(&client, &context.kinds.replica_sets),
+        pods: Writer::new(&client, &context.kinds.pods),
+        context,
+        recorder,
+    };
+    (controller, asked)
+}
+
+#[tokio::test]
+async fn pods_are_made_in_growing_batches_until_one_is_refused() {
+    // Pods that may be made, pods wanted, requests: batches of 1, 2, 4, ….
+    let table = [
+        (0, 100, 1),
+        (1, 100, 3),
+        (5, 100, 7),
+        (100, 100, 100),
+        (100, 6, 6),
+    ];
+    for (limit, wanted, requests) in table {
+        let (controller, asked) = controller(limit);
+        let made = controller.create(&set(json!({})), wanted).await;
+        assert_eq!(
+            asked.load(Ordering::SeqCst),
+            requests,
+            "{limit} of {wanted}"
+        );
+        assert_eq!(made.is_ok(), limit >= wanted);
+        let known = controller.context.kinds.pods.all().len();
+        assert_eq!(known, requests.min(limit), "made pods are known at once");
+    }
 }
