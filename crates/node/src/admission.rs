@@ -1,7 +1,7 @@
 //! Whether a pod that names this node may run on it. Pure.
 //!
 //! The scheduler asked the same before, but a pod may name its node itself, and two may race. What fits was counted
-//! by upstream's kubelet (`lifecycle.predicateAdmitHandler`): resources first, then selector and affinity.
+//! by upstream's kubelet (`lifecycle.predicateAdmitHandler`): resources first, then selector, affinity and sysctls.
 //!
 //! Absent: host ports, taints with NoExecute, extended resources.
 
@@ -36,7 +36,9 @@ pub fn refusal<'a>(
         .filter_map(|p| p.spec.as_ref());
     let mut used = Usage::default();
     active.for_each(|spec| used.add(&Usage::of(spec)));
-    resources(&Usage::of(spec), &used, node.allocatable).or_else(|| selection(spec, node))
+    resources(&Usage::of(spec), &used, node.allocatable)
+        .or_else(|| selection(spec, node))
+        .or_else(|| sysctls(spec))
 }
 
 /// Whether a pod uses, or will use, what it asks for.
@@ -90,6 +92,33 @@ fn resources(wanted: &Usage, used: &Usage, has: Allocatable) -> Option<Verdict> 
     lacking.map(|(name, wanted, used, has)| Verdict {
         reason: format!("OutOf{name}"),
         message: format!("Node didn't have enough resource: {name}, requested: {wanted}, used: {used}, capacity: {has}"),
+    })
+}
+
+/// Sysctls that a pod may set: namespaced, and harmless to others (upstream's `SafeSysctlAllowlist`).
+const SAFE_SYSCTLS: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+
+fn sysctls(spec: &PodSpec) -> Option<Verdict> {
+    let wanted = spec.security_context.as_ref()?.sysctls.as_ref()?;
+    // A slash may stand for a dot.
+    let safe = |name: &str| SAFE_SYSCTLS.contains(&name.replace('/', ".").as_str());
+    let forbidden = wanted.iter().find(|sysctl| !safe(&sysctl.name))?;
+    Some(Verdict {
+        reason: "SysctlForbidden".to_owned(),
+        message: format!("forbidden sysctl: {:?} not allowlisted", forbidden.name),
     })
 }
 
@@ -204,6 +233,20 @@ mod tests {
             reason(&cpu("0"), &[cpu("0"), cpu("0"), cpu("0")]).as_deref(),
             Some(full)
         );
+    }
+
+    /// The text of the recorded scenario sec-sysctl-forbidden.
+    #[test]
+    fn a_pod_that_sets_an_unsafe_sysctl_is_refused() {
+        let pod = |name: &str| {
+            pod(json!({"securityContext": {"sysctls": [{"name": name, "value": "7"}]}}))
+        };
+        let forbidden = "SysctlForbidden: forbidden sysctl: \"kernel.msgmax\" not allowlisted";
+        assert_eq!(
+            reason(&pod("kernel.msgmax"), &[]).as_deref(),
+            Some(forbidden)
+        );
+        assert_eq!(reason(&pod("net.ipv4.tcp_syncookies"), &[]), None);
     }
 
     #[test]

@@ -15,6 +15,8 @@ const RUNTIME: &str = "karve";
 /// Exit code of a container that vanished.
 const LOST_CODE: i32 = 137;
 const LOST_REASON: &str = "ContainerStatusUnknown";
+const VANISHED: &str = "The container could not be located when the pod was deleted.  The container used to be Running";
+const GIVEN_UP: &str = "The container could not be located when the pod was terminated";
 
 /// An init container that runs beside the others (KEP-753).
 pub(crate) fn is_sidecar(container: &Container) -> bool {
@@ -83,8 +85,36 @@ fn one(
     if let Some(waiting) = waiting.filter(|_| kept && restarts(spec, container, init, dead)) {
         wait(&mut status, waiting);
     }
+    if init && is_sidecar(container) && given_up(inputs, spec, dead) {
+        status.last_state = status.state.take();
+        status.state = Some(ContainerState {
+            terminated: Some(lost(GIVEN_UP)),
+            ..ContainerState::default()
+        });
+    }
     finish(&mut status, container, init);
     status
+}
+
+/// Whether a dead sidecar waited for its restart when the rest of the pod was done (upstream calls it lost then).
+fn given_up(inputs: &Inputs<'_>, spec: &PodSpec, dead: Option<&Exit>) -> bool {
+    let Some(dead) = dead else { return false };
+    let ends = spec.containers.iter().map(|c| {
+        let exit = inputs.observed.latest(&c.name)?.state.exit()?;
+        (!restarts(spec, c, false, Some(exit))).then_some(exit.finished_at)
+    });
+    let last: Option<Vec<Timestamp>> = ends.collect();
+    last.and_then(|ends| ends.into_iter().max())
+        .is_some_and(|last| dead.finished_at < last)
+}
+
+fn lost(message: &str) -> ContainerStateTerminated {
+    ContainerStateTerminated {
+        reason: Some(LOST_REASON.to_owned()),
+        message: Some(message.to_owned()),
+        exit_code: LOST_CODE,
+        ..ContainerStateTerminated::default()
+    }
 }
 
 /// The `lastState` of a container of which the runtime knows one attempt only.
@@ -135,12 +165,7 @@ fn unseen(
     if old_state.running.is_none() {
         return status;
     }
-    let lost = ContainerStateTerminated {
-        reason: Some(LOST_REASON.to_owned()),
-        message: Some("The container could not be located when the pod was deleted.  The container used to be Running".into()),
-        exit_code: LOST_CODE,
-        ..ContainerStateTerminated::default()
-    };
+    let lost = lost(VANISHED);
     if inputs.ended {
         status.state = Some(ContainerState {
             terminated: Some(lost),

@@ -46,6 +46,11 @@ pub fn patch(recorded: &Pod, wanted: &PodStatus) -> Option<Value> {
     if changes.is_empty() {
         return None;
     }
+    for list in ["containerStatuses", "initContainerStatuses"] {
+        if let Some(statuses) = changes.get_mut(list) {
+            show_unknown_times(statuses);
+        }
+    }
     let mut metadata = json!({ "uid": recorded.metadata.uid });
     if let Some(conditions) = changes.get_mut("conditions") {
         metadata["resourceVersion"] = json!(recorded.metadata.resource_version);
@@ -89,6 +94,18 @@ fn show_probe_times(conditions: &mut Value) {
     for condition in conditions.as_array_mut().into_iter().flatten() {
         if let Some(condition) = condition.as_object_mut() {
             condition.entry("lastProbeTime").or_insert(Value::Null);
+        }
+    }
+}
+
+/// Upstream writes times that it does not know as null.
+fn show_unknown_times(statuses: &mut Value) {
+    for status in statuses.as_array_mut().into_iter().flatten() {
+        for state in ["state", "lastState"] {
+            if let Some(Value::Object(end)) = status[state].get_mut("terminated") {
+                end.entry("startedAt").or_insert(Value::Null);
+                end.entry("finishedAt").or_insert(Value::Null);
+            }
         }
     }
 }

@@ -424,6 +424,62 @@ fn resources_are_summed_and_containers_are_sorted_by_name() {
     );
 }
 
+/// The recorded scenario sidecar-crashes.
+#[test]
+fn a_sidecar_that_waits_for_its_restart_when_the_pod_is_done_counts_as_lost() {
+    let mut history = History::of(json!({"restartPolicy": "Never",
+        "initContainers": [{"name": "side", "image": "i", "restartPolicy": "Always"}],
+        "containers": [{"name": "c", "image": "i"}]}));
+    let end = |code, finished| {
+        State::Exited(Exit {
+            code,
+            reason: "Error".to_owned(),
+            message: None,
+            started_at: Some(at(1)),
+            finished_at: at(finished),
+        })
+    };
+    history.see(
+        Some(true),
+        vec![
+            container("c", 0, running()),
+            container("side", 1, end(3, 2)),
+        ],
+    );
+    let over = history.see(
+        Some(false),
+        vec![
+            container("c", 0, end(0, 4)),
+            container("side", 1, end(3, 2)),
+        ],
+    );
+    assert_eq!(over["phase"], "Succeeded");
+    let side = &over["initContainerStatuses"][0];
+    assert_eq!(
+        side["state"],
+        json!({"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown",
+        "message": "The container could not be located when the pod was terminated"}})
+    );
+    assert_eq!(
+        (
+            &side["lastState"]["terminated"]["exitCode"],
+            &side["restartCount"]
+        ),
+        (&json!(3), &json!(1))
+    );
+    let stopped = history.see(
+        Some(false),
+        vec![
+            container("c", 0, end(0, 4)),
+            container("side", 1, end(0, 5)),
+        ],
+    );
+    assert_eq!(
+        stopped["initContainerStatuses"][0]["state"]["terminated"]["exitCode"],
+        0
+    );
+}
+
 #[test]
 fn a_restarted_agent_finds_the_status_as_it_was() {
     let mut history = History::of(busybox("Always"));
