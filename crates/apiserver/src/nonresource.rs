@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::answer::{self, HttpResponse};
 use crate::media;
 use crate::query::Query;
+use crate::respond;
 use crate::server::Server;
 
 /// Documents that were asked for, as bytes. They are made from tables that do not change.
@@ -48,19 +49,22 @@ pub fn answer(server: &Server, parts: &Parts, path: &str, query: &Query) -> Http
         [] | [""] => Some(roots(table)),
         ["version"] if !slash => Some(version()),
         ["api"] | ["apis"] => Some(top(server, parts, segments[0] == "api")),
-        ["api", version] => Some(resources(table, "", version)),
+        ["api", version] => Some(resources(parts, table, "", version)),
         ["apis", group] => table
             .group(group)
-            .map(|g| answer::json(200, &discovery::group(g))),
+            .map(|g| negotiated(parts, &discovery::group(g))),
         ["apis", group, version] if table.group(group).is_some() => {
-            Some(resources(table, group, version))
+            Some(resources(parts, table, group, version))
         }
         ["openapi", "v2"] => Some(openapi_v2(parts)),
         ["openapi", "v3"] => Some(openapi_index(server)),
         ["openapi", "v3", ref rest @ ..] => return openapi_document(server, parts, rest, query),
         _ => None,
     };
+    // Upstream's oldest paths answer every method.
+    let any_method = matches!(segments[..], ["api"] | ["apis"]);
     match document {
+        Some(response) if any_method => response,
         Some(_) if parts.method != Method::GET => answer::status(&Status::method_not_allowed()),
         Some(response) => response,
         None => answer::page_not_found(),
@@ -113,16 +117,28 @@ fn top(server: &Server, parts: &Parts, core: bool) -> HttpResponse {
     match core {
         true => {
             let address = server.options.advertise.to_string();
-            answer::json(200, &discovery::core_versions(table, &address))
+            negotiated(parts, &discovery::core_versions(table, &address))
         }
-        false => answer::json(200, &discovery::groups(table)),
+        false => negotiated(parts, &discovery::groups(table)),
     }
 }
 
-fn resources(table: &Table, group: &str, version: &str) -> HttpResponse {
+fn resources(parts: &Parts, table: &Table, group: &str, version: &str) -> HttpResponse {
     match table.version(group, version) {
-        Some(version) => answer::json(200, &discovery::resources(group, version)),
+        Some(version) => negotiated(parts, &discovery::resources(group, version)),
         None => answer::status(&Status::unknown_resource()),
+    }
+}
+
+/// A document in the format that the client wants.
+fn negotiated(parts: &Parts, document: &Value) -> HttpResponse {
+    let pretty = media::pretty(
+        Query::parse(parts.uri.query()).get("pretty"),
+        &parts.headers,
+    );
+    match media::negotiate(&parts.headers, false, false, pretty) {
+        Ok(media) => respond::document(media, 200, document),
+        Err(refusal) => answer::status(refusal.status()),
     }
 }
 

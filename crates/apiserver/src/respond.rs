@@ -102,7 +102,8 @@ fn bytes(media: Media, code: u16, mut json: BytesMut) -> HttpResponse {
     }
 }
 
-fn document(media: Media, code: u16, value: &impl serde::Serialize) -> HttpResponse {
+/// A document in the format that was negotiated.
+pub fn document(media: Media, code: u16, value: &impl serde::Serialize) -> HttpResponse {
     let body = match media.format {
         Format::Json => {
             let mut bytes = serde_json::to_vec(value).expect("answers have string keys only");

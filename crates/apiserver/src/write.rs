@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use karve_api::decode::{self, Format};
 use karve_api::field;
-use karve_api::resource::GroupVersionKind;
+use karve_api::resource::{GroupVersionKind, Verb};
 use karve_api::schema::Schema;
 use karve_api::status::Status;
 use karve_store::{Error, Event, Op};
@@ -94,6 +94,13 @@ pub fn decode_body(
 /// Upstream's check that body and path are about the same object.
 pub fn check_names(call: &Call, object: &Value) -> Result<(), Refusal> {
     let name = object.meta("name");
+    if name.is_empty() && matches!(call.verb, Verb::Update | Verb::Patch) && !call.is_apply() {
+        let why = format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            call.name()
+        );
+        return Err(Status::bad_request(why).into());
+    }
     if !call.name().is_empty() && !name.is_empty() && name != call.name() {
         let why = format!(
             "the name of the object ({name}) does not match the name on the URL ({})",
