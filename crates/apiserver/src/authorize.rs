@@ -116,3 +116,72 @@ pub fn path(identity: &Identity, method: &str, path: &str) -> Result<(), Refusal
     let shown = if path.is_empty() { "/" } else { path };
     Err(Status::forbidden_path(&identity.user, method, shown).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::{self, Target};
+
+    fn may(user: &str, group: &str, verb: Verb, path: &str) -> bool {
+        let identity = Identity::authenticated(user, [group.to_owned()]);
+        let Target::Resource(path) = path::parse(path) else {
+            panic!("{path} names a resource")
+        };
+        resource(&identity, Request { verb, path: &path }).is_ok()
+    }
+
+    #[test]
+    fn nodes_reach_what_is_theirs() {
+        let rows = [
+            (Verb::Watch, "/api/v1/pods", true),
+            (Verb::Patch, "/api/v1/namespaces/a/pods/p/status", true),
+            (Verb::Delete, "/api/v1/namespaces/a/pods/p", true),
+            (Verb::Update, "/api/v1/namespaces/a/pods/p", false),
+            (Verb::Create, "/api/v1/nodes", true),
+            (Verb::Patch, "/api/v1/nodes/n1/status", true),
+            (Verb::Patch, "/api/v1/nodes/n2/status", false),
+            (Verb::Delete, "/api/v1/nodes/n1", false),
+            (Verb::Get, "/api/v1/namespaces/a/secrets/s", true),
+            (Verb::Create, "/api/v1/namespaces/a/secrets", false),
+            (Verb::Create, "/api/v1/namespaces/a/events", true),
+            (
+                Verb::Watch,
+                "/apis/discovery.k8s.io/v1/endpointslices",
+                true,
+            ),
+            (
+                Verb::Patch,
+                "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1",
+                true,
+            ),
+            (
+                Verb::Patch,
+                "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n2",
+                false,
+            ),
+            (
+                Verb::Patch,
+                "/apis/coordination.k8s.io/v1/namespaces/a/leases/n1",
+                false,
+            ),
+            (Verb::List, "/apis/apps/v1/deployments", false),
+        ];
+        for (verb, path, want) in rows {
+            assert_eq!(
+                may("system:node:n1", "system:nodes", verb, path),
+                want,
+                "{verb} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn administrators_may_do_everything_and_strangers_nothing() {
+        assert!(may("admin", MASTERS, Verb::Delete, "/api/v1/nodes/n1"));
+        assert!(!may("eve", "dev", Verb::Get, "/api/v1/namespaces/a/pods/p"));
+        let stranger = Identity::authenticated("eve", []);
+        assert!(path(&stranger, "get", "/openapi/v3").is_ok());
+        assert!(path(&Identity::anonymous(), "get", "/openapi/v3").is_err());
+        assert!(path(&Identity::anonymous(), "get", "/readyz/ping").is_ok());
+    }
+}

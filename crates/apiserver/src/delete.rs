@@ -90,7 +90,7 @@ pub async fn delete_one(
         let object = object::decode(entry.value(), resource);
         admission::before_delete(call, &object)?;
         check_preconditions(call, &object, options)?;
-        let step = plan(call, object.clone(), options);
+        let step = plan(resource, object.clone(), options);
         let mut ops = Vec::new();
         if let Some(marked) = &step.marked {
             ops.push(Op {
@@ -169,8 +169,7 @@ struct Step {
     gone: bool,
 }
 
-fn plan(call: &Call, mut object: Value, options: &Options) -> Step {
-    let resource = &call.resource;
+fn plan(resource: &Resource, mut object: Value, options: &Options) -> Step {
     let core = resource.group.is_empty();
     if core && resource.plural == "namespaces" {
         return plan_namespace(resource, object, options);
@@ -317,3 +316,6 @@ pub async fn delete_collection(
         },
     ))
 }
+
+#[cfg(test)]
+mod tests;
