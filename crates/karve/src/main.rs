@@ -16,14 +16,17 @@ mod roles;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing::Level;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|role| role == "shim") {
+    let role = arguments.next().unwrap_or_default();
+    if role == "shim" {
         // Before anything else: a shim is small and single-threaded.
         return karve_runtime::shim::main(arguments);
     }
-    start_log();
+    let lives_long = role == "server" || role == "agent";
+    start_log(if lives_long { Level::INFO } else { Level::ERROR });
     match cli::Cli::parse().run() {
         Ok(code) => code,
         Err(error) => {
@@ -33,12 +36,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Logs go to standard error; `KARVE_LOG` says how much (error, warn, info, debug, trace).
-fn start_log() {
+/// Logs go to standard error; `KARVE_LOG` says how much (error, warn, info, debug, trace). Commands talk to
+/// people in their own words.
+fn start_log(default: Level) {
     let level = std::env::var("KARVE_LOG").ok().and_then(|text| text.parse().ok());
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        .with_max_level(level.unwrap_or(tracing::Level::INFO))
+        .with_max_level(level.unwrap_or(default))
         .init();
 }

@@ -1,10 +1,13 @@
 //! `karve up`.
 
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,7 +15,7 @@ use super::ClusterArg;
 use super::progress::Progress;
 use crate::cluster::addresses::{self, AddressRange};
 use crate::cluster::config::{ClusterConfig, KUBERNETES_VERSION};
-use crate::cluster::launch::{Launched, Log};
+use crate::cluster::launch::{self, Launched, Log};
 use crate::cluster::layout::{Layout, create_private_dir};
 use crate::cluster::name::ClusterName;
 use crate::cluster::subnet::NODES_MAX;
@@ -84,13 +87,14 @@ pub async fn run(options: Options) -> Result<ExitCode> {
             _ = terminate.recv() => {}
         }
     };
+    claim(name, &layout)?;
     let mut rollback = Rollback { name, kept: false };
     let made = async {
         let cluster = make(&options, layout, kubeconfig)?;
         let started = bring_up(&options, &cluster, &progress).await?;
         anyhow::Ok((cluster, started))
     };
-    let (cluster, started) = tokio::select! {
+    let (cluster, mut started) = tokio::select! {
         made = made => made?,
         () = interrupted() => {
             progress.note("Interrupted: removing what was made");
@@ -104,23 +108,37 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     }
     progress.say("Ctrl-C removes it.");
     tokio::select! {
-        ended = any_ended(started) => ended?,
+        ended = launch::any_ended(&mut started) => return Err(ended),
         () = interrupted() => {}
     }
     progress.say(&format!("Removing cluster \"{}\".", cluster.name));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes down what the cluster is made of.
+/// Makes the cluster's directory: of two that try at the same time, one succeeds.
+fn claim(name: &ClusterName, layout: &Layout) -> Result<()> {
+    let action = || format!("make directory {}", layout.data.display());
+    let parent = layout.data.parent().with_context(action)?;
+    create_private_dir(parent).with_context(action)?;
+    match DirBuilder::new().mode(0o700).create(&layout.data) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            bail!("cluster \"{name}\" is being made by somebody else")
+        }
+        other => other.with_context(action),
+    }
+}
+
+/// Writes down what the cluster is made of, and takes its network before others can.
 fn make(options: &Options, layout: Layout, kubeconfig: PathBuf) -> Result<Cluster> {
+    let _turn = network::Turn::wait(&layout)?;
     let config = ClusterConfig {
         subnet: network::choose_subnet()?,
         nodes: options.nodes,
         loopback_port: life::choose_loopback_port()?,
         kubeconfig,
     };
-    create_private_dir(&layout.data).with_context(|| format!("make directory {}", layout.data.display()))?;
     config.write(&layout.config())?;
+    network::ensure_bridge(&options.cluster.name, &config)?;
     Ok(Cluster { name: options.cluster.name.clone(), layout, config })
 }
 
@@ -146,20 +164,4 @@ async fn bring_up(options: &Options, cluster: &Cluster, progress: &Progress) -> 
 fn has_kubectl() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join("kubectl").is_file())
-}
-
-/// Fails when a process of the cluster ends.
-async fn any_ended(started: Vec<Launched>) -> Result<()> {
-    let (send, mut ended) = tokio::sync::mpsc::channel(1);
-    for process in started {
-        let send = send.clone();
-        // A thread each: they wait in the kernel, and are gone with us.
-        std::thread::spawn(move || {
-            let status = process.into_child().wait();
-            let _ = send.blocking_send(status);
-        });
-    }
-    let status = ended.recv().await.context("a cluster has processes")?.context("wait for a process")?;
-    ensure!(false, "a process of the cluster ended ({status})");
-    Ok(())
 }

@@ -24,6 +24,12 @@ pub fn root(verb: &str, name: &ClusterName) -> Result<()> {
     Ok(())
 }
 
+/// We may look at clusters.
+pub fn root_owns(name: &ClusterName) -> Result<()> {
+    ensure!(nix::unistd::geteuid().is_root(), "cluster \"{name}\" belongs to root: use sudo");
+    Ok(())
+}
+
 /// There is no cluster of this name, nor a part of one.
 pub fn absent(name: &ClusterName, layout: &Layout) -> Result<()> {
     let down = command("down", name);

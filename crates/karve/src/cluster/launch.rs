@@ -3,20 +3,21 @@
 //! A process of ours says that it is ready by one line on its standard output, a pipe, which it then
 //! lets go. A process that ends first closes the pipe: nothing is ever polled for.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use karve_sys::netns::NetNs;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use futures::future::select_all;
 use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, ChildStdout, Command};
 
 use super::layout::{Layout, create_private_dir};
 use super::name::ClusterName;
@@ -42,7 +43,7 @@ pub struct Launched {
     what: String,
     log: PathBuf,
     child: Child,
-    ready: Receiver,
+    ready: ChildStdout,
 }
 
 impl Launched {
@@ -57,9 +58,28 @@ impl Launched {
         }
     }
 
-    /// The process, to wait for.
-    pub fn into_child(self) -> Child {
-        self.child
+    /// Fails when the process ends.
+    async fn ended(&mut self) -> anyhow::Error {
+        match self.child.wait().await {
+            Ok(_) => anyhow!("{} ended: {}", self.what, last_words(&self.log)),
+            Err(error) => anyhow::Error::from(error).context(format!("wait for {}", self.what)),
+        }
+    }
+}
+
+/// Returns, with its last words, when one of the processes ends.
+pub async fn any_ended(started: &mut [Launched]) -> anyhow::Error {
+    if started.is_empty() {
+        return std::future::pending().await;
+    }
+    select_all(started.iter_mut().map(|process| Box::pin(process.ended()))).await.0
+}
+
+/// Does `work` as long as all processes live.
+pub async fn while_alive<T>(started: &mut [Launched], work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        result = work => result,
+        error = any_ended(started) => Err(error),
     }
 }
 
@@ -95,16 +115,12 @@ fn command(role: &str, name: &ClusterName, file: &Path, log: Log) -> Result<Comm
     let exe = std::env::current_exe().context("find our own executable")?;
     let stderr = match log {
         Log::Inherit => Stdio::inherit(),
-        Log::File => OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(file)
-            .with_context(|| format!("open {}", file.display()))?
-            .into(),
+        Log::File => open_log(file).with_context(|| format!("open {}", file.display()))?.into(),
     };
     let mut command = Command::new(exe);
     command
+        // By this name it is found again, whatever the executable is called.
+        .arg0("karve")
         .args([role, "--name", name.as_str()])
         .current_dir("/")
         .stdout(Stdio::piped())
@@ -114,11 +130,20 @@ fn command(role: &str, name: &ClusterName, file: &Path, log: Log) -> Result<Comm
     Ok(command)
 }
 
+/// Goes on in the log of before, unless that has become long.
+fn open_log(file: &Path) -> io::Result<File> {
+    const LENGTH_MAX: u64 = 16 << 20;
+    if fs::metadata(file).is_ok_and(|metadata| metadata.len() > LENGTH_MAX) {
+        fs::rename(file, file.with_extension("log.1"))?;
+    }
+    OpenOptions::new().create(true).append(true).mode(0o600).open(file)
+}
+
 fn launch(what: String, mut command: Command, pid_file: &Path, log: PathBuf, mode: Log) -> Result<Launched> {
     let mut child = command.spawn().with_context(|| format!("start {what}"))?;
-    let stdout = child.stdout.take().context("standard output is a pipe")?;
-    let ready = Receiver::from_owned_fd(OwnedFd::from(stdout)).context("watch a pipe")?;
-    if let Some(id) = ProcessId::of(child.id().cast_signed()) {
+    let ready = child.stdout.take().context("standard output is a pipe")?;
+    let id = child.id().and_then(|pid| ProcessId::of(pid.cast_signed()));
+    if let Some(id) = id {
         id.write(pid_file)?;
     }
     let log = if mode == Log::File { log } else { PathBuf::from("the messages above") };

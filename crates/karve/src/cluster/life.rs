@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use futures::future::try_join_all;
@@ -25,7 +26,7 @@ pub struct Up {
 /// Makes and starts what is missing, and returns when nodes are Ready and DNS answers.
 pub async fn bring_up(cluster: &Cluster, log: Log, progress: &Progress) -> Result<Up> {
     launch::keep_inherited_files()?;
-    make_parts(cluster).await?;
+    tokio::task::block_in_place(|| make_parts(cluster))?;
     let subnet = cluster.config.subnet;
     progress.done(&format!("Network {} on bridge {}", subnet.net(), cluster.name.bridge()));
 
@@ -46,29 +47,26 @@ pub async fn bring_up(cluster: &Cluster, log: Log, progress: &Progress) -> Resul
     progress.done(&format!("Server at {}", cluster.config.api_url()));
 
     let client = client::admin(cluster)?;
-    progress.during("Waiting for nodes to be Ready", ready::nodes(&client, cluster)).await?;
+    let nodes_ready = launch::while_alive(&mut started, ready::nodes(&client, cluster));
+    progress.during("Waiting for nodes to be Ready", nodes_ready).await?;
     let names: Vec<String> = nodes.iter().map(|node| format!("{} ({})", node.name, node.ip)).collect();
     progress.done(&format!("{}: Ready", names.join(", ")));
 
-    let dns = try_join_all(nodes.iter().map(|node| ready::dns(cluster, &node.name)));
-    progress.during("Waiting for DNS", dns).await?;
+    let dns = async { try_join_all(nodes.iter().map(|node| ready::dns(cluster, &node.name))).await.map(drop) };
+    progress.during("Waiting for DNS", launch::while_alive(&mut started, dns)).await?;
     progress.done(&format!("DNS answers at {CLUSTER_DNS}"));
     Ok(Up { client, started })
 }
 
-/// Certificates and network don't know each other.
-async fn make_parts(cluster: &Cluster) -> Result<()> {
-    let certificates = {
-        let cluster = cluster.clone();
-        tokio::task::spawn_blocking(move || cluster.pki().issue(&cluster.name, &cluster.config))
-    };
-    let network = {
-        let cluster = cluster.clone();
-        tokio::task::spawn_blocking(move || network::ensure(&cluster.name, &cluster.config))
-    };
-    let (certificates, network) = tokio::try_join!(certificates, network).context("make certificates and network")?;
-    certificates?;
-    network
+/// Makes certificates and network, which don't know each other, at the same time.
+///
+/// Not by tasks: what is made in the kernel must be complete before Ctrl-C can have it removed.
+fn make_parts(cluster: &Cluster) -> Result<()> {
+    thread::scope(|scope| {
+        let certificates = scope.spawn(|| cluster.pki().issue(&cluster.name, &cluster.config));
+        network::ensure(&cluster.name, &cluster.config)?;
+        certificates.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Opens the API's socket on the bridge.

@@ -46,6 +46,8 @@ impl Cluster {
     /// The cluster `name`, which must have been made.
     pub fn load(name: &ClusterName) -> Result<Self> {
         let layout = Layout::of(name);
+        // Elsewhere a missing cluster and one that may not be seen would look alike.
+        checks::root_owns(name)?;
         let config = ClusterConfig::read(&layout.config())?
             .with_context(|| format!("there is no cluster \"{name}\": make it with `{}`", command("up", name)))?;
         Ok(Self { name: name.clone(), layout, config })

@@ -3,7 +3,7 @@
 //! Every step looks before it makes, so that [`ensure`] repairs as well as builds. Nothing else of
 //! the host changes: no rule, no route beyond the bridge's own, no sysctl.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,8 +11,10 @@ use anyhow::{Context, Result};
 use ipnet::{IpNet, Ipv4Net};
 use karve_sys::link::{Netlink, Route, Veth};
 use karve_sys::netns::{self, NAMED_DIR, NetNs};
+use rustix::fs::{FlockOperation, flock};
 
 use super::config::{ClusterConfig, LocalNode};
+use super::layout::Layout;
 use super::name::ClusterName;
 use super::subnet::Subnet;
 
@@ -31,10 +33,24 @@ pub fn choose_subnet() -> Result<Subnet> {
     )
 }
 
+/// While this lives, no other cluster of this machine chooses a network.
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "the lock ends with the file")] File);
+
+impl Turn {
+    /// Waits for others, who need a moment each.
+    pub fn wait(layout: &Layout) -> Result<Self> {
+        let root = layout.data.parent().context("the data root has a parent")?;
+        let directory = File::open(root).with_context(|| format!("open {}", root.display()))?;
+        flock(&directory, FlockOperation::LockExclusive).with_context(|| format!("lock {}", root.display()))?;
+        Ok(Self(directory))
+    }
+}
+
 /// Makes what is missing of the bridge and the nodes' namespaces.
 pub fn ensure(name: &ClusterName, config: &ClusterConfig) -> Result<()> {
+    let bridge = ensure_bridge(name, config)?;
     let mut netlink = Netlink::open()?;
-    let bridge = ensure_bridge(&mut netlink, name, config)?;
     for node in config.local_nodes() {
         ensure_node(&mut netlink, name, config, &node, bridge)
             .with_context(|| format!("make the network of {}", node.name))?;
@@ -42,7 +58,9 @@ pub fn ensure(name: &ClusterName, config: &ClusterConfig) -> Result<()> {
     Ok(())
 }
 
-fn ensure_bridge(netlink: &mut Netlink, name: &ClusterName, config: &ClusterConfig) -> Result<u32> {
+/// Makes the bridge with the host's address on it, if it is missing; its index.
+pub fn ensure_bridge(name: &ClusterName, config: &ClusterConfig) -> Result<u32> {
+    let mut netlink = Netlink::open()?;
     let bridge = name.bridge();
     match netlink.create_bridge(&bridge) {
         Err(error) if !error.is_exists() => return Err(error.into()),

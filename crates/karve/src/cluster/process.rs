@@ -1,7 +1,7 @@
 //! The cluster's processes: starting them so that they outlive us, finding them again, ending them.
 //!
 //! A process is known by its number and the moment it began, because numbers are used again. A pid
-//! file is only a hint: `/proc` is the truth, and finds processes whose file is lost.
+//! file is for people and scripts: we ourselves look into `/proc`, which can't be lost or wrong.
 
 use std::fs;
 use std::io;
@@ -49,17 +49,10 @@ impl ProcessId {
         Self::of(self.pid) == Some(self)
     }
 
-    /// Writes a pid file.
+    /// Writes a pid file: `{"pid":…,"start":…}`.
     pub fn write(self, path: &Path) -> Result<()> {
         let text = serde_json::to_vec(&self).context("encode a process")?;
         write_private(path, &text).with_context(|| format!("write {}", path.display()))
-    }
-
-    /// The living process that a pid file names.
-    pub fn read(path: &Path) -> Option<Self> {
-        let text = fs::read(path).ok()?;
-        let id: Self = serde_json::from_slice(&text).ok()?;
-        id.is_alive().then_some(id)
     }
 
     /// Asks it to end and waits; kills it when `grace` is over. Returns when it has ended.

@@ -107,7 +107,7 @@ fn end_running(name: &ClusterName, server_grace: Duration, removed: &mut Removed
             first_failure = result;
         }
     };
-    step(end_processes(name, &layout, server_grace).map(|count| removed.processes = count));
+    step(end_processes(name, server_grace).map(|count| removed.processes = count));
     step(pods::remove(name, &layout).map(|count| removed.pods = count));
     step(network::traces(name).and_then(|traces| {
         traces.remove()?;
@@ -125,13 +125,8 @@ fn end_running(name: &ClusterName, server_grace: Duration, removed: &mut Removed
 }
 
 /// Ends the agents, which would start again what is taken away, then the server.
-fn end_processes(name: &ClusterName, layout: &Layout, server_grace: Duration) -> Result<usize> {
-    let mut found = process::find(name)?;
-    if let Some(id) = ProcessId::read(&layout.server_pid())
-        && !found.iter().any(|(_, known)| *known == id)
-    {
-        found.push((Role::Server, id));
-    }
+fn end_processes(name: &ClusterName, server_grace: Duration) -> Result<usize> {
+    let found = process::find(name)?;
     let (servers, agents): (Vec<_>, Vec<_>) = found.iter().partition(|(role, _)| *role == Role::Server);
     end_all(&agents, Duration::ZERO)?;
     end_all(&servers, server_grace)?;
