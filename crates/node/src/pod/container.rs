@@ -241,11 +241,6 @@ pub fn unsupported(spec: &PodSpec) -> Option<String> {
             "securityContext.sysctls",
         ),
     ];
-    if let Some(class) = spec.runtime_class_name.as_deref().filter(|c| !c.is_empty()) {
-        return Some(format!(
-            "failed to get sandbox runtime: no runtime for \"{class}\" is configured"
-        ));
-    }
     let missing: Vec<&str> = checks
         .into_iter()
         .filter(|(asked, _)| *asked)

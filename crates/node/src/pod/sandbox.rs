@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodSpec};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use karve_runtime::{HostAlias, PodNetwork, RuntimeError, SandboxConfig};
 use kube::Api;
 use tracing::Instrument;
 
 use super::{Node, container, names, paths, volumes};
 use crate::events::About;
+use crate::request::{bounded, text};
 
 /// The ConfigMap with the cluster's CA that a controller keeps in every namespace.
 const ROOT_CA: &str = "kube-root-ca.crt";
@@ -24,6 +26,15 @@ pub enum Error {
     /// The spec asks for what this node can't do.
     #[error("{0}")]
     Unsupported(String),
+    /// Its RuntimeClass could not be looked up.
+    #[error("get RuntimeClass {name}")]
+    Class {
+        /// The class.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
     /// The pod is being ended instead.
     #[error("pod is being ended")]
     Superseded,
@@ -63,6 +74,12 @@ pub async fn create(
             }
         }
         Err(Error::Superseded) => {}
+        Err(Error::Class { name, source }) => {
+            let text = text(source);
+            let message = format!("Failed to create pod sandbox: get RuntimeClass {name}: {text}");
+            node.events
+                .warning(About::pod(pod), "FailedCreatePodSandBox", message);
+        }
         Err(Error::Volume(err)) => {
             node.events
                 .warning(About::pod(pod), "FailedMount", err.to_string())
@@ -94,6 +111,7 @@ async fn try_create(
     if let Some(text) = container::unsupported(spec) {
         return Err(Error::Unsupported(text));
     }
+    runtime_class(node, spec).await?;
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     let dir = paths::pod_dir(&node.data_dir, &uid);
     let api =
@@ -142,6 +160,30 @@ async fn try_create(
     let span = tracing::debug_span!("run sandbox", pod = config.uid);
     node.runtime.run_sandbox(config).instrument(span).await?;
     Ok(())
+}
+
+/// This node has one way to run a sandbox, which has no name: a class with a handler asks for another.
+async fn runtime_class(node: &Node, spec: &PodSpec) -> Result<(), Error> {
+    let Some(name) = spec
+        .runtime_class_name
+        .as_deref()
+        .filter(|name| !name.is_empty())
+    else {
+        return Ok(());
+    };
+    let api: Api<RuntimeClass> = Api::all(node.client.clone());
+    let class = bounded(api.get(name))
+        .await
+        .map_err(|source| Error::Class {
+            name: name.to_owned(),
+            source: Box::new(source),
+        })?;
+    match class.handler.as_str() {
+        "" => Ok(()),
+        handler => Err(Error::Unsupported(format!(
+            "failed to get sandbox runtime: no runtime for {handler:?} is configured"
+        ))),
+    }
 }
 
 /// What the API's own volume is to hold.

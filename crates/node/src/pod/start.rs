@@ -17,6 +17,7 @@ use super::memory::Trouble;
 use super::plan::{RUN_ERROR, Start};
 use super::{Node, container, images, names, paths, services, volumes};
 use crate::events::About;
+use crate::request::text;
 use crate::status::Waiting;
 
 /// How long until a container whose config was wrong is tried again (upstream: with each sync).
@@ -297,7 +298,9 @@ async fn fetch(ctx: &Context<'_>, container: &Container) -> Result<Objects, Stri
         });
         match fetched.await {
             Ok(Ok(())) => {}
-            Ok(Err(err)) => return Err(format!("failed to sync {reference} cache: {err}")),
+            Ok(Err(err)) => {
+                return Err(format!("failed to sync {reference} cache: {}", text(&err)));
+            }
             Err(_) => {
                 return Err(format!(
                     "failed to sync {reference} cache: timed out waiting for the condition"

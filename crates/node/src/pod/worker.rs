@@ -124,15 +124,7 @@ impl Worker {
                 return Next::Again;
             }
         };
-        if let Some(refusal) = self.refusal.take() {
-            let about = About::pod(&pod);
-            self.node
-                .events
-                .warning(about, &refusal.reason, refusal.message.clone());
-            let status = status::rejected(&pod, &self.previous, &refusal, Timestamp::now());
-            self.hand_over(status);
-            self.refused = true;
-        }
+        self.tell_refusal(&pod);
         let end = self.end(&pod, gone);
         if end.is_some() && self.memory.grace.is_none() {
             self.memory.grace = pod
@@ -142,12 +134,7 @@ impl Worker {
         }
         let now = Timestamp::now();
         // Of a refused pod, or one that was over before this agent began, there is nothing more to tell.
-        let over = self
-            .previous
-            .phase
-            .as_deref()
-            .is_some_and(status::is_terminal);
-        let told = self.refused || (over && observed == Observed::default());
+        let told = self.refused || (self.is_over() && observed == Observed::default());
         if !told {
             self.publish(&pod, &observed, end, now);
         }
@@ -156,11 +143,7 @@ impl Worker {
             end,
             observed: &observed,
             memory: &self.memory,
-            terminal: self
-                .previous
-                .phase
-                .as_deref()
-                .is_some_and(status::is_terminal),
+            terminal: self.is_over(),
             deadline: deadline::deadline(&pod, self.previous.start_time.as_ref().map(|t| t.0)),
             now,
         });
@@ -177,6 +160,23 @@ impl Worker {
             }
         }
         next
+    }
+
+    fn is_over(&self) -> bool {
+        let phase = self.previous.phase.as_deref();
+        phase.is_some_and(status::is_terminal)
+    }
+
+    /// Tells once why the pod may not run here.
+    fn tell_refusal(&mut self, pod: &Pod) {
+        let Some(refusal) = self.refusal.take() else {
+            return;
+        };
+        let (about, message) = (About::pod(pod), refusal.message.clone());
+        self.node.events.warning(about, &refusal.reason, message);
+        let status = status::rejected(pod, &self.previous, &refusal, Timestamp::now());
+        self.hand_over(status);
+        self.refused = true;
     }
 
     fn end(&self, pod: &Pod, gone: bool) -> Option<End> {
