@@ -40,11 +40,11 @@ pub(crate) fn run(
             next_row: row,
             ..
         } = group;
-        match events
-            .is_empty()
-            .then_some(Ok(()))
-            .unwrap_or_else(|| engine.append(&events))
-        {
+        let appended = match events.is_empty() {
+            true => Ok(()),
+            false => engine.append(&events),
+        };
+        match appended {
             Ok(()) => {
                 next_row = row;
                 shared.publish(&events);

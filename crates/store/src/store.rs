@@ -40,7 +40,7 @@ impl Default for Options {
 /// What readers, watchers and the committer share.
 pub(crate) struct Shared {
     pub(crate) state: RwLock<State>,
-    hub: Mutex<Hub>,
+    hub: Arc<Mutex<Hub>>,
 }
 
 impl Shared {
@@ -103,7 +103,7 @@ impl Store {
                 history,
                 revision,
             }),
-            hub: Mutex::default(),
+            hub: Arc::default(),
         });
         let (requests, queue) = mpsc::channel();
         let theirs = shared.clone();
@@ -199,7 +199,13 @@ impl Store {
             .filter(|event| event.key().starts_with(prefix))
             .cloned()
             .collect();
-        Ok(hub.subscribe(prefix, from, backlog, self.options.watch_queue))
+        Ok(hub.subscribe(
+            &self.shared.hub,
+            prefix,
+            from,
+            backlog,
+            self.options.watch_queue,
+        ))
     }
 
     /// A page of the present and the changes that follow it, without a gap between them.
@@ -210,6 +216,7 @@ impl Store {
         let mut hub = self.shared.hub.lock();
         let page = self.shared.state.read().range(range)?;
         let watch = hub.subscribe(
+            &self.shared.hub,
             range.prefix,
             page.revision,
             Default::default(),
@@ -227,5 +234,25 @@ impl Store {
     pub fn published(&self) -> u64 {
         let _hub = self.shared.hub.lock();
         self.shared.state.read().revision
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watcher_that_goes_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let store = Store::open(directory.path().join("state.db"), Options::default())
+            .expect("store opens");
+        let first = store.watch("/a/", store.revision()).expect("now");
+        let second = store.watch("/a/b", store.revision()).expect("now");
+        let watchers = || store.shared.hub.lock().watchers();
+        assert_eq!(watchers(), 2);
+        drop(second);
+        assert_eq!(watchers(), 1);
+        drop(first);
+        assert_eq!(watchers(), 0);
     }
 }

@@ -4,9 +4,10 @@
 //! that want it. A watcher that does not keep up is cut off, never waited for.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::Event;
@@ -23,6 +24,23 @@ pub struct Watch {
     lagged: Arc<AtomicBool>,
     /// Changes up to here are not wanted: a watch may begin in the future.
     from: u64,
+    place: Place,
+}
+
+/// Where a watcher is registered, to be found when it goes.
+struct Place {
+    hub: Weak<Mutex<Hub>>,
+    prefix: Arc<str>,
+}
+
+impl Drop for Watch {
+    /// A watcher leaves nothing behind, even where nothing ever changes.
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(hub) = self.place.hub.upgrade() {
+            hub.lock().sweep(&self.place.prefix);
+        }
+    }
 }
 
 impl Watch {
@@ -64,6 +82,7 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn subscribe(
         &mut self,
+        own: &Arc<Mutex<Hub>>,
         prefix: &str,
         from: u64,
         backlog: VecDeque<Arc<Event>>,
@@ -71,18 +90,40 @@ impl Hub {
     ) -> Watch {
         let (sender, queue) = mpsc::channel(queue_max);
         let lagged = Arc::new(AtomicBool::new(false));
-        let subscribers = self.by_prefix.entry(prefix.into()).or_default();
-        subscribers.retain(|s| !s.queue.is_closed());
-        subscribers.push(Subscriber {
-            queue: sender,
-            lagged: lagged.clone(),
-        });
+        let prefix: Arc<str> = prefix.into();
+        self.by_prefix
+            .entry(prefix.clone())
+            .or_default()
+            .push(Subscriber {
+                queue: sender,
+                lagged: lagged.clone(),
+            });
+        let place = Place {
+            hub: Arc::downgrade(own),
+            prefix,
+        };
         Watch {
             backlog,
             queue,
             lagged,
             from,
+            place,
         }
+    }
+
+    /// Forgets watchers of a prefix that are gone.
+    fn sweep(&mut self, prefix: &str) {
+        if let Some(subscribers) = self.by_prefix.get_mut(prefix) {
+            subscribers.retain(|s| !s.queue.is_closed());
+            if subscribers.is_empty() {
+                self.by_prefix.remove(prefix);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn watchers(&self) -> usize {
+        self.by_prefix.values().map(Vec::len).sum()
     }
 
     pub(crate) fn publish(&mut self, event: &Arc<Event>) {
