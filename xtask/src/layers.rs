@@ -10,7 +10,7 @@ use crate::workspace;
 /// The crates of the product, lowest first. `testkit` is not in a layer: tests alone use it.
 const LAYERS: [&[&str]; 4] = [
     &["karve-api", "karve-sys"],
-    &["karve-store", "karve-runtime"],
+    &["karve-store", "karve-runtime", "karve-watch"],
     &[
         "karve-apiserver",
         "karve-control",
