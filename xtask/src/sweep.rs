@@ -52,7 +52,9 @@ fn processes_with(folder: &Path) -> Result<Vec<i32>> {
     let mark = folder.display().to_string();
     let mut found = Vec::new();
     for process in folders(Path::new("/proc"))? {
-        let pid = process.file_name().and_then(|name| name.to_str()?.parse().ok());
+        let pid = process
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok());
         let line = fs::read(process.join("cmdline")).unwrap_or_default();
         if let Some(pid) = pid
             && String::from_utf8_lossy(&line).contains(&mark)
@@ -106,7 +108,9 @@ fn namespaces() -> Result<()> {
     };
     for entry in entries {
         let name = entry.context("list /run/netns")?.file_name();
-        let ours = name.to_str().and_then(|name| name.strip_prefix("karve-test-"));
+        let ours = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("karve-test-"));
         if is_dead(ours.and_then(|rest| rest.rsplit('-').next())) {
             workspace::run(Command::new("ip").args(["netns", "delete"]).arg(&name))?;
         }

@@ -26,7 +26,11 @@ fn main() -> ExitCode {
         return karve_runtime::shim::main(arguments);
     }
     let lives_long = role == "server" || role == "agent";
-    start_log(if lives_long { Level::INFO } else { Level::ERROR });
+    start_log(if lives_long {
+        Level::INFO
+    } else {
+        Level::ERROR
+    });
     match cli::Cli::parse().run() {
         Ok(code) => code,
         Err(error) => {
@@ -39,7 +43,9 @@ fn main() -> ExitCode {
 /// Logs go to standard error; `KARVE_LOG` says how much (error, warn, info, debug, trace). Commands talk to
 /// people in their own words.
 fn start_log(default: Level) {
-    let level = std::env::var("KARVE_LOG").ok().and_then(|text| text.parse().ok());
+    let level = std::env::var("KARVE_LOG")
+        .ok()
+        .and_then(|text| text.parse().ok());
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(false)

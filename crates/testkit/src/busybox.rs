@@ -15,19 +15,39 @@ pub const PROGRAM: &str = "/bin/busybox";
 /// The image, called `name`.
 pub fn image(name: &str) -> Result<ImageArchive> {
     let program = Path::new(PROGRAM);
-    ensure!(elf::libraries(program, &[])?.is_empty(), "{PROGRAM} is not static: apt install busybox-static");
-    let list = Command::new(program).arg("--list").output().context("list the tools of busybox")?;
+    ensure!(
+        elf::libraries(program, &[])?.is_empty(),
+        "{PROGRAM} is not static: apt install busybox-static"
+    );
+    let list = Command::new(program)
+        .arg("--list")
+        .output()
+        .context("list the tools of busybox")?;
     let tools = String::from_utf8(list.stdout).context("list the tools of busybox")?;
     let mut layer = Layer::default();
-    for (directory, mode) in [("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("home", 0o755)] {
+    for (directory, mode) in [
+        ("bin", 0o755),
+        ("etc", 0o755),
+        ("root", 0o700),
+        ("tmp", 0o1777),
+        ("home", 0o755),
+    ] {
         layer.directory(directory, Owner::root(mode))?;
     }
     elf::add_file(&mut layer, program, "bin/busybox", 0o755)?;
     for tool in tools.lines().filter(|tool| *tool != "busybox") {
         layer.symlink(&format!("bin/{tool}"), "busybox")?;
     }
-    layer.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n", Owner::root(0o644))?;
-    layer.file("etc/group", b"root:x:0:\nnogroup:x:65534:\n", Owner::root(0o644))?;
+    layer.file(
+        "etc/passwd",
+        b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n",
+        Owner::root(0o644),
+    )?;
+    layer.file(
+        "etc/group",
+        b"root:x:0:\nnogroup:x:65534:\n",
+        Owner::root(0o644),
+    )?;
     Ok(ImageArchive {
         names: vec![name.parse::<ImageRef>()?],
         config: ImageConfig {

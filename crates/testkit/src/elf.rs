@@ -25,7 +25,11 @@ pub fn libraries(program: &Path, search: &[PathBuf]) -> Result<BTreeSet<PathBuf>
     if all.contains("not a dynamic executable") || all.contains("statically linked") {
         return Ok(BTreeSet::new());
     }
-    ensure!(output.status.success() && !text.contains("not found"), "{}: {all}", action());
+    ensure!(
+        output.status.success() && !text.contains("not found"),
+        "{}: {all}",
+        action()
+    );
     Ok(parse(&text))
 }
 
@@ -40,7 +44,12 @@ fn parse(text: &str) -> BTreeSet<PathBuf> {
 }
 
 /// Puts the program into the layer as `path`, and its libraries where its loader looks for them.
-pub fn add_program(layer: &mut Layer, program: &Path, path: &str, search: &[PathBuf]) -> Result<()> {
+pub fn add_program(
+    layer: &mut Layer,
+    program: &Path,
+    path: &str,
+    search: &[PathBuf],
+) -> Result<()> {
     add_file(layer, program, path, 0o755)?;
     for library in libraries(program, search)? {
         add_file(layer, &library, &image_path(&library, search), 0o755)?;
@@ -51,7 +60,9 @@ pub fn add_program(layer: &mut Layer, program: &Path, path: &str, search: &[Path
 /// Puts a file of this machine into the layer.
 pub fn add_file(layer: &mut Layer, file: &Path, path: &str, mode: u32) -> Result<()> {
     let content = fs::read(file).with_context(|| format!("read {}", file.display()))?;
-    layer.file(path, &content, Owner::root(mode)).with_context(|| format!("add {path} to the image"))?;
+    layer
+        .file(path, &content, Owner::root(mode))
+        .with_context(|| format!("add {path} to the image"))?;
     Ok(())
 }
 
@@ -63,7 +74,10 @@ fn image_path(library: &Path, search: &[PathBuf]) -> String {
     } else {
         library.to_path_buf()
     };
-    path.display().to_string().trim_start_matches('/').to_owned()
+    path.display()
+        .to_string()
+        .trim_start_matches('/')
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -80,7 +94,13 @@ mod tests {
     #[test]
     fn uninstalled_libraries_go_to_the_default_path() {
         let search = [PathBuf::from("/tmp/x/usr/lib")];
-        assert_eq!(image_path(Path::new("/tmp/x/usr/lib/libz.so.1"), &search), "usr/lib/libz.so.1");
-        assert_eq!(image_path(Path::new("/lib64/ld.so"), &search), "lib64/ld.so");
+        assert_eq!(
+            image_path(Path::new("/tmp/x/usr/lib/libz.so.1"), &search),
+            "usr/lib/libz.so.1"
+        );
+        assert_eq!(
+            image_path(Path::new("/lib64/ld.so"), &search),
+            "lib64/ld.so"
+        );
     }
 }

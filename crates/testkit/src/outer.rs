@@ -22,7 +22,11 @@ impl OuterNet {
         let netns = NetNs::anonymous()?;
         Netlink::open_in(&netns)?.set_up("lo")?;
         netns.enter()?;
-        Ok(Self { before, netns, not_send: PhantomData })
+        Ok(Self {
+            before,
+            netns,
+            not_send: PhantomData,
+        })
     }
 
     /// The namespace, to enter it from another thread.
@@ -34,7 +38,10 @@ impl OuterNet {
 impl Drop for OuterNet {
     fn drop(&mut self) {
         // A test's thread that can't return must not run another test.
-        self.before.enter().context("return to the network of before").expect("the namespace is open");
+        self.before
+            .enter()
+            .context("return to the network of before")
+            .expect("the namespace is open");
     }
 }
 
@@ -44,13 +51,25 @@ mod tests {
 
     #[test]
     fn a_thread_enters_and_returns() {
-        let links = || Netlink::open().expect("netlink").links().expect("links").len();
+        let links = || {
+            Netlink::open()
+                .expect("netlink")
+                .links()
+                .expect("links")
+                .len()
+        };
         std::thread::spawn(move || {
             let before = links();
             let outer = OuterNet::enter().expect("enters");
             let inside = Netlink::open().expect("netlink").links().expect("links");
-            assert!(inside.iter().any(|link| link.name == "lo" && link.up), "{inside:?}");
-            assert!(inside.iter().all(|link| !link.up || link.name == "lo"), "no way out: {inside:?}");
+            assert!(
+                inside.iter().any(|link| link.name == "lo" && link.up),
+                "{inside:?}"
+            );
+            assert!(
+                inside.iter().all(|link| !link.up || link.name == "lo"),
+                "no way out: {inside:?}"
+            );
             drop(outer);
             assert_eq!(links(), before);
         })

@@ -22,7 +22,12 @@ pub struct Traces {
 impl Traces {
     /// Looks for `mark`, such as a cluster's name.
     pub fn of(mark: &str) -> Self {
-        let marked = |names: BTreeSet<String>| names.into_iter().filter(|name| name.contains(mark)).collect();
+        let marked = |names: BTreeSet<String>| {
+            names
+                .into_iter()
+                .filter(|name| name.contains(mark))
+                .collect()
+        };
         Self {
             namespaces: marked(entries(Path::new("/run/netns"))),
             links: links(),
@@ -35,7 +40,9 @@ impl Traces {
 
 fn entries(dir: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 fn links() -> BTreeSet<String> {
@@ -46,16 +53,26 @@ fn links() -> BTreeSet<String> {
 
 fn mount_points() -> BTreeSet<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    text.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect()
+    text.lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Of all processes but this one.
 fn processes() -> BTreeSet<String> {
     let ours = std::process::id().to_string();
-    let others = entries(Path::new("/proc")).into_iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit()) && *name != ours);
+    let others = entries(Path::new("/proc"))
+        .into_iter()
+        .filter(|name| name.bytes().all(|b| b.is_ascii_digit()) && *name != ours);
     others
         .filter_map(|pid| fs::read(format!("/proc/{pid}/cmdline")).ok())
-        .map(|line| String::from_utf8_lossy(&line).replace('\0', " ").trim().to_owned())
+        .map(|line| {
+            String::from_utf8_lossy(&line)
+                .replace('\0', " ")
+                .trim()
+                .to_owned()
+        })
         .filter(|line| !line.is_empty())
         .collect()
 }
@@ -67,7 +84,11 @@ fn cgroups() -> BTreeSet<String> {
     for line in text.lines().filter(|line| line.contains(" - cgroup")) {
         if let Some(hierarchy) = line.split(' ').nth(4) {
             let parent = Path::new(hierarchy).join("karve");
-            found.extend(entries(&parent).into_iter().map(|name| parent.join(name).display().to_string()));
+            found.extend(
+                entries(&parent)
+                    .into_iter()
+                    .map(|name| parent.join(name).display().to_string()),
+            );
         }
     }
     found

@@ -51,7 +51,12 @@ impl Registry {
     pub fn push(&self, host: &TestHost, archive: &Path, repository: &str, tag: &str) {
         let layout = host.folder().join("layout");
         fs::create_dir_all(&layout).expect("make a folder");
-        let unpacked = Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(&layout).status();
+        let unpacked = Command::new("tar")
+            .arg("-xf")
+            .arg(archive)
+            .arg("-C")
+            .arg(&layout)
+            .status();
         assert!(unpacked.expect("run tar").success());
         let index: Value = read_json(&layout.join("index.json"));
         let manifest_path = blob(&layout, &index["manifests"][0]);
@@ -61,14 +66,29 @@ impl Registry {
             let content = fs::read(blob(&layout, descriptor)).expect("read a blob");
             let begun = send("POST", &format!("/v2/{repository}/blobs/uploads/"), "", &[]);
             let location = header(&begun, "location").expect("a place to upload to");
-            let place = location.split_once(ADDRESS).map_or(location.as_str(), |(_, place)| place);
-            let digest = descriptor["digest"].as_str().expect("a digest").replace(':', "%3A");
-            let sent = send("PUT", &format!("{place}&digest={digest}"), "application/octet-stream", &content);
+            let place = location
+                .split_once(ADDRESS)
+                .map_or(location.as_str(), |(_, place)| place);
+            let digest = descriptor["digest"]
+                .as_str()
+                .expect("a digest")
+                .replace(':', "%3A");
+            let sent = send(
+                "PUT",
+                &format!("{place}&digest={digest}"),
+                "application/octet-stream",
+                &content,
+            );
             assert!(sent.starts_with("HTTP/1.1 201"), "{sent}");
         }
         let kind = manifest["mediaType"].as_str().expect("a media type");
         let bytes = fs::read(&manifest_path).expect("read the manifest");
-        let sent = send("PUT", &format!("/v2/{repository}/manifests/{tag}"), kind, &bytes);
+        let sent = send(
+            "PUT",
+            &format!("/v2/{repository}/manifests/{tag}"),
+            kind,
+            &bytes,
+        );
         assert!(sent.starts_with("HTTP/1.1 201"), "{sent}");
     }
 }
@@ -101,5 +121,7 @@ fn send(method: &str, path: &str, kind: &str, body: &[u8]) -> String {
 
 fn header(answer: &str, name: &str) -> Option<String> {
     let mut lines = answer.lines().filter_map(|line| line.split_once(": "));
-    lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+    lines
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim().to_owned())
 }

@@ -74,20 +74,34 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     let progress = Progress::new();
     match options.command {
         Command::List { cluster, output } => list(&Cluster::load(&cluster.name)?, output).await?,
-        Command::Enable(Switch { cluster, addon: Addon::Metallb }) => {
+        Command::Enable(Switch {
+            cluster,
+            addon: Addon::Metallb,
+        }) => {
             let cluster = Cluster::load(&cluster.name)?;
             let client = client::admin(&cluster)?;
             addresses::enable(&client).await?;
             progress.done("The 'metallb' addon is enabled");
             if addresses::ranges(&client).await?.is_empty() {
-                progress.say(&format!("   Give it addresses: `{}`", cluster.command("addons configure metallb")));
+                progress.say(&format!(
+                    "   Give it addresses: `{}`",
+                    cluster.command("addons configure metallb")
+                ));
             }
         }
-        Command::Disable(Switch { cluster, addon: Addon::Metallb }) => {
+        Command::Disable(Switch {
+            cluster,
+            addon: Addon::Metallb,
+        }) => {
             addresses::disable(&client::admin(&Cluster::load(&cluster.name)?)?).await?;
             progress.done("The 'metallb' addon is disabled");
         }
-        Command::Configure(Configure { cluster, addon: Addon::Metallb, start, end }) => {
+        Command::Configure(Configure {
+            cluster,
+            addon: Addon::Metallb,
+            start,
+            end,
+        }) => {
             let cluster = Cluster::load(&cluster.name)?;
             let client = client::admin(&cluster)?;
             let range = match (start, end) {
@@ -107,9 +121,13 @@ async fn list(cluster: &Cluster, format: Format) -> Result<()> {
     let ranges = addresses::ranges(&client).await?;
     let status = if enabled { "enabled" } else { "disabled" };
     match format {
-        Format::Json => output::json(&json!([{ "name": "metallb", "status": status, "addresses": ranges }])),
+        Format::Json => {
+            output::json(&json!([{ "name": "metallb", "status": status, "addresses": ranges }]))
+        }
         Format::Text => {
-            let row = ["metallb", cluster.name.as_str(), status, &ranges.join(", ")].map(str::to_owned).to_vec();
+            let row = ["metallb", cluster.name.as_str(), status, &ranges.join(", ")]
+                .map(str::to_owned)
+                .to_vec();
             output::table(&["ADDON NAME", "PROFILE", "STATUS", "ADDRESSES"], &[row])
         }
     }

@@ -8,7 +8,9 @@ use super::progress::Progress;
 use crate::cluster::{checks, removal};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Works on half made and half removed clusters too. Images stay: `karve image rm`.")]
+#[command(
+    after_help = "Works on half made and half removed clusters too. Images stay: `karve image rm`."
+)]
 pub struct Options {
     #[command(flatten)]
     cluster: ClusterArg,

@@ -62,7 +62,10 @@ enum Command {
 
 pub async fn run(options: Options) -> Result<ExitCode> {
     let cluster = match &options.command {
-        Command::Load { cluster, .. } | Command::Pull { cluster, .. } | Command::Ls { cluster, .. } | Command::Rm { cluster, .. } => cluster,
+        Command::Load { cluster, .. }
+        | Command::Pull { cluster, .. }
+        | Command::Ls { cluster, .. }
+        | Command::Rm { cluster, .. } => cluster,
     };
     checks::root("image", &cluster.name)?;
     let root = Layout::of(&cluster.name).images;
@@ -109,7 +112,13 @@ async fn remove(client: &Client, images: &[String]) -> Result<()> {
 
 /// All references, or none: the first that is malformed is told before anything is done.
 fn parse(images: &[String]) -> Result<Vec<ImageRef>> {
-    images.iter().map(|text| text.parse().with_context(|| format!("read image name {text:?}"))).collect()
+    images
+        .iter()
+        .map(|text| {
+            text.parse()
+                .with_context(|| format!("read image name {text:?}"))
+        })
+        .collect()
 }
 
 async fn list(client: &Client, format: Format) -> Result<()> {
@@ -140,14 +149,24 @@ fn size(bytes: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    if unit == 0 || value >= 100.0 { format!("{value:.0}{}", UNITS[unit]) } else { format!("{value:.1}{}", UNITS[unit]) }
+    if unit == 0 || value >= 100.0 {
+        format!("{value:.0}{}", UNITS[unit])
+    } else {
+        format!("{value:.1}{}", UNITS[unit])
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn sizes_are_short() {
-        for (bytes, text) in [(0, "0B"), (999, "999B"), (1000, "1.0kB"), (8_400_000, "8.4MB"), (123_456_789, "123MB")] {
+        for (bytes, text) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1.0kB"),
+            (8_400_000, "8.4MB"),
+            (123_456_789, "123MB"),
+        ] {
             assert_eq!(super::size(bytes), text);
         }
     }

@@ -24,7 +24,12 @@ pub fn run(options: &Options) -> Result<()> {
         Some(wanted) => nodes
             .iter()
             .find(|node| node.name == *wanted)
-            .with_context(|| format!("there is no node \"{wanted}\": the last is node{}", nodes.len()))?,
+            .with_context(|| {
+                format!(
+                    "there is no node \"{wanted}\": the last is node{}",
+                    nodes.len()
+                )
+            })?,
     };
     output::line(&node.ip.to_string())
 }

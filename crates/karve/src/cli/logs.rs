@@ -12,7 +12,9 @@ use super::ClusterArg;
 use crate::cluster::Cluster;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  karve logs                the server\n  karve logs --node node2   an agent\n  karve logs -f")]
+#[command(
+    after_help = "Examples:\n  karve logs                the server\n  karve logs --node node2   an agent\n  karve logs -f"
+)]
 pub struct Options {
     #[command(flatten)]
     cluster: ClusterArg,
@@ -29,8 +31,16 @@ pub fn run(options: &Options) -> Result<()> {
     let path = match &options.node {
         None => cluster.layout.server_log(),
         Some(node) => {
-            let known = cluster.config.local_nodes().iter().any(|known| known.name == *node);
-            ensure!(known, "there is no node \"{node}\": the last is node{}", cluster.config.nodes);
+            let known = cluster
+                .config
+                .local_nodes()
+                .iter()
+                .any(|known| known.name == *node);
+            ensure!(
+                known,
+                "there is no node \"{node}\": the last is node{}",
+                cluster.config.nodes
+            );
             cluster.layout.agent_log(node)
         }
     };

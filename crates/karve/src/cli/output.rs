@@ -25,7 +25,9 @@ pub fn json(value: &impl Serialize) -> Result<()> {
 /// Prints one line. A reader that has gone away (`| head`) is no error.
 pub fn line(text: &str) -> Result<()> {
     match writeln!(io::stdout(), "{text}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("write to standard output"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("write to standard output")
+        }
         _ => Ok(()),
     }
 }
@@ -35,7 +37,11 @@ pub fn columns(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
     let header: Vec<String> = header.iter().map(|&name| name.to_owned()).collect();
     let widths = widths(&header, rows);
     for row in std::iter::once(&header).chain(rows) {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, &width)| format!("{cell:width$}"))
+            .collect();
         line(cells.join("   ").trim_end())?;
     }
     Ok(())
@@ -49,12 +55,23 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
 fn framed(header: &[&str], rows: &[Vec<String>]) -> String {
     let header: Vec<String> = header.iter().map(|&name| name.to_owned()).collect();
     let widths = widths(&header, rows);
-    let rule: String = widths.iter().map(|&width| format!("|{}", "-".repeat(width + 2))).collect();
+    let rule: String = widths
+        .iter()
+        .map(|&width| format!("|{}", "-".repeat(width + 2)))
+        .collect();
     let rule = format!("{rule}|");
-    let centred: String = header.iter().zip(&widths).map(|(cell, &width)| format!("| {cell:^width$} ")).collect();
+    let centred: String = header
+        .iter()
+        .zip(&widths)
+        .map(|(cell, &width)| format!("| {cell:^width$} "))
+        .collect();
     let mut lines = vec![rule.clone(), format!("{centred}|"), rule.clone()];
     for row in rows {
-        let cells: String = row.iter().zip(&widths).map(|(cell, &width)| format!("| {cell:width$} ")).collect();
+        let cells: String = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, &width)| format!("| {cell:width$} "))
+            .collect();
         lines.push(format!("{cells}|"));
     }
     lines.push(rule);
@@ -64,7 +81,11 @@ fn framed(header: &[&str], rows: &[Vec<String>]) -> String {
 fn widths(header: &[String], rows: &[Vec<String>]) -> Vec<usize> {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.chain(header.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default()
+        cells
+            .chain(header.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
     };
     (0..header.len()).map(width).collect()
 }

@@ -17,18 +17,28 @@ pub struct Progress {
 impl Progress {
     /// Talks to standard error.
     pub fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal() }
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+        }
     }
 
     /// A step that is done.
     pub fn done(&self, text: &str) {
-        let mark = if self.terminal { "\x1b[32m✓\x1b[0m" } else { "✓" };
+        let mark = if self.terminal {
+            "\x1b[32m✓\x1b[0m"
+        } else {
+            "✓"
+        };
         eprintln!(" {mark} {text}");
     }
 
     /// Something that a person should know.
     pub fn note(&self, text: &str) {
-        let mark = if self.terminal { "\x1b[33m!\x1b[0m" } else { "!" };
+        let mark = if self.terminal {
+            "\x1b[33m!\x1b[0m"
+        } else {
+            "!"
+        };
         eprintln!(" {mark} {text}");
     }
 
@@ -48,7 +58,8 @@ impl Progress {
             return work.await;
         }
         let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template(" {spinner} {msg} ({elapsed})").expect("the template is well formed");
+        let style = ProgressStyle::with_template(" {spinner} {msg} ({elapsed})")
+            .expect("the template is well formed");
         spinner.set_style(style);
         spinner.set_message(what.to_owned());
         spinner.enable_steady_tick(Duration::from_millis(100));

@@ -10,8 +10,8 @@ use kube::Api;
 use kube::api::ListParams;
 use serde::Serialize;
 
-use super::output::{self, Format};
 use super::ClusterArg;
+use super::output::{self, Format};
 use crate::cluster::{Cluster, client};
 
 #[derive(Debug, Args)]
@@ -94,9 +94,16 @@ async fn run_list(options: &List) -> Result<()> {
         Some(namespace) => Api::<Service>::namespaced(client, namespace),
         None => Api::all(client),
     };
-    let services = services.list(&ListParams::default()).await.context("list Services")?;
+    let services = services
+        .list(&ListParams::default())
+        .await
+        .context("list Services")?;
     let node = cluster.config.subnet.node(1);
-    let rows: Vec<Row> = services.items.iter().map(|service| row(service, node)).collect();
+    let rows: Vec<Row> = services
+        .items
+        .iter()
+        .map(|service| row(service, node))
+        .collect();
     match options.output {
         Format::Json => output::json(&rows),
         Format::Text => print(&rows),
@@ -107,8 +114,16 @@ async fn run_one(options: &One) -> Result<()> {
     let cluster = Cluster::load(&options.cluster.name)?;
     let name = options.service.as_deref().context("a Service is named")?;
     let services = Api::<Service>::namespaced(client::admin(&cluster)?, &options.namespace);
-    let Some(service) = services.get_opt(name).await.with_context(|| format!("get Service {name}"))? else {
-        bail!("there is no Service \"{name}\" in namespace \"{}\": `{}`", options.namespace, cluster.command("service list"));
+    let Some(service) = services
+        .get_opt(name)
+        .await
+        .with_context(|| format!("get Service {name}"))?
+    else {
+        bail!(
+            "there is no Service \"{name}\" in namespace \"{}\": `{}`",
+            options.namespace,
+            cluster.command("service list")
+        );
     };
     let row = row(&service, cluster.config.subnet.node(1));
     if !options.url {
@@ -117,7 +132,9 @@ async fn run_one(options: &One) -> Result<()> {
     if row.ports.is_empty() {
         bail!("Service \"{name}\" has no node port: only type NodePort and LoadBalancer have one");
     }
-    row.ports.iter().try_for_each(|port| output::line(&port.url))
+    row.ports
+        .iter()
+        .try_for_each(|port| output::line(&port.url))
 }
 
 fn print(rows: &[Row]) -> Result<()> {
@@ -127,26 +144,38 @@ fn print(rows: &[Row]) -> Result<()> {
 
 /// One line for each port; only the first names the Service.
 fn cells(row: &Row) -> Vec<Vec<String>> {
-    let line = |namespace: &str, name: &str, target: &str, url: &str| [namespace, name, target, url].map(str::to_owned).to_vec();
+    let line = |namespace: &str, name: &str, target: &str, url: &str| {
+        [namespace, name, target, url].map(str::to_owned).to_vec()
+    };
     if row.ports.is_empty() {
         return vec![line(&row.namespace, &row.name, "No node port", "")];
     }
-    let lines = row.ports.iter().enumerate().map(|(index, port)| match index {
-        0 => line(&row.namespace, &row.name, &port.target, &port.url),
-        _ => line("", "", &port.target, &port.url),
-    });
+    let lines = row
+        .ports
+        .iter()
+        .enumerate()
+        .map(|(index, port)| match index {
+            0 => line(&row.namespace, &row.name, &port.target, &port.url),
+            _ => line("", "", &port.target, &port.url),
+        });
     lines.collect()
 }
 
 fn row(service: &Service, node: Ipv4Addr) -> Row {
-    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    let ports = service
+        .spec
+        .iter()
+        .flat_map(|spec| spec.ports.iter().flatten());
     let ports = ports.filter_map(|port| {
         let node_port = port.node_port?;
         let target = match &port.name {
             Some(name) => format!("{name}/{}", port.port),
             None => port.port.to_string(),
         };
-        Some(Port { target, url: format!("http://{node}:{node_port}") })
+        Some(Port {
+            target,
+            url: format!("http://{node}:{node_port}"),
+        })
     });
     Row {
         namespace: service.metadata.namespace.clone().unwrap_or_default(),
@@ -163,7 +192,8 @@ mod tests {
     #[test]
     fn ports_with_a_node_port_have_urls() {
         let service = |spec| {
-            let object = json!({ "metadata": { "namespace": "default", "name": "web" }, "spec": spec });
+            let object =
+                json!({ "metadata": { "namespace": "default", "name": "web" }, "spec": spec });
             serde_json::from_value::<Service>(object).expect("a Service")
         };
         let node = Ipv4Addr::new(192, 168, 64, 2);
@@ -178,7 +208,10 @@ mod tests {
             ["default", "web", "3000", "http://192.168.64.2:31000"],
             ["", "", "https/443", "http://192.168.64.2:31443"],
         ];
-        assert_eq!(cells(&two), expected.map(|line| line.map(str::to_owned).to_vec()));
+        assert_eq!(
+            cells(&two),
+            expected.map(|line| line.map(str::to_owned).to_vec())
+        );
         let none = row(&service(json!({ "ports": [{ "port": 6379 }] })), node);
         assert_eq!(cells(&none)[0][2], "No node port");
     }

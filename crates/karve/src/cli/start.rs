@@ -29,8 +29,12 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     let seconds = begun.elapsed().as_secs_f64();
     match up.started.len() {
         0 => progress.say(&format!("Cluster \"{name}\" is up; nothing was missing.")),
-        1 => progress.say(&format!("Cluster \"{name}\" is up in {seconds:.2} s; 1 process was started.")),
-        n => progress.say(&format!("Cluster \"{name}\" is up in {seconds:.2} s; {n} processes were started.")),
+        1 => progress.say(&format!(
+            "Cluster \"{name}\" is up in {seconds:.2} s; 1 process was started."
+        )),
+        n => progress.say(&format!(
+            "Cluster \"{name}\" is up in {seconds:.2} s; {n} processes were started."
+        )),
     }
     Ok(ExitCode::SUCCESS)
 }

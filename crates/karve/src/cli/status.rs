@@ -11,8 +11,8 @@ use kube::api::ListParams;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::output::{self, Format};
 use super::ClusterArg;
+use super::output::{self, Format};
 use crate::cluster::config::{CLUSTER_DNS, KUBERNETES_VERSION};
 use crate::cluster::process::{self, Role};
 use crate::cluster::{Cluster, addresses, client, ready};
@@ -68,7 +68,9 @@ struct DnsStatus {
 
 impl Status {
     fn is_well(&self) -> bool {
-        self.server.answers && self.dns.answers && self.nodes.iter().all(|node| node.status == "Ready")
+        self.server.answers
+            && self.dns.answers
+            && self.nodes.iter().all(|node| node.status == "Ready")
     }
 }
 
@@ -79,16 +81,28 @@ pub async fn run(options: Options) -> Result<ExitCode> {
         Format::Json => output::json(&status)?,
         Format::Text => print(&status)?,
     }
-    Ok(if status.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if status.is_well() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn gather(cluster: &Cluster) -> Result<Status> {
     let processes = process::find(&cluster.name)?;
-    let pid = |wanted: &Role| processes.iter().find(|(role, _)| role == wanted).map(|(_, id)| id.pid);
+    let pid = |wanted: &Role| {
+        processes
+            .iter()
+            .find(|(role, _)| role == wanted)
+            .map(|(_, id)| id.pid)
+    };
     let client = client::admin(cluster).ok();
     let listed = async {
         let nodes = Api::<Node>::all(client.clone()?);
-        timeout(ANSWER_MAX, nodes.list(&ListParams::default())).await.ok()?.ok()
+        timeout(ANSWER_MAX, nodes.list(&ListParams::default()))
+            .await
+            .ok()?
+            .ok()
     };
     let listed = listed.await;
     let load_balancer = match (&client, &listed) {
@@ -98,7 +112,11 @@ async fn gather(cluster: &Cluster) -> Result<Status> {
     let mut nodes = Vec::new();
     let mut dns_answers = true;
     for node in cluster.config.local_nodes() {
-        let object = listed.as_ref().map(|list| list.items.iter().find(|item| item.metadata.name.as_ref() == Some(&node.name)));
+        let object = listed.as_ref().map(|list| {
+            list.items
+                .iter()
+                .find(|item| item.metadata.name.as_ref() == Some(&node.name))
+        });
         let status = match object {
             None => "Unknown",
             Some(Some(object)) if ready::is_ready(object) => "Ready",
@@ -107,24 +125,46 @@ async fn gather(cluster: &Cluster) -> Result<Status> {
         let answer = timeout(ANSWER_MAX, ready::ask_dns(cluster, &node.name)).await;
         dns_answers &= matches!(answer, Ok(Ok(true)));
         let pid = pid(&Role::Agent(node.name.clone()));
-        nodes.push(NodeStatus { name: node.name, ip: node.ip.to_string(), pid, status });
+        nodes.push(NodeStatus {
+            name: node.name,
+            ip: node.ip.to_string(),
+            pid,
+            status,
+        });
     }
     Ok(Status {
         name: cluster.name.to_string(),
         karve: format!("v{}", env!("CARGO_PKG_VERSION")),
         kubernetes: KUBERNETES_VERSION.to_owned(),
         kubeconfig: cluster.config.kubeconfig.display().to_string(),
-        server: ServerStatus { url: cluster.config.api_url(), pid: pid(&Role::Server), answers: listed.is_some() },
+        server: ServerStatus {
+            url: cluster.config.api_url(),
+            pid: pid(&Role::Server),
+            answers: listed.is_some(),
+        },
         nodes,
-        dns: DnsStatus { address: CLUSTER_DNS.to_string(), answers: dns_answers },
+        dns: DnsStatus {
+            address: CLUSTER_DNS.to_string(),
+            answers: dns_answers,
+        },
         load_balancer,
     })
 }
 
 fn print(status: &Status) -> Result<()> {
-    let process = |pid: Option<i32>| pid.map_or_else(|| "not running".to_owned(), |pid| format!("pid {pid}"));
-    let answers = |answers: bool| if answers { "answers" } else { "does not answer" };
-    output::line(&format!("{} (karve {}, Kubernetes {})", status.name, status.karve, status.kubernetes))?;
+    let process =
+        |pid: Option<i32>| pid.map_or_else(|| "not running".to_owned(), |pid| format!("pid {pid}"));
+    let answers = |answers: bool| {
+        if answers {
+            "answers"
+        } else {
+            "does not answer"
+        }
+    };
+    output::line(&format!(
+        "{} (karve {}, Kubernetes {})",
+        status.name, status.karve, status.kubernetes
+    ))?;
     let server = &status.server;
     let mut rows = vec![vec![
         "server".to_owned(),
@@ -133,12 +173,36 @@ fn print(status: &Status) -> Result<()> {
         process(server.pid),
     ]];
     for node in &status.nodes {
-        rows.push(vec![node.name.clone(), node.status.to_owned(), node.ip.clone(), process(node.pid)]);
+        rows.push(vec![
+            node.name.clone(),
+            node.status.to_owned(),
+            node.ip.clone(),
+            process(node.pid),
+        ]);
     }
     let dns = &status.dns;
-    rows.push(vec!["dns".to_owned(), answers(dns.answers).to_owned(), dns.address.clone(), String::new()]);
-    let pool = if status.load_balancer.is_empty() { "none".to_owned() } else { status.load_balancer.join(", ") };
-    rows.push(vec!["load balancer".to_owned(), "pool".to_owned(), pool, String::new()]);
-    rows.push(vec!["kubectl".to_owned(), "context".to_owned(), status.name.clone(), status.kubeconfig.clone()]);
+    rows.push(vec![
+        "dns".to_owned(),
+        answers(dns.answers).to_owned(),
+        dns.address.clone(),
+        String::new(),
+    ]);
+    let pool = if status.load_balancer.is_empty() {
+        "none".to_owned()
+    } else {
+        status.load_balancer.join(", ")
+    };
+    rows.push(vec![
+        "load balancer".to_owned(),
+        "pool".to_owned(),
+        pool,
+        String::new(),
+    ]);
+    rows.push(vec![
+        "kubectl".to_owned(),
+        "context".to_owned(),
+        status.name.clone(),
+        status.kubeconfig.clone(),
+    ]);
     output::columns(&["PART", "STATUS", "ADDRESS", "DETAIL"], &rows)
 }

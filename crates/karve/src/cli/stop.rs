@@ -8,7 +8,9 @@ use super::progress::Progress;
 use crate::cluster::{Cluster, checks, removal};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Containers are killed; `karve start` makes them anew from the objects that are kept.")]
+#[command(
+    after_help = "Containers are killed; `karve start` makes them anew from the objects that are kept."
+)]
 pub struct Options {
     #[command(flatten)]
     cluster: ClusterArg,
@@ -24,7 +26,10 @@ pub fn run(options: &Options) -> Result<()> {
         progress.say(&format!("Cluster \"{name}\" is stopped already."));
     } else {
         progress.done(&format!("Stopped cluster \"{name}\": {stopped}"));
-        progress.say(&format!("Its objects are kept: `{}` goes on.", cluster.command("start")));
+        progress.say(&format!(
+            "Its objects are kept: `{}` goes on.",
+            cluster.command("start")
+        ));
     }
     Ok(())
 }

@@ -101,7 +101,10 @@ pub async fn run(options: Options) -> Result<ExitCode> {
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };
-    progress.say(&format!("Cluster \"{name}\" is up in {:.2} s.", begun.elapsed().as_secs_f64()));
+    progress.say(&format!(
+        "Cluster \"{name}\" is up in {:.2} s.",
+        begun.elapsed().as_secs_f64()
+    ));
     if !options.foreground {
         rollback.kept = true;
         return Ok(ExitCode::SUCCESS);
@@ -139,12 +142,27 @@ fn make(options: &Options, layout: Layout, kubeconfig: PathBuf) -> Result<Cluste
     };
     config.write(&layout.config())?;
     network::ensure_bridge(&options.cluster.name, &config)?;
-    Ok(Cluster { name: options.cluster.name.clone(), layout, config })
+    Ok(Cluster {
+        name: options.cluster.name.clone(),
+        layout,
+        config,
+    })
 }
 
-async fn bring_up(options: &Options, cluster: &Cluster, progress: &Progress) -> Result<Vec<Launched>> {
-    progress.say(&format!("karve {}, Kubernetes {KUBERNETES_VERSION}", env!("CARGO_PKG_VERSION")));
-    let log = if options.foreground { Log::Inherit } else { Log::File };
+async fn bring_up(
+    options: &Options,
+    cluster: &Cluster,
+    progress: &Progress,
+) -> Result<Vec<Launched>> {
+    progress.say(&format!(
+        "karve {}, Kubernetes {KUBERNETES_VERSION}",
+        env!("CARGO_PKG_VERSION")
+    ));
+    let log = if options.foreground {
+        Log::Inherit
+    } else {
+        Log::File
+    };
     let up = life::bring_up(cluster, log, progress).await?;
     if !options.no_load_balancer {
         let (first, last) = cluster.config.subnet.default_pool();
@@ -154,7 +172,10 @@ async fn bring_up(options: &Options, cluster: &Cluster, progress: &Progress) -> 
     }
     life::add_context(cluster)?;
     let file = cluster.config.kubeconfig.display();
-    progress.done(&format!("kubectl uses context \"{}\" ({file})", cluster.name));
+    progress.done(&format!(
+        "kubectl uses context \"{}\" ({file})",
+        cluster.name
+    ));
     if !has_kubectl() {
         progress.note("kubectl is not installed: apt install kubernetes-client, or https://kubernetes.io/docs/tasks/tools");
     }

@@ -17,7 +17,11 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     match options.output {
-        Format::Text => output::line(&format!("karve v{version}\nKubernetes {KUBERNETES_VERSION}")),
-        Format::Json => output::json(&json!({ "karve": format!("v{version}"), "kubernetes": KUBERNETES_VERSION })),
+        Format::Text => output::line(&format!(
+            "karve v{version}\nKubernetes {KUBERNETES_VERSION}"
+        )),
+        Format::Json => output::json(
+            &json!({ "karve": format!("v{version}"), "kubernetes": KUBERNETES_VERSION }),
+        ),
     }
 }

@@ -89,7 +89,10 @@ pub async fn enable(client: &kube::Client) -> Result<()> {
         },
         ..Namespace::default()
     };
-    match Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await {
+    match Api::<Namespace>::all(client.clone())
+        .create(&PostParams::default(), &namespace)
+        .await
+    {
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
         Err(error) => Err(error).with_context(|| format!("make namespace {NAMESPACE}")),
         Ok(_) => Ok(()),
@@ -98,20 +101,30 @@ pub async fn enable(client: &kube::Client) -> Result<()> {
 
 /// Whether [`enable`] was done.
 pub async fn is_enabled(client: &kube::Client) -> Result<bool> {
-    let namespace = Api::<Namespace>::all(client.clone()).get_opt(NAMESPACE).await;
-    Ok(namespace.with_context(|| format!("get namespace {NAMESPACE}"))?.is_some())
+    let namespace = Api::<Namespace>::all(client.clone())
+        .get_opt(NAMESPACE)
+        .await;
+    Ok(namespace
+        .with_context(|| format!("get namespace {NAMESPACE}"))?
+        .is_some())
 }
 
 /// Takes the pool away. Services keep the addresses that they have.
 pub async fn disable(client: &kube::Client) -> Result<()> {
-    let gone = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.is_not_found());
+    let gone =
+        |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.is_not_found());
     let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
     match maps.delete(CONFIG, &DeleteParams::default()).await {
         Err(error) if !gone(&error) => return Err(error).context("delete the LoadBalancer pool"),
         _ => {}
     }
-    match Api::<Namespace>::all(client.clone()).delete(NAMESPACE, &DeleteParams::default()).await {
-        Err(error) if !gone(&error) => Err(error).with_context(|| format!("delete namespace {NAMESPACE}")),
+    match Api::<Namespace>::all(client.clone())
+        .delete(NAMESPACE, &DeleteParams::default())
+        .await
+    {
+        Err(error) if !gone(&error) => {
+            Err(error).with_context(|| format!("delete namespace {NAMESPACE}"))
+        }
         _ => Ok(()),
     }
 }
@@ -119,18 +132,30 @@ pub async fn disable(client: &kube::Client) -> Result<()> {
 /// Writes the pool.
 pub async fn configure(client: &kube::Client, range: AddressRange) -> Result<()> {
     enable(client).await?;
-    let pool = Pool { name: "default".to_owned(), protocol: "layer2".to_owned(), addresses: vec![range.to_string()] };
-    let config = serde_saphyr::to_string(&Config { address_pools: vec![pool] }).context("encode the pool")?;
+    let pool = Pool {
+        name: "default".to_owned(),
+        protocol: "layer2".to_owned(),
+        addresses: vec![range.to_string()],
+    };
+    let config = serde_saphyr::to_string(&Config {
+        address_pools: vec![pool],
+    })
+    .context("encode the pool")?;
     let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
     let object = ConfigMap {
-        metadata: ObjectMeta { name: Some(CONFIG.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(CONFIG.to_owned()),
+            ..ObjectMeta::default()
+        },
         data: Some(BTreeMap::from([(KEY.to_owned(), config.clone())])),
         ..ConfigMap::default()
     };
     match maps.create(&PostParams::default(), &object).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
             let patch = Patch::Merge(json!({ "data": { KEY: config } }));
-            maps.patch(CONFIG, &PatchParams::default(), &patch).await.map(drop)
+            maps.patch(CONFIG, &PatchParams::default(), &patch)
+                .await
+                .map(drop)
         }
         other => other.map(drop),
     }
@@ -140,10 +165,19 @@ pub async fn configure(client: &kube::Client, range: AddressRange) -> Result<()>
 /// The ranges of the pools; empty when there are none.
 pub async fn ranges(client: &kube::Client) -> Result<Vec<String>> {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
-    let map = maps.get_opt(CONFIG).await.context("get the LoadBalancer pool")?;
-    let Some(text) = map.and_then(|map| map.data?.remove(KEY)) else { return Ok(Vec::new()) };
+    let map = maps
+        .get_opt(CONFIG)
+        .await
+        .context("get the LoadBalancer pool")?;
+    let Some(text) = map.and_then(|map| map.data?.remove(KEY)) else {
+        return Ok(Vec::new());
+    };
     let config: Config = serde_saphyr::from_str(&text).context("decode the LoadBalancer pool")?;
-    Ok(config.address_pools.into_iter().flat_map(|pool| pool.addresses).collect())
+    Ok(config
+        .address_pools
+        .into_iter()
+        .flat_map(|pool| pool.addresses)
+        .collect())
 }
 
 #[cfg(test)]
@@ -152,12 +186,21 @@ mod tests {
 
     #[test]
     fn ranges_are_two_addresses_in_order() {
-        let range: AddressRange = "192.168.64.4 - 192.168.64.4".parse().expect("a range of one");
+        let range: AddressRange = "192.168.64.4 - 192.168.64.4"
+            .parse()
+            .expect("a range of one");
         assert_eq!(range.to_string(), "192.168.64.4-192.168.64.4");
         for text in ["", "192.168.64.4", "a-b", "192.168.64.0/24"] {
-            assert_eq!(text.parse::<AddressRange>(), Err(InvalidRange::Form), "{text}");
+            assert_eq!(
+                text.parse::<AddressRange>(),
+                Err(InvalidRange::Form),
+                "{text}"
+            );
         }
-        assert_eq!("10.0.0.2-10.0.0.1".parse::<AddressRange>(), Err(InvalidRange::Order));
+        assert_eq!(
+            "10.0.0.2-10.0.0.1".parse::<AddressRange>(),
+            Err(InvalidRange::Order)
+        );
     }
 
     #[test]
@@ -167,7 +210,10 @@ mod tests {
             protocol: "layer2".to_owned(),
             addresses: vec!["192.168.64.200-192.168.64.250".to_owned()],
         };
-        let text = serde_saphyr::to_string(&Config { address_pools: vec![pool] }).expect("YAML");
+        let text = serde_saphyr::to_string(&Config {
+            address_pools: vec![pool],
+        })
+        .expect("YAML");
         assert_eq!(
             text,
             "address-pools:\n- name: default\n  protocol: layer2\n  addresses:\n  - 192.168.64.200-192.168.64.250\n"

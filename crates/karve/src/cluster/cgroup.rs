@@ -13,8 +13,13 @@ use super::process::ProcessId;
 
 /// The cluster's cgroups that are there, one for each hierarchy.
 pub fn traces(name: &ClusterName) -> Result<Vec<PathBuf>> {
-    let hierarchies = mounts::list()?.into_iter().filter(|mount| mount.kind == "cgroup" || mount.kind == "cgroup2");
-    Ok(hierarchies.map(|mount| mount.point.join(name.cgroup())).filter(|path| path.is_dir()).collect())
+    let hierarchies = mounts::list()?
+        .into_iter()
+        .filter(|mount| mount.kind == "cgroup" || mount.kind == "cgroup2");
+    Ok(hierarchies
+        .map(|mount| mount.point.join(name.cgroup()))
+        .filter(|path| path.is_dir())
+        .collect())
 }
 
 /// Kills what runs in the cgroup and removes it, and the one above when it was the last in it.
@@ -53,8 +58,13 @@ fn kill_members(cgroup: &Path) -> Result<()> {
     /// A process that forks faster than this is not of ours.
     const ROUNDS_MAX: usize = 100;
     for _ in 0..ROUNDS_MAX {
-        let Ok(members) = fs::read_to_string(cgroup.join("cgroup.procs")) else { return Ok(()) };
-        let mut members = members.lines().filter_map(|line| line.parse().ok()).peekable();
+        let Ok(members) = fs::read_to_string(cgroup.join("cgroup.procs")) else {
+            return Ok(());
+        };
+        let mut members = members
+            .lines()
+            .filter_map(|line| line.parse().ok())
+            .peekable();
         if members.peek().is_none() {
             return Ok(());
         }

@@ -26,7 +26,10 @@ pub fn root(verb: &str, name: &ClusterName) -> Result<()> {
 
 /// We may look at clusters.
 pub fn root_owns(name: &ClusterName) -> Result<()> {
-    ensure!(nix::unistd::geteuid().is_root(), "cluster \"{name}\" belongs to root: use sudo");
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "cluster \"{name}\" belongs to root: use sudo"
+    );
     Ok(())
 }
 
@@ -36,9 +39,15 @@ pub fn absent(name: &ClusterName, layout: &Layout) -> Result<()> {
     let processes = process::find(name)?;
     if ClusterConfig::read(&layout.config())?.is_some() {
         if processes.is_empty() {
-            bail!("cluster \"{name}\" is there, stopped: `{}`, or `{down}` first", command("start", name));
+            bail!(
+                "cluster \"{name}\" is there, stopped: `{}`, or `{down}` first",
+                command("start", name)
+            );
         }
-        bail!("cluster \"{name}\" is up already: `{}`, or `{down}` first", command("status", name));
+        bail!(
+            "cluster \"{name}\" is up already: `{}`, or `{down}` first",
+            command("status", name)
+        );
     }
     let network = network::traces(name)?;
     let traces = [
@@ -49,7 +58,10 @@ pub fn absent(name: &ClusterName, layout: &Layout) -> Result<()> {
         layout.data.exists(),
         layout.run.exists(),
     ];
-    ensure!(!traces.contains(&true), "cluster \"{name}\" is half made or half removed: `{down}` first");
+    ensure!(
+        !traces.contains(&true),
+        "cluster \"{name}\" is half made or half removed: `{down}` first"
+    );
     Ok(())
 }
 
@@ -58,8 +70,13 @@ pub fn absent(name: &ClusterName, layout: &Layout) -> Result<()> {
 pub fn kernel(layout: &Layout) -> Result<()> {
     Socket::open(Family::Netfilter)
         .context("open nf_tables: the kernel needs CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET and CONFIG_NFT_NAT")?;
-    let controllers = mounts::list()?.iter().any(|mount| mount.kind == "cgroup" || mount.kind == "cgroup2");
-    ensure!(controllers, "no cgroups are mounted: `mount -t cgroup2 none /sys/fs/cgroup`");
+    let controllers = mounts::list()?
+        .iter()
+        .any(|mount| mount.kind == "cgroup" || mount.kind == "cgroup2");
+    ensure!(
+        controllers,
+        "no cgroups are mounted: `mount -t cgroup2 none /sys/fs/cgroup`"
+    );
     overlay(layout)
 }
 
@@ -70,14 +87,19 @@ fn overlay(layout: &Layout) -> Result<()> {
     let dir = parent.join(format!(".overlay-{}", std::process::id()));
     let result = thread::scope(|scope| {
         let trial = scope.spawn(|| try_overlay(&dir));
-        trial.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        trial
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     let removed = match fs::remove_dir_all(&dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     };
     result.with_context(|| {
-        format!("mount an overlay on {}: the kernel needs CONFIG_OVERLAY_FS, the file system xattrs", parent.display())
+        format!(
+            "mount an overlay on {}: the kernel needs CONFIG_OVERLAY_FS, the file system xattrs",
+            parent.display()
+        )
     })?;
     removed.with_context(|| format!("remove {}", dir.display()))
 }
@@ -91,9 +113,20 @@ fn try_overlay(dir: &Path) -> Result<()> {
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
     let at = |part: &str| dir.join(part).display().to_string();
-    let options = format!("lowerdir={},upperdir={},workdir={}", at("lower"), at("upper"), at("work"));
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        at("lower"),
+        at("upper"),
+        at("work")
+    );
     let merged = dir.join("merged");
-    mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()))?;
+    mount(
+        Some("overlay"),
+        &merged,
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(options.as_str()),
+    )?;
     umount2(&merged, MntFlags::MNT_DETACH)?;
     Ok(())
 }

@@ -15,7 +15,11 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// A client with the administrator's rights.
 pub fn admin(cluster: &Cluster) -> Result<kube::Client> {
-    connect(&cluster.config.api_url(), &cluster.pki().ca(), &cluster.pki().admin())
+    connect(
+        &cluster.config.api_url(),
+        &cluster.pki().ca(),
+        &cluster.pki().admin(),
+    )
 }
 
 /// A client of the API at `url` that shows the certificate of `files`.

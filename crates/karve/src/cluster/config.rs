@@ -73,7 +73,8 @@ impl ClusterConfig {
 
     /// Writes `cluster.json` whole or not at all.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self).context("encode the cluster's configuration")?;
+        let mut text =
+            serde_json::to_string_pretty(self).context("encode the cluster's configuration")?;
         text.push('\n');
         write_private(path, text.as_bytes()).with_context(|| format!("write {}", path.display()))
     }

@@ -18,7 +18,11 @@ const PROVIDER: &str = "karve";
 /// Largest kubeconfig that is read.
 const SIZE_MAX: u64 = 16 << 20;
 /// The lists that entries live in, and what an entry holds.
-const LISTS: [(&str, &str); 3] = [("clusters", "cluster"), ("contexts", "context"), ("users", "user")];
+const LISTS: [(&str, &str); 3] = [
+    ("clusters", "cluster"),
+    ("contexts", "context"),
+    ("users", "user"),
+];
 
 /// What a context of ours says.
 #[derive(Debug, Clone)]
@@ -39,13 +43,20 @@ pub struct Entry<'a> {
 /// (or the first at all), else `~/.kube/config`. Always absolute.
 pub fn target(flag: Option<&Path>) -> Result<PathBuf> {
     let listed = env::var_os("KUBECONFIG").unwrap_or_default();
-    let listed: Vec<PathBuf> = env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).collect();
-    let path = match (flag, listed.iter().find(|path| path.exists()).or(listed.first())) {
+    let listed: Vec<PathBuf> = env::split_paths(&listed)
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    let path = match (
+        flag,
+        listed.iter().find(|path| path.exists()).or(listed.first()),
+    ) {
         (Some(flag), _) => flag.to_path_buf(),
         (None, Some(path)) => path.clone(),
         (None, None) => env::home_dir()
             .filter(|home| !home.as_os_str().is_empty())
-            .context("no home directory for the kubeconfig: set HOME, or name a file with --kubeconfig")?
+            .context(
+                "no home directory for the kubeconfig: set HOME, or name a file with --kubeconfig",
+            )?
             .join(".kube/config"),
     };
     std::path::absolute(&path).with_context(|| format!("find kubeconfig {}", path.display()))
@@ -76,7 +87,10 @@ pub fn remove(path: &Path, name: &str) -> Result<bool> {
 }
 
 /// Reads, changes and writes the file under kubectl's own lock. `None` removes the file.
-fn change(path: &Path, edit: impl FnOnce(Map<String, Value>) -> Result<Option<Map<String, Value>>>) -> Result<()> {
+fn change(
+    path: &Path,
+    edit: impl FnOnce(Map<String, Value>) -> Result<Option<Map<String, Value>>>,
+) -> Result<()> {
     let action = || format!("change kubeconfig {}", path.display());
     // A link stays one: its target is what changes.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
@@ -92,7 +106,9 @@ fn change(path: &Path, edit: impl FnOnce(Map<String, Value>) -> Result<Option<Ma
             write_private(path, text.as_bytes()).with_context(action)
         }
         None => match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).with_context(action),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(action)
+            }
             _ => Ok(()),
         },
     }
@@ -103,7 +119,11 @@ fn read(path: &Path) -> Result<Option<Map<String, Value>>> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(action),
-        Ok(metadata) => ensure!(metadata.len() <= SIZE_MAX, "kubeconfig {} is too large", path.display()),
+        Ok(metadata) => ensure!(
+            metadata.len() <= SIZE_MAX,
+            "kubeconfig {} is too large",
+            path.display()
+        ),
     }
     let text = fs::read_to_string(path).with_context(action)?;
     if text.trim().is_empty() {
@@ -124,7 +144,11 @@ fn with_entry(mut config: Map<String, Value>, entry: &Entry<'_>) -> Result<Map<S
     ensure_ours(&config, name)?;
     let previous = match previous_context(&config, name) {
         Some(before) => before,
-        None => config.get("current-context").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        None => config
+            .get("current-context")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
     };
     let extensions = |extension: Value| json!([{ "name": PROVIDER, "extension": extension }]);
     let values = [
@@ -169,9 +193,15 @@ fn without_entry(mut config: Map<String, Value>, name: &str) -> Option<Map<Strin
             entries.retain(|entry| entry["name"] != name);
         }
     }
-    if config.get("current-context").is_some_and(|current| current == name) {
+    if config
+        .get("current-context")
+        .is_some_and(|current| current == name)
+    {
         let known = find(&config, "contexts", &previous).is_some();
-        config.insert("current-context".to_owned(), json!(if known { previous.as_str() } else { "" }));
+        config.insert(
+            "current-context".to_owned(),
+            json!(if known { previous.as_str() } else { "" }),
+        );
     }
     let empty = |value: &Value| match value {
         Value::Null => true,
@@ -180,7 +210,9 @@ fn without_entry(mut config: Map<String, Value>, name: &str) -> Option<Map<Strin
         Value::Object(members) => members.is_empty(),
         _ => false,
     };
-    let missed = config.iter().any(|(key, value)| key != "apiVersion" && key != "kind" && !empty(value));
+    let missed = config
+        .iter()
+        .any(|(key, value)| key != "apiVersion" && key != "kind" && !empty(value));
     missed.then_some(config)
 }
 
@@ -189,17 +221,25 @@ fn list_mut<'a>(config: &'a mut Map<String, Value>, list: &str) -> Result<&'a mu
     if value.is_null() {
         *value = json!([]);
     }
-    value.as_array_mut().with_context(|| format!("{list} is not a list"))
+    value
+        .as_array_mut()
+        .with_context(|| format!("{list} is not a list"))
 }
 
 fn find<'a>(config: &'a Map<String, Value>, list: &str, name: &str) -> Option<&'a Value> {
-    config.get(list)?.as_array()?.iter().find(|entry| entry["name"] == name)
+    config
+        .get(list)?
+        .as_array()?
+        .iter()
+        .find(|entry| entry["name"] == name)
 }
 
 /// Our extension of the context `name`.
 fn our_extension<'a>(config: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let extensions = find(config, "contexts", name)?["context"]["extensions"].as_array()?;
-    let ours = extensions.iter().find(|extension| extension["name"] == PROVIDER)?;
+    let ours = extensions
+        .iter()
+        .find(|extension| extension["name"] == PROVIDER)?;
     Some(&ours["extension"])
 }
 
@@ -208,11 +248,15 @@ fn has_ours(config: &Map<String, Value>, name: &str) -> bool {
 }
 
 fn previous_context(config: &Map<String, Value>, name: &str) -> Option<String> {
-    our_extension(config, name)?["previous-context"].as_str().map(str::to_owned)
+    our_extension(config, name)?["previous-context"]
+        .as_str()
+        .map(str::to_owned)
 }
 
 fn ensure_ours(config: &Map<String, Value>, name: &str) -> Result<()> {
-    let taken = LISTS.iter().any(|(list, _)| find(config, list, name).is_some());
+    let taken = LISTS
+        .iter()
+        .any(|(list, _)| find(config, list, name).is_some());
     ensure!(
         !taken || has_ours(config, name),
         "it has a context, cluster or user \"{name}\" of somebody else: choose another --name or --kubeconfig"
@@ -225,13 +269,19 @@ struct Lock(PathBuf);
 
 impl Lock {
     fn take(path: &Path) -> Result<Self> {
-        let mut name = path.file_name().context("a kubeconfig has a name")?.to_os_string();
+        let mut name = path
+            .file_name()
+            .context("a kubeconfig has a name")?
+            .to_os_string();
         name.push(".lock");
         let lock = path.with_file_name(name);
         match OpenOptions::new().write(true).create_new(true).open(&lock) {
             Ok(_) => Ok(Self(lock)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                bail!("another program is changing it; if none is, remove {}", lock.display())
+                bail!(
+                    "another program is changing it; if none is, remove {}",
+                    lock.display()
+                )
             }
             Err(error) => Err(error).with_context(|| format!("lock {}", lock.display())),
         }

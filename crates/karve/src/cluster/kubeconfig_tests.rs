@@ -49,11 +49,18 @@ fn other_entries_and_unknown_fields_survive() {
         assert_eq!(merged[list].as_array().expect("a list").len(), 2, "{list}");
     }
     let text = serde_saphyr::to_string(&merged).expect("YAML");
-    assert_eq!(parse(&text), merged, "what is written reads back the same:\n{text}");
+    assert_eq!(
+        parse(&text),
+        merged,
+        "what is written reads back the same:\n{text}"
+    );
 
     let mut after = without_entry(parse(&text), "karve").expect("theirs is left");
     after.remove("preferences");
-    assert_eq!(after, theirs, "removal restores all, the current context too");
+    assert_eq!(
+        after, theirs,
+        "removal restores all, the current context too"
+    );
 }
 
 #[test]
@@ -67,7 +74,11 @@ fn merging_twice_changes_nothing() {
 fn nothing_of_a_file_of_ours_alone_is_left() {
     let alone = with_entry(Map::new(), &entry("karve")).expect("merges");
     assert_eq!(without_entry(alone, "karve"), None);
-    let two = with_entry(with_entry(Map::new(), &entry("a")).expect("merges"), &entry("b")).expect("merges");
+    let two = with_entry(
+        with_entry(Map::new(), &entry("a")).expect("merges"),
+        &entry("b"),
+    )
+    .expect("merges");
     let one = without_entry(two, "b").expect("a is left");
     assert_eq!(one["current-context"], "a");
     let switched = {
@@ -84,7 +95,10 @@ fn an_entry_of_somebody_else_is_not_touched() {
     assert!(error.to_string().contains("of somebody else"), "{error}");
     assert_eq!(without_entry(parse(THEIRS), "work"), Some(parse(THEIRS)));
     let user_only = with_entry(parse(THEIRS), &entry("me")).expect_err("their user");
-    assert!(user_only.to_string().contains("of somebody else"), "{user_only}");
+    assert!(
+        user_only.to_string().contains("of somebody else"),
+        "{user_only}"
+    );
 }
 
 #[test]

@@ -13,9 +13,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use futures::future::select_all;
 use karve_sys::netns::NetNs;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use futures::future::select_all;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -54,7 +54,12 @@ impl Launched {
         match read {
             Ok(Ok(_)) if line == READY.as_bytes() => Ok(()),
             Ok(_) => bail!("{} ended: {}", self.what, last_words(&self.log)),
-            Err(_) => bail!("{} is not ready after {} s: see {}", self.what, READY_MAX.as_secs(), self.log.display()),
+            Err(_) => bail!(
+                "{} is not ready after {} s: see {}",
+                self.what,
+                READY_MAX.as_secs(),
+                self.log.display()
+            ),
         }
     }
 
@@ -72,11 +77,16 @@ pub async fn any_ended(started: &mut [Launched]) -> anyhow::Error {
     if started.is_empty() {
         return std::future::pending().await;
     }
-    select_all(started.iter_mut().map(|process| Box::pin(process.ended()))).await.0
+    select_all(started.iter_mut().map(|process| Box::pin(process.ended())))
+        .await
+        .0
 }
 
 /// Does `work` as long as all processes live.
-pub async fn while_alive<T>(started: &mut [Launched], work: impl Future<Output = Result<T>>) -> Result<T> {
+pub async fn while_alive<T>(
+    started: &mut [Launched],
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     tokio::select! {
         result = work => result,
         error = any_ended(started) => Err(error),
@@ -86,10 +96,17 @@ pub async fn while_alive<T>(started: &mut [Launched], work: impl Future<Output =
 /// Starts `karve server`. It takes the API's listening socket as its standard input, so that clients
 /// that connect from now on wait instead of being refused.
 pub fn server(name: &ClusterName, layout: &Layout, api: TcpListener, log: Log) -> Result<Launched> {
-    create_private_dir(&layout.run).with_context(|| format!("make directory {}", layout.run.display()))?;
+    create_private_dir(&layout.run)
+        .with_context(|| format!("make directory {}", layout.run.display()))?;
     let mut command = command("server", name, &layout.server_log(), log)?;
     command.stdin(Stdio::from(OwnedFd::from(api)));
-    launch("the server".to_owned(), command, &layout.server_pid(), layout.server_log(), log)
+    launch(
+        "the server".to_owned(),
+        command,
+        &layout.server_pid(),
+        layout.server_log(),
+        log,
+    )
 }
 
 /// Starts `karve agent` inside the node's network namespace.
@@ -101,13 +118,21 @@ pub fn agent(name: &ClusterName, layout: &Layout, node: &str, log: Log) -> Resul
     command.args(["--node", node]).stdin(Stdio::null());
     // The API is a neighbour; a proxy for the world's registries is the server's business.
     for variable in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
-        command.env_remove(variable).env_remove(variable.to_lowercase());
+        command
+            .env_remove(variable)
+            .env_remove(variable.to_lowercase());
     }
     let runtime = tokio::runtime::Handle::current();
     // A child is born in the network namespace of the thread that forks it.
     NetNs::open(&name.netns(node))?.run_in(|| {
         let _entered = runtime.enter();
-        launch(format!("the agent of {node}"), command, &layout.agent_pid(node), layout.agent_log(node), log)
+        launch(
+            format!("the agent of {node}"),
+            command,
+            &layout.agent_pid(node),
+            layout.agent_log(node),
+            log,
+        )
     })?
 }
 
@@ -115,7 +140,9 @@ fn command(role: &str, name: &ClusterName, file: &Path, log: Log) -> Result<Comm
     let exe = std::env::current_exe().context("find our own executable")?;
     let stderr = match log {
         Log::Inherit => Stdio::inherit(),
-        Log::File => open_log(file).with_context(|| format!("open {}", file.display()))?.into(),
+        Log::File => open_log(file)
+            .with_context(|| format!("open {}", file.display()))?
+            .into(),
     };
     let mut command = Command::new(exe);
     command
@@ -136,18 +163,37 @@ fn open_log(file: &Path) -> io::Result<File> {
     if fs::metadata(file).is_ok_and(|metadata| metadata.len() > LENGTH_MAX) {
         fs::rename(file, file.with_extension("log.1"))?;
     }
-    OpenOptions::new().create(true).append(true).mode(0o600).open(file)
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(file)
 }
 
-fn launch(what: String, mut command: Command, pid_file: &Path, log: PathBuf, mode: Log) -> Result<Launched> {
+fn launch(
+    what: String,
+    mut command: Command,
+    pid_file: &Path,
+    log: PathBuf,
+    mode: Log,
+) -> Result<Launched> {
     let mut child = command.spawn().with_context(|| format!("start {what}"))?;
     let ready = child.stdout.take().context("standard output is a pipe")?;
     let id = child.id().and_then(|pid| ProcessId::of(pid.cast_signed()));
     if let Some(id) = id {
         id.write(pid_file)?;
     }
-    let log = if mode == Log::File { log } else { PathBuf::from("the messages above") };
-    Ok(Launched { what, log, child, ready })
+    let log = if mode == Log::File {
+        log
+    } else {
+        PathBuf::from("the messages above")
+    };
+    Ok(Launched {
+        what,
+        log,
+        child,
+        ready,
+    })
 }
 
 /// The last line of a log, which says why a process ended.
@@ -164,12 +210,20 @@ fn last_words(log: &Path) -> String {
 pub fn keep_inherited_files() -> Result<()> {
     for entry in fs::read_dir("/proc/self/fd").context("list open files")? {
         let entry = entry.context("list open files")?;
-        let Some(fd) = entry.file_name().to_str().and_then(|text| text.parse::<i32>().ok()) else { continue };
+        let Some(fd) = entry
+            .file_name()
+            .to_str()
+            .and_then(|text| text.parse::<i32>().ok())
+        else {
+            continue;
+        };
         if fd > 2 {
             match fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)) {
                 // The directory's own file is gone by now.
                 Ok(_) | Err(nix::Error::EBADF) => {}
-                Err(errno) => return Err(io::Error::from(errno)).context("keep an open file to ourselves"),
+                Err(errno) => {
+                    return Err(io::Error::from(errno)).context("keep an open file to ourselves");
+                }
             }
         }
     }

@@ -28,32 +28,59 @@ pub async fn bring_up(cluster: &Cluster, log: Log, progress: &Progress) -> Resul
     launch::keep_inherited_files()?;
     tokio::task::block_in_place(|| make_parts(cluster))?;
     let subnet = cluster.config.subnet;
-    progress.done(&format!("Network {} on bridge {}", subnet.net(), cluster.name.bridge()));
+    progress.done(&format!(
+        "Network {} on bridge {}",
+        subnet.net(),
+        cluster.name.bridge()
+    ));
 
     let running: BTreeMap<Role, ProcessId> = process::find(&cluster.name)?.into_iter().collect();
     let mut started = Vec::new();
     if !running.contains_key(&Role::Server) {
         let listener = listen(subnet.host())?;
-        started.push(launch::server(&cluster.name, &cluster.layout, listener, log)?);
+        started.push(launch::server(
+            &cluster.name,
+            &cluster.layout,
+            listener,
+            log,
+        )?);
     }
     let nodes = cluster.config.local_nodes();
     for node in &nodes {
         if !running.contains_key(&Role::Agent(node.name.clone())) {
-            started.push(launch::agent(&cluster.name, &cluster.layout, &node.name, log)?);
+            started.push(launch::agent(
+                &cluster.name,
+                &cluster.layout,
+                &node.name,
+                log,
+            )?);
         }
     }
     let all_ready = try_join_all(started.iter_mut().map(Launched::ready));
-    progress.during("Starting server and agents", all_ready).await?;
+    progress
+        .during("Starting server and agents", all_ready)
+        .await?;
     progress.done(&format!("Server at {}", cluster.config.api_url()));
 
     let client = client::admin(cluster)?;
     let nodes_ready = launch::while_alive(&mut started, ready::nodes(&client, cluster));
-    progress.during("Waiting for nodes to be Ready", nodes_ready).await?;
-    let names: Vec<String> = nodes.iter().map(|node| format!("{} ({})", node.name, node.ip)).collect();
+    progress
+        .during("Waiting for nodes to be Ready", nodes_ready)
+        .await?;
+    let names: Vec<String> = nodes
+        .iter()
+        .map(|node| format!("{} ({})", node.name, node.ip))
+        .collect();
     progress.done(&format!("{}: Ready", names.join(", ")));
 
-    let dns = async { try_join_all(nodes.iter().map(|node| ready::dns(cluster, &node.name))).await.map(drop) };
-    progress.during("Waiting for DNS", launch::while_alive(&mut started, dns)).await?;
+    let dns = async {
+        try_join_all(nodes.iter().map(|node| ready::dns(cluster, &node.name)))
+            .await
+            .map(drop)
+    };
+    progress
+        .during("Waiting for DNS", launch::while_alive(&mut started, dns))
+        .await?;
     progress.done(&format!("DNS answers at {CLUSTER_DNS}"));
     Ok(Up { client, started })
 }
@@ -65,7 +92,9 @@ fn make_parts(cluster: &Cluster) -> Result<()> {
     thread::scope(|scope| {
         let certificates = scope.spawn(|| cluster.pki().issue(&cluster.name, &cluster.config));
         network::ensure(&cluster.name, &cluster.config)?;
-        certificates.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        certificates
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
@@ -75,7 +104,9 @@ fn listen(host: Ipv4Addr) -> Result<TcpListener> {
     match TcpListener::bind(address) {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            bail!("port {API_PORT} is taken: stop what listens there (`ss -ltnp 'sport = :{API_PORT}'`)")
+            bail!(
+                "port {API_PORT} is taken: stop what listens there (`ss -ltnp 'sport = :{API_PORT}'`)"
+            )
         }
         Err(error) => Err(error).with_context(|| format!("listen on {address}")),
     }
@@ -85,13 +116,20 @@ fn listen(host: Ipv4Addr) -> Result<TcpListener> {
 pub fn choose_loopback_port() -> Result<u16> {
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, API_PORT));
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listener = TcpListener::bind(usual).or_else(|_| TcpListener::bind(any)).context("listen on loopback")?;
-    Ok(listener.local_addr().context("ask for the loopback port")?.port())
+    let listener = TcpListener::bind(usual)
+        .or_else(|_| TcpListener::bind(any))
+        .context("listen on loopback")?;
+    Ok(listener
+        .local_addr()
+        .context("ask for the loopback port")?
+        .port())
 }
 
 /// Puts the cluster's context into the user's kubeconfig.
 pub fn add_context(cluster: &Cluster) -> Result<()> {
-    let read = |path: &std::path::Path| std::fs::read(path).with_context(|| format!("read {}", path.display()));
+    let read = |path: &std::path::Path| {
+        std::fs::read(path).with_context(|| format!("read {}", path.display()))
+    };
     let (pki, admin) = (cluster.pki(), cluster.pki().admin());
     let entry = Entry {
         name: cluster.name.as_str(),

@@ -48,9 +48,17 @@ impl Cluster {
         let layout = Layout::of(name);
         // Elsewhere a missing cluster and one that may not be seen would look alike.
         checks::root_owns(name)?;
-        let config = ClusterConfig::read(&layout.config())?
-            .with_context(|| format!("there is no cluster \"{name}\": make it with `{}`", command("up", name)))?;
-        Ok(Self { name: name.clone(), layout, config })
+        let config = ClusterConfig::read(&layout.config())?.with_context(|| {
+            format!(
+                "there is no cluster \"{name}\": make it with `{}`",
+                command("up", name)
+            )
+        })?;
+        Ok(Self {
+            name: name.clone(),
+            layout,
+            config,
+        })
     }
 
     /// Its certificates.

@@ -26,11 +26,20 @@ pub fn list() -> Result<Vec<Mount>> {
 /// Unmounts what is mounted in `dir` or below, last made first. Returns how many there were.
 pub fn unmount_below(dir: &Path) -> Result<usize> {
     let mut count = 0;
-    for mount in list()?.into_iter().rev().filter(|mount| mount.point.starts_with(dir)) {
-        match umount2(&mount.point, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+    for mount in list()?
+        .into_iter()
+        .rev()
+        .filter(|mount| mount.point.starts_with(dir))
+    {
+        match umount2(
+            &mount.point,
+            MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW,
+        ) {
             // It went with another one.
             Ok(()) | Err(nix::Error::EINVAL | nix::Error::ENOENT) => count += 1,
-            Err(errno) => return Err(errno).with_context(|| format!("unmount {}", mount.point.display())),
+            Err(errno) => {
+                return Err(errno).with_context(|| format!("unmount {}", mount.point.display()));
+            }
         }
     }
     Ok(count)
@@ -40,7 +49,10 @@ pub fn unmount_below(dir: &Path) -> Result<usize> {
 fn parse(line: &str) -> Option<Mount> {
     let (before, after) = line.split_once(" - ")?;
     let point = unescape(before.split(' ').nth(4)?);
-    Some(Mount { point, kind: after.split(' ').next()?.to_owned() })
+    Some(Mount {
+        point,
+        kind: after.split(' ').next()?.to_owned(),
+    })
 }
 
 /// Blanks, tabs, newlines and backslashes are written as `\` and three octal digits.
@@ -48,9 +60,13 @@ fn unescape(text: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
-        let octal = tail.first_chunk::<3>().filter(|digits| *first == b'\\' && digits.iter().all(|d| matches!(d, b'0'..=b'7')));
+        let octal = tail
+            .first_chunk::<3>()
+            .filter(|digits| *first == b'\\' && digits.iter().all(|d| matches!(d, b'0'..=b'7')));
         if let Some(digits) = octal {
-            bytes.push(digits.iter().fold(0_u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')));
+            bytes.push(digits.iter().fold(0_u8, |value, digit| {
+                value.wrapping_mul(8).wrapping_add(digit - b'0')
+            }));
             rest = &tail[3..];
         } else {
             bytes.push(*first);
@@ -67,7 +83,10 @@ mod tests {
     #[test]
     fn mount_points_are_unescaped() {
         let line = r"36 35 98:0 / /run/karve/a\040b\134c rw,noatime shared:1 - overlay overlay rw,lowerdir=/x";
-        let mount = Mount { point: PathBuf::from(r"/run/karve/a b\c"), kind: "overlay".to_owned() };
+        let mount = Mount {
+            point: PathBuf::from(r"/run/karve/a b\c"),
+            kind: "overlay".to_owned(),
+        };
         assert_eq!(parse(line), Some(mount));
         assert_eq!(parse("36 35 98:0 / /x rw"), None);
         assert_eq!(unescape(r"a\09"), PathBuf::from(r"a\09"));

@@ -26,7 +26,9 @@ const RESERVED: [&str; 1] = ["images"];
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
     /// Not a DNS label.
-    #[error("a cluster name has 1 to 40 of a-z, 0-9 and '-', and begins and ends with a letter or digit")]
+    #[error(
+        "a cluster name has 1 to 40 of a-z, 0-9 and '-', and begins and ends with a letter or digit"
+    )]
     Label,
     /// Taken for something else.
     #[error("the name is reserved")]

@@ -42,7 +42,8 @@ impl Turn {
     pub fn wait(layout: &Layout) -> Result<Self> {
         let root = layout.data.parent().context("the data root has a parent")?;
         let directory = File::open(root).with_context(|| format!("open {}", root.display()))?;
-        flock(&directory, FlockOperation::LockExclusive).with_context(|| format!("lock {}", root.display()))?;
+        flock(&directory, FlockOperation::LockExclusive)
+            .with_context(|| format!("lock {}", root.display()))?;
         Ok(Self(directory))
     }
 }
@@ -104,8 +105,12 @@ fn ensure_node(
     inside.set_up(NODE_INTERFACE)?;
     // The bridge's end got its carrier by the node's: without this its first packets may be lost.
     netlink.settle(&port)?;
-    let everywhere = IpNet::V4(Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 0).expect("0 is a prefix length"));
-    inside.add_route(&Route::by_gateway(everywhere, IpAddr::V4(config.subnet.host())))?;
+    let everywhere =
+        IpNet::V4(Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 0).expect("0 is a prefix length"));
+    inside.add_route(&Route::by_gateway(
+        everywhere,
+        IpAddr::V4(config.subnet.host()),
+    ))?;
     Ok(())
 }
 
@@ -125,14 +130,20 @@ pub fn traces(name: &ClusterName) -> Result<Traces> {
     let mut netlink = Netlink::open()?;
     let links = netlink.links()?;
     let bridge = name.bridge();
-    let index = links.iter().find(|link| link.name == bridge).map(|link| link.index);
+    let index = links
+        .iter()
+        .find(|link| link.name == bridge)
+        .map(|link| link.index);
     let is_port = |master: Option<u32>| master.is_some() && master == index;
     let links = links
         .into_iter()
         .filter(|link| link.name == bridge || is_port(link.master))
         .map(|link| link.name)
         .collect();
-    Ok(Traces { links, namespaces: namespaces(name)? })
+    Ok(Traces {
+        links,
+        namespaces: namespaces(name)?,
+    })
 }
 
 /// What of a cluster's network is in the kernel.

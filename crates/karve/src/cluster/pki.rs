@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use jiff::{Span, Zoned};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 
 use super::config::{CLUSTER_DOMAIN, ClusterConfig, KUBERNETES_IP};
@@ -93,7 +93,8 @@ impl Pki {
 
     /// Issues every certificate of the cluster, and makes the authority when there is none yet.
     pub fn issue(&self, name: &ClusterName, config: &ClusterConfig) -> Result<()> {
-        create_private_dir(&self.dir).with_context(|| format!("make directory {}", self.dir.display()))?;
+        create_private_dir(&self.dir)
+            .with_context(|| format!("make directory {}", self.dir.display()))?;
         let issuer = self.authority(name)?;
         for subject in subjects(config) {
             self.issue_one(&subject, &issuer)
@@ -106,12 +107,16 @@ impl Pki {
         let params = authority_params(name)?;
         let files = self.pair("ca");
         if files.certificate.exists() {
-            let pem = fs::read_to_string(&files.key).with_context(|| format!("read {}", files.key.display()))?;
-            let key = KeyPair::from_pem(&pem).with_context(|| format!("decode {}", files.key.display()))?;
+            let pem = fs::read_to_string(&files.key)
+                .with_context(|| format!("read {}", files.key.display()))?;
+            let key = KeyPair::from_pem(&pem)
+                .with_context(|| format!("decode {}", files.key.display()))?;
             return Ok(Issuer::new(params, key));
         }
         let key = KeyPair::generate().context("make the authority's key")?;
-        let certificate = params.self_signed(&key).context("sign the authority's certificate")?;
+        let certificate = params
+            .self_signed(&key)
+            .context("sign the authority's certificate")?;
         // The certificate last: it says that the key is there.
         write(&files.key, &key.serialize_pem())?;
         write(&files.certificate, &certificate.pem())?;
@@ -120,12 +125,18 @@ impl Pki {
 
     fn issue_one(&self, subject: &Subject, issuer: &Issuer<'_, KeyPair>) -> Result<()> {
         let mut params = CertificateParams::new(subject.names.clone())?;
-        params.subject_alt_names.extend(subject.addresses.iter().copied().map(SanType::IpAddress));
+        params
+            .subject_alt_names
+            .extend(subject.addresses.iter().copied().map(SanType::IpAddress));
         params.distinguished_name = DistinguishedName::new();
         if let Some(organization) = subject.organization {
-            params.distinguished_name.push(DnType::OrganizationName, organization);
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, organization);
         }
-        params.distinguished_name.push(DnType::CommonName, subject.common_name.as_str());
+        params
+            .distinguished_name
+            .push(DnType::CommonName, subject.common_name.as_str());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![subject.usage.clone()];
         params.use_authority_key_identifier_extension = true;
@@ -141,7 +152,9 @@ impl Pki {
 fn authority_params(name: &ClusterName) -> Result<CertificateParams> {
     let mut params = CertificateParams::new(Vec::new()).context("describe the authority")?;
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, format!("karve-{name}-ca"));
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("karve-{name}-ca"));
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![
         KeyUsagePurpose::DigitalSignature,
@@ -156,9 +169,16 @@ fn authority_params(name: &ClusterName) -> Result<CertificateParams> {
 fn set_validity(params: &mut CertificateParams) -> Result<()> {
     let now = Zoned::now();
     let day = |span: Span| -> Result<_> {
-        let date = now.date().checked_add(span).context("count the days of validity")?;
+        let date = now
+            .date()
+            .checked_add(span)
+            .context("count the days of validity")?;
         let month = date.month().unsigned_abs();
-        Ok(rcgen::date_time_ymd(date.year().into(), month, date.day().unsigned_abs()))
+        Ok(rcgen::date_time_ymd(
+            date.year().into(),
+            month,
+            date.day().unsigned_abs(),
+        ))
     };
     params.not_before = day(Span::new().days(-1))?;
     params.not_after = day(Span::new().years(YEARS))?;
@@ -170,7 +190,10 @@ fn subjects(config: &ClusterConfig) -> Vec<Subject> {
     let server_names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
         .map(str::to_owned)
         .into_iter()
-        .chain([format!("kubernetes.default.svc.{CLUSTER_DOMAIN}"), "localhost".to_owned()])
+        .chain([
+            format!("kubernetes.default.svc.{CLUSTER_DOMAIN}"),
+            "localhost".to_owned(),
+        ])
         .collect();
     let mut subjects = vec![
         Subject {
@@ -181,12 +204,20 @@ fn subjects(config: &ClusterConfig) -> Vec<Subject> {
             names: server_names,
             addresses: vec![KUBERNETES_IP.into(), host, IpAddr::from([127, 0, 0, 1])],
         },
-        client("apiserver-kubelet-client", "kube-apiserver-kubelet-client", "kubeadm:cluster-admins"),
+        client(
+            "apiserver-kubelet-client",
+            "kube-apiserver-kubelet-client",
+            "kubeadm:cluster-admins",
+        ),
         client("admin", "kubernetes-admin", "system:masters"),
     ];
     for node in config.local_nodes() {
         let user = format!("system:node:{}", node.name);
-        subjects.push(client(&format!("{}-client", node.name), &user, "system:nodes"));
+        subjects.push(client(
+            &format!("{}-client", node.name),
+            &user,
+            "system:nodes",
+        ));
         subjects.push(Subject {
             file: format!("{}-serving", node.name),
             common_name: user,

@@ -18,6 +18,7 @@ pub fn remove(name: &ClusterName, layout: &Layout) -> Result<usize> {
         .map(Iterator::count)
         .sum();
     let cgroup = name.cgroup().display().to_string();
-    karve_runtime::cleanup(&nodes, &cgroup).with_context(|| format!("remove the pods of {name}"))?;
+    karve_runtime::cleanup(&nodes, &cgroup)
+        .with_context(|| format!("remove the pods of {name}"))?;
     Ok(count)
 }

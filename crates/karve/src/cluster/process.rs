@@ -57,7 +57,9 @@ impl ProcessId {
 
     /// Asks it to end and waits; kills it when `grace` is over. Returns when it has ended.
     pub fn end(self, grace: Duration) -> Result<()> {
-        let Some(handle) = self.open()? else { return Ok(()) };
+        let Some(handle) = self.open()? else {
+            return Ok(());
+        };
         if !grace.is_zero() {
             signal(&handle, Signal::TERM).with_context(|| format!("stop process {}", self.pid))?;
             if ended(&handle, Some(grace))? {
@@ -67,7 +69,11 @@ impl ProcessId {
         signal(&handle, Signal::KILL).with_context(|| format!("kill process {}", self.pid))?;
         // A killed process ends unless the kernel is stuck; that is not waited for for ever.
         const KILLED_MAX: Duration = Duration::from_secs(10);
-        anyhow::ensure!(ended(&handle, Some(KILLED_MAX))?, "process {} does not end", self.pid);
+        anyhow::ensure!(
+            ended(&handle, Some(KILLED_MAX))?,
+            "process {} does not end",
+            self.pid
+        );
         Ok(())
     }
 
@@ -108,9 +114,17 @@ pub fn find(name: &ClusterName) -> Result<Vec<(Role, ProcessId)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").context("list /proc")? {
         let entry = entry.context("list /proc")?;
-        let Some(pid) = entry.file_name().to_str().and_then(|text| text.parse().ok()) else { continue };
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|text| text.parse().ok())
+        else {
+            continue;
+        };
         // A process that ends meanwhile is not an error.
-        let Ok(cmdline) = fs::read(entry.path().join("cmdline")) else { continue };
+        let Ok(cmdline) = fs::read(entry.path().join("cmdline")) else {
+            continue;
+        };
         if let Some(role) = parse_cmdline(&cmdline, name)
             && let Some(id) = ProcessId::of(pid)
         {
@@ -123,7 +137,9 @@ pub fn find(name: &ClusterName) -> Result<Vec<(Role, ProcessId)>> {
 
 /// The role that a command line (`karve agent --name NAME --node NODE`) is of, in cluster `name`.
 fn parse_cmdline(cmdline: &[u8], name: &ClusterName) -> Option<Role> {
-    let mut words = cmdline.split(|byte| *byte == 0).map(|word| str::from_utf8(word).unwrap_or_default());
+    let mut words = cmdline
+        .split(|byte| *byte == 0)
+        .map(|word| str::from_utf8(word).unwrap_or_default());
     let program = words.next()?;
     if Path::new(program).file_name()? != "karve" {
         return None;
@@ -134,7 +150,9 @@ fn parse_cmdline(cmdline: &[u8], name: &ClusterName) -> Option<Role> {
     }
     match role {
         "server" => Some(Role::Server),
-        "agent" if words.next()? == "--node" => words.next().map(|node| Role::Agent(node.to_owned())),
+        "agent" if words.next()? == "--node" => {
+            words.next().map(|node| Role::Agent(node.to_owned()))
+        }
         _ => None,
     }
 }
@@ -157,7 +175,10 @@ mod tests {
     fn roles_are_read_from_command_lines() {
         let name: ClusterName = "karve".parse().expect("a name");
         let cases: [(&str, Option<Role>); 7] = [
-            ("/usr/bin/karve\0server\0--name\0karve\0", Some(Role::Server)),
+            (
+                "/usr/bin/karve\0server\0--name\0karve\0",
+                Some(Role::Server),
+            ),
             (
                 "/usr/bin/karve\0agent\0--name\0karve\0--node\0node2\0",
                 Some(Role::Agent("node2".to_owned())),
@@ -169,7 +190,11 @@ mod tests {
             ("", None),
         ];
         for (cmdline, role) in cases {
-            assert_eq!(parse_cmdline(cmdline.as_bytes(), &name), role, "{cmdline:?}");
+            assert_eq!(
+                parse_cmdline(cmdline.as_bytes(), &name),
+                role,
+                "{cmdline:?}"
+            );
         }
     }
 
@@ -182,7 +207,10 @@ mod tests {
 
     #[test]
     fn a_process_is_ended_by_request_or_by_force() {
-        let mut polite = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep");
+        let mut polite = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .expect("sleep");
         let id = ProcessId::of(polite.id().cast_signed()).expect("alive");
         assert!(id.is_alive());
         id.end(Duration::from_secs(10)).expect("ends");
@@ -190,7 +218,12 @@ mod tests {
         polite.wait().expect("reaped");
         id.end(Duration::ZERO).expect("nothing to do");
 
-        let other = ProcessId { start: 1, ..ProcessId::of(std::process::id().cast_signed()).expect("us") };
-        other.end(Duration::ZERO).expect("another process of our number is not ended");
+        let other = ProcessId {
+            start: 1,
+            ..ProcessId::of(std::process::id().cast_signed()).expect("us")
+        };
+        other
+            .end(Duration::ZERO)
+            .expect("another process of our number is not ended");
     }
 }

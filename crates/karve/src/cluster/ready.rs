@@ -11,8 +11,8 @@ use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::Node;
 use karve_sys::netns::NetNs;
 use kube::Api;
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use tokio::time::{sleep, timeout};
 
 use super::Cluster;
@@ -23,9 +23,15 @@ const READY_MAX: Duration = Duration::from_secs(60);
 
 /// Returns when all of the cluster's nodes are Ready, by watching them.
 pub async fn nodes(client: &kube::Client, cluster: &Cluster) -> Result<()> {
-    let mut missing: BTreeSet<String> = cluster.config.local_nodes().into_iter().map(|node| node.name).collect();
+    let mut missing: BTreeSet<String> = cluster
+        .config
+        .local_nodes()
+        .into_iter()
+        .map(|node| node.name)
+        .collect();
     let wait = async {
-        let stream = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
+        let stream =
+            watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
         let mut events = pin!(stream);
         loop {
             let event = match events.try_next().await {
@@ -60,8 +66,13 @@ pub async fn nodes(client: &kube::Client, cluster: &Cluster) -> Result<()> {
 
 /// Whether the node's Ready condition is True.
 pub fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    let conditions = node
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Returns when the cluster's DNS answers on `node`, asked from inside it as a pod would.
@@ -72,14 +83,20 @@ pub async fn dns(cluster: &Cluster, node: &str) -> Result<()> {
     const RETRY_MAX: Duration = Duration::from_millis(250);
     let ask = async {
         let mut retry = RETRY_FIRST;
-        while !matches!(timeout(RETRY_MAX, ask_dns(cluster, node)).await, Ok(Ok(true))) {
+        while !matches!(
+            timeout(RETRY_MAX, ask_dns(cluster, node)).await,
+            Ok(Ok(true))
+        ) {
             sleep(retry).await;
             retry = (retry * 2).min(RETRY_MAX);
         }
     };
-    timeout(READY_MAX, ask)
-        .await
-        .with_context(|| format!("DNS at {CLUSTER_DNS} does not answer on {node} after {} s", READY_MAX.as_secs()))
+    timeout(READY_MAX, ask).await.with_context(|| {
+        format!(
+            "DNS at {CLUSTER_DNS} does not answer on {node} after {} s",
+            READY_MAX.as_secs()
+        )
+    })
 }
 
 /// Asks once for the name of the `kubernetes` Service; true when an address comes back.
@@ -94,7 +111,12 @@ pub async fn ask_dns(cluster: &Cluster, node: &str) -> Result<bool> {
     let socket = NetNs::open(&cluster.name.netns(node))?.run_in(open)??;
     let socket = tokio::net::UdpSocket::from_std(socket)?;
     const ID: [u8; 2] = [0x4b, 0x56];
-    socket.send(&query(ID, &format!("kubernetes.default.svc.{CLUSTER_DOMAIN}"))).await?;
+    socket
+        .send(&query(
+            ID,
+            &format!("kubernetes.default.svc.{CLUSTER_DOMAIN}"),
+        ))
+        .await?;
     let mut reply = [0; 512];
     let length = socket.recv(&mut reply).await?;
     Ok(has_answer(&reply[..length], ID))
@@ -134,7 +156,8 @@ mod tests {
     fn queries_are_written_and_answers_read() {
         let message = query([1, 2], "a.bc");
         assert_eq!(message[12..], [1, b'a', 2, b'b', b'c', 0, 0, 1, 0, 1]);
-        let reply = |flags: u8, code: u8, count: u8| [1, 2, flags, code, 0, 1, 0, count, 0, 0, 0, 0];
+        let reply =
+            |flags: u8, code: u8, count: u8| [1, 2, flags, code, 0, 1, 0, count, 0, 0, 0, 0];
         assert!(has_answer(&reply(0x84, 0x80, 1), [1, 2]));
         for (case, reply) in [
             ("a query", reply(0x04, 0, 1)),

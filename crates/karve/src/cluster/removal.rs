@@ -127,7 +127,8 @@ fn end_running(name: &ClusterName, server_grace: Duration, removed: &mut Removed
 /// Ends the agents, which would start again what is taken away, then the server.
 fn end_processes(name: &ClusterName, server_grace: Duration) -> Result<usize> {
     let found = process::find(name)?;
-    let (servers, agents): (Vec<_>, Vec<_>) = found.iter().partition(|(role, _)| *role == Role::Server);
+    let (servers, agents): (Vec<_>, Vec<_>) =
+        found.iter().partition(|(role, _)| *role == Role::Server);
     end_all(&agents, Duration::ZERO)?;
     end_all(&servers, server_grace)?;
     Ok(found.len())
@@ -135,9 +136,15 @@ fn end_processes(name: &ClusterName, server_grace: Duration) -> Result<usize> {
 
 fn end_all(processes: &[&(Role, ProcessId)], grace: Duration) -> Result<()> {
     thread::scope(|scope| {
-        let ends: Vec<_> = processes.iter().map(|(_, id)| scope.spawn(move || id.end(grace))).collect();
+        let ends: Vec<_> = processes
+            .iter()
+            .map(|(_, id)| scope.spawn(move || id.end(grace)))
+            .collect();
         ends.into_iter()
-            .map(|end| end.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .map(|end| {
+                end.join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
             .collect()
     })
 }
@@ -156,8 +163,16 @@ mod tests {
 
     #[test]
     fn what_was_removed_is_said_in_words() {
-        let removed = Removed { processes: 3, links: 1, context: true, ..Removed::default() };
-        assert_eq!(removed.to_string(), "3 processes, 1 link, 1 kubectl context");
+        let removed = Removed {
+            processes: 3,
+            links: 1,
+            context: true,
+            ..Removed::default()
+        };
+        assert_eq!(
+            removed.to_string(),
+            "3 processes, 1 link, 1 kubectl context"
+        );
         assert!(Removed::default().is_nothing());
     }
 }

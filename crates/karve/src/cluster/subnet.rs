@@ -63,7 +63,9 @@ impl Subnet {
 
 /// Two networks share an address. The default route overlaps everything and is no use of an address.
 fn overlaps(a: &IpNet, b: &IpNet) -> bool {
-    a.prefix_len() > 0 && b.prefix_len() > 0 && (a.contains(&b.network()) || b.contains(&a.network()))
+    a.prefix_len() > 0
+        && b.prefix_len() > 0
+        && (a.contains(&b.network()) || b.contains(&a.network()))
 }
 
 #[cfg(test)]
@@ -74,14 +76,23 @@ mod tests {
     fn the_next_free_network_is_chosen() {
         let cases: [(&[&str], Option<&str>); 6] = [
             (&[], Some("192.168.64.0/24")),
-            (&["0.0.0.0/0", "10.0.0.0/8", "::/0"], Some("192.168.64.0/24")),
+            (
+                &["0.0.0.0/0", "10.0.0.0/8", "::/0"],
+                Some("192.168.64.0/24"),
+            ),
             (&["192.168.64.1/24"], Some("192.168.65.0/24")),
-            (&["192.168.64.7/32", "192.168.65.128/25"], Some("192.168.66.0/24")),
+            (
+                &["192.168.64.7/32", "192.168.65.128/25"],
+                Some("192.168.66.0/24"),
+            ),
             (&["192.168.64.0/18"], Some("192.168.128.0/24")),
             (&["192.168.0.0/16"], None),
         ];
         for (used, expected) in cases {
-            let nets: Vec<IpNet> = used.iter().map(|net| net.parse().expect("a network")).collect();
+            let nets: Vec<IpNet> = used
+                .iter()
+                .map(|net| net.parse().expect("a network"))
+                .collect();
             let chosen = Subnet::choose(&nets).map(|subnet| subnet.net().to_string());
             assert_eq!(chosen.as_deref(), expected, "{used:?}");
         }
@@ -93,6 +104,9 @@ mod tests {
         assert_eq!(subnet.host().to_string(), "192.168.64.1");
         assert_eq!(subnet.node(1).to_string(), "192.168.64.2");
         assert_eq!(subnet.node(NODES_MAX).to_string(), "192.168.64.101");
-        assert_eq!(subnet.with_prefix(subnet.node(1)).to_string(), "192.168.64.2/24");
+        assert_eq!(
+            subnet.with_prefix(subnet.node(1)).to_string(),
+            "192.168.64.2/24"
+        );
     }
 }

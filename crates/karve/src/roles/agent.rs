@@ -17,7 +17,9 @@ use karve_sys::link::Netlink;
 use super::parts::Parts;
 use super::process;
 use crate::cli::ClusterArg;
-use crate::cluster::config::{CLUSTER_CIDR, CLUSTER_DNS, CLUSTER_DOMAIN, FORWARDER_PORT, LocalNode, SERVICE_CIDR};
+use crate::cluster::config::{
+    CLUSTER_CIDR, CLUSTER_DNS, CLUSTER_DOMAIN, FORWARDER_PORT, LocalNode, SERVICE_CIDR,
+};
 use crate::cluster::file::write_private;
 use crate::cluster::network::NODE_INTERFACE;
 use crate::cluster::{Cluster, client};
@@ -50,12 +52,19 @@ async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
     let mut parts = Parts::new(process::stop_on_signal()?);
     hold_dns_address().context("give the node the DNS address")?;
     let pki = cluster.pki();
-    let client = client::connect(&cluster.config.api_url(), &pki.ca(), &pki.node_client(&node.name))?;
+    let client = client::connect(
+        &cluster.config.api_url(),
+        &pki.ca(),
+        &pki.node_client(&node.name),
+    )?;
 
     let dns = karve_dns::Options {
         listen: vec![SocketAddr::from((CLUSTER_DNS, 53))],
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
-        upstreams: vec![SocketAddr::from((cluster.config.subnet.host(), FORWARDER_PORT))],
+        upstreams: vec![SocketAddr::from((
+            cluster.config.subnet.host(),
+            FORWARDER_PORT,
+        ))],
     };
     parts.start("DNS", karve_dns::run(client.clone(), dns, parts.shutdown()));
     let proxy = karve_proxy::Options {
@@ -63,7 +72,10 @@ async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
         cluster_cidr: CLUSTER_CIDR,
         service_cidrs: vec![SERVICE_CIDR],
     };
-    parts.start("the Service proxy", karve_proxy::run(client.clone(), proxy, parts.shutdown()));
+    parts.start(
+        "the Service proxy",
+        karve_proxy::run(client.clone(), proxy, parts.shutdown()),
+    );
     let announce = karve_edge::announce::Options {
         node_name: node.name.clone(),
         interface: NODE_INTERFACE.to_owned(),
@@ -71,7 +83,10 @@ async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
     let announcer = karve_edge::announce::run(client.clone(), announce, parts.shutdown());
     parts.start("the announcer of LoadBalancer addresses", announcer);
     let options = node_options(&cluster, &node)?;
-    parts.start("the node", karve_node::run(client, options, parts.shutdown()));
+    parts.start(
+        "the node",
+        karve_node::run(client, options, parts.shutdown()),
+    );
     process::say_ready()?;
     tracing::info!(cluster = %cluster.name, node = node.name, ip = %node.ip, "agent is ready");
     parts.join().await
@@ -94,7 +109,8 @@ fn node_options(cluster: &Cluster, node: &LocalNode) -> Result<karve_node::Optio
     // else can be reached from here.
     let resolv_conf = layout.node_run(&node.name).join("resolv.conf");
     let text = format!("nameserver {CLUSTER_DNS}\n");
-    write_private(&resolv_conf, text.as_bytes()).with_context(|| format!("write {}", resolv_conf.display()))?;
+    write_private(&resolv_conf, text.as_bytes())
+        .with_context(|| format!("write {}", resolv_conf.display()))?;
     Ok(karve_node::Options {
         node_name: node.name.clone(),
         node_ip: node.ip,
@@ -112,7 +128,10 @@ fn node_options(cluster: &Cluster, node: &LocalNode) -> Result<karve_node::Optio
             key: read(&serving.key)?,
             client_ca: read(&pki.ca())?,
         },
-        shim: (std::env::current_exe().context("find our own executable")?, vec!["shim".to_owned()]),
+        shim: (
+            std::env::current_exe().context("find our own executable")?,
+            vec!["shim".to_owned()],
+        ),
         cgroup_parent: cluster.name.cgroup().join(&node.name).display().to_string(),
         max_pods: PODS_MAX,
     })

@@ -15,7 +15,10 @@ pub struct Parts {
 impl Parts {
     /// Parts that end at `shutdown`.
     pub fn new(shutdown: CancellationToken) -> Self {
-        Self { tasks: JoinSet::new(), shutdown }
+        Self {
+            tasks: JoinSet::new(),
+            shutdown,
+        }
     }
 
     /// The token that ends them.
@@ -24,11 +27,15 @@ impl Parts {
     }
 
     /// Starts a part.
-    pub fn start<E>(&mut self, name: &'static str, part: impl Future<Output = Result<(), E>> + Send + 'static)
-    where
+    pub fn start<E>(
+        &mut self,
+        name: &'static str,
+        part: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) where
         E: Into<anyhow::Error> + Send + 'static,
     {
-        self.tasks.spawn(async move { (name, part.await.map_err(Into::into)) });
+        self.tasks
+            .spawn(async move { (name, part.await.map_err(Into::into)) });
     }
 
     /// Returns when all have ended. One that fails, panics or ends too early ends the others.

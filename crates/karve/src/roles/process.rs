@@ -53,7 +53,9 @@ pub fn stop_on_signal() -> Result<CancellationToken> {
 pub fn say_ready() -> Result<()> {
     let mut stdout = std::io::stdout();
     // Whoever started us may be gone; we serve all the same.
-    let _ = stdout.write_all(READY.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout
+        .write_all(READY.as_bytes())
+        .and_then(|()| stdout.flush());
     dup2(std::io::stderr().as_raw_fd(), stdout.as_raw_fd()).context("let the starter's pipe go")?;
     Ok(())
 }

@@ -47,10 +47,15 @@ async fn serve(cluster: Cluster) -> Result<()> {
     let store = Store::open(&cluster.layout.state(), karve_store::Options::default())
         .with_context(|| format!("open store {}", cluster.layout.state().display()))?;
     let pki = cluster.pki();
-    let api = ApiServer::new(store, api_options(&cluster, &pki, &parts)?).context("set up the API server")?;
+    let api = ApiServer::new(store, api_options(&cluster, &pki, &parts)?)
+        .context("set up the API server")?;
     let tls = {
         let files = pki.api_server();
-        karve_apiserver::server_tls(&read(&files.certificate)?, &read(&files.key)?, &read(&pki.ca())?)
+        karve_apiserver::server_tls(
+            &read(&files.certificate)?,
+            &read(&files.key)?,
+            &read(&pki.ca())?,
+        )
     };
     let tls = Arc::new(tls.context("set up TLS of the API server")?);
     for listener in listeners {
@@ -69,10 +74,16 @@ async fn serve(cluster: Cluster) -> Result<()> {
 
 /// The socket that we were given, on the bridge, and one on loopback.
 async fn listeners(cluster: &Cluster) -> Result<Vec<TcpListener>> {
-    let bridge = io::stdin().as_fd().try_clone_to_owned().context("take the API's socket")?;
+    let bridge = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .context("take the API's socket")?;
     let bridge = std::net::TcpListener::from(bridge);
-    bridge.set_nonblocking(true).context("take the API's socket from standard input")?;
-    let mut listeners = vec![TcpListener::from_std(bridge).context("take the API's socket from standard input")?];
+    bridge
+        .set_nonblocking(true)
+        .context("take the API's socket from standard input")?;
+    let mut listeners =
+        vec![TcpListener::from_std(bridge).context("take the API's socket from standard input")?];
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.config.loopback_port));
     match TcpListener::bind(loopback).await {
         Ok(listener) => listeners.push(listener),
@@ -117,13 +128,27 @@ fn kubelet_tls(pki: &Pki) -> Result<ClientConfig> {
 
 /// Starts what decides for the whole cluster.
 fn start_clients(parts: &mut Parts, api: &ApiServer, pki: &Pki) -> Result<()> {
-    let root_ca_pem = String::from_utf8(read(&pki.ca())?).context("decode the authority's certificate")?;
+    let root_ca_pem =
+        String::from_utf8(read(&pki.ca())?).context("decode the authority's certificate")?;
     let controllers = api.client("system:kube-controller-manager", &["system:masters"]);
     let scheduler = api.client("system:kube-scheduler", &["system:masters"]);
-    let options = karve_control::Options { cluster_cidr: CLUSTER_CIDR, root_ca_pem };
-    parts.start("the controllers", karve_control::run(controllers, scheduler, options, parts.shutdown()));
-    let allocator = api.client("system:serviceaccount:metallb-system:controller", &["system:masters"]);
-    let addresses = karve_edge::allocate::run(allocator, karve_edge::allocate::Options::default(), parts.shutdown());
+    let options = karve_control::Options {
+        cluster_cidr: CLUSTER_CIDR,
+        root_ca_pem,
+    };
+    parts.start(
+        "the controllers",
+        karve_control::run(controllers, scheduler, options, parts.shutdown()),
+    );
+    let allocator = api.client(
+        "system:serviceaccount:metallb-system:controller",
+        &["system:masters"],
+    );
+    let addresses = karve_edge::allocate::run(
+        allocator,
+        karve_edge::allocate::Options::default(),
+        parts.shutdown(),
+    );
     parts.start("the allocator of LoadBalancer addresses", addresses);
     Ok(())
 }
@@ -133,11 +158,16 @@ fn start_services(parts: &mut Parts, cluster: &Cluster) -> Result<()> {
     let store = images::Store::open(&cluster.layout.images).context("open the machine's images")?;
     let (socket, shutdown) = (cluster.layout.images_socket(), parts.shutdown());
     parts.start("the image service", async move {
-        images::service::serve(&socket, store, shutdown).await.with_context(|| format!("listen at {}", socket.display()))
+        images::service::serve(&socket, store, shutdown)
+            .await
+            .with_context(|| format!("listen at {}", socket.display()))
     });
     let forwarder = SocketAddr::from((cluster.config.subnet.host(), FORWARDER_PORT));
     let resolv_conf = PathBuf::from("/etc/resolv.conf");
-    parts.start("the DNS forwarder", karve_dns::forward(forwarder, resolv_conf, parts.shutdown()));
+    parts.start(
+        "the DNS forwarder",
+        karve_dns::forward(forwarder, resolv_conf, parts.shutdown()),
+    );
     Ok(())
 }
 

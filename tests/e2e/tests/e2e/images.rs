@@ -115,43 +115,93 @@ fn images_are_pulled_from_a_registry_as_the_policy_says() {
     let host = TestHost::without_images();
     let registry = Registry::start(&host);
     registry.push(&host, &archives().join("busybox.tar"), "tools/busybox", "1");
-    let pulled = host.karve(&["image", "pull", "localhost:5000/tools/busybox:1"]).ok();
+    let pulled = host
+        .karve(&["image", "pull", "localhost:5000/tools/busybox:1"])
+        .ok();
     assert_eq!(pulled, "localhost:5000/tools/busybox:1\n");
-    host.karve(&["image", "rm", "localhost:5000/tools/busybox:1"]).ok();
+    host.karve(&["image", "rm", "localhost:5000/tools/busybox:1"])
+        .ok();
 
     let cluster = host.cluster(&[]);
     let run = |name: &str, policy: &str| {
         let policy = format!("--image-pull-policy={policy}");
         let image = "--image=localhost:5000/tools/busybox:1";
-        cluster.kubectl(&["run", name, image, &policy, "--restart=Never", "--command", "--", "echo", name]);
-        cluster.wait("jsonpath={.status.phase}=Succeeded", &[&format!("pod/{name}")]);
+        cluster.kubectl(&[
+            "run",
+            name,
+            image,
+            &policy,
+            "--restart=Never",
+            "--command",
+            "--",
+            "echo",
+            name,
+        ]);
+        cluster.wait(
+            "jsonpath={.status.phase}=Succeeded",
+            &[&format!("pod/{name}")],
+        );
         let id = cluster.json(&["pod", name])["status"]["containerStatuses"][0]["imageID"].clone();
-        assert!(id.as_str().is_some_and(|id| id.starts_with("localhost:5000/tools/busybox@sha256:")), "{id}");
+        assert!(
+            id.as_str()
+                .is_some_and(|id| id.starts_with("localhost:5000/tools/busybox@sha256:")),
+            "{id}"
+        );
         eventually("it is told how the image came", || {
             let selector = format!("--field-selector=involvedObject.name={name},reason=Pulled");
-            let events = cluster.kubectl(&["get", "events", "-o", "jsonpath={.items[*].message}", &selector]);
-            if events.is_empty() { Err("no event") } else { Ok(events) }
+            let events = cluster.kubectl(&[
+                "get",
+                "events",
+                "-o",
+                "jsonpath={.items[*].message}",
+                &selector,
+            ]);
+            if events.is_empty() {
+                Err("no event")
+            } else {
+                Ok(events)
+            }
         })
     };
     let absent = run("absent", "IfNotPresent");
-    assert!(absent.contains("Successfully pulled image \"localhost:5000/tools/busybox:1\" in "), "{absent}");
+    assert!(
+        absent.contains("Successfully pulled image \"localhost:5000/tools/busybox:1\" in "),
+        "{absent}"
+    );
     let present = run("present", "IfNotPresent");
     assert!(present.contains("already present on machine"), "{present}");
     let always = run("always", "Always");
     assert!(always.contains("Successfully pulled image"), "{always}");
 
     // A tag that the registry has not: its own answer is the reason.
-    cluster.kubectl(&["run", "lost", "--image=localhost:5000/tools/busybox:2", "--restart=Never"]);
-    cluster.wait("jsonpath={.status.containerStatuses[0].state.waiting.reason}=ErrImagePull", &["pod/lost"]);
+    cluster.kubectl(&[
+        "run",
+        "lost",
+        "--image=localhost:5000/tools/busybox:2",
+        "--restart=Never",
+    ]);
+    cluster.wait(
+        "jsonpath={.status.containerStatuses[0].state.waiting.reason}=ErrImagePull",
+        &["pod/lost"],
+    );
     let message = eventually("the reason is told", || {
         let pod = cluster.json(&["pod", "lost"]);
-        let message = pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"].as_str().map(str::to_owned);
+        let message = pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"]
+            .as_str()
+            .map(str::to_owned);
         message.ok_or("no message")
     });
-    assert!(message.contains("localhost:5000/tools/busybox:2"), "{message}");
+    assert!(
+        message.contains("localhost:5000/tools/busybox:2"),
+        "{message}"
+    );
     drop(registry);
     assert_eq!(
-        cluster.run("offline", "localhost:5000/tools/busybox:1", &["echo", "here"]),
+        cluster.run(
+            "offline",
+            "localhost:5000/tools/busybox:1",
+            &["echo", "here"]
+        ),
         "here\n",
         "what is here needs no registry"
     );
