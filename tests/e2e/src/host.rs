@@ -17,6 +17,12 @@ pub struct TestHost {
     outer: OuterNet,
 }
 
+impl Default for TestHost {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl TestHost {
     /// A host whose images are those of the tutorial, shared with other tests.
     pub fn new() -> Self {

@@ -140,12 +140,10 @@ fn end_all(processes: &[&(Role, ProcessId)], grace: Duration) -> Result<()> {
             .iter()
             .map(|(_, id)| scope.spawn(move || id.end(grace)))
             .collect();
-        ends.into_iter()
-            .map(|end| {
-                end.join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
+        ends.into_iter().try_for_each(|end| {
+            end.join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     })
 }
 

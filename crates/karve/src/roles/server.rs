@@ -44,7 +44,7 @@ pub fn run(options: &Options) -> Result<()> {
 async fn serve(cluster: Cluster) -> Result<()> {
     let mut parts = Parts::new(process::stop_on_signal()?);
     let listeners = listeners(&cluster).await?;
-    let store = Store::open(&cluster.layout.state(), karve_store::Options::default())
+    let store = Store::open(cluster.layout.state(), karve_store::Options::default())
         .with_context(|| format!("open store {}", cluster.layout.state().display()))?;
     let pki = cluster.pki();
     let api = ApiServer::new(store, api_options(&cluster, &pki, &parts)?)
