@@ -8,8 +8,9 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
+use karve_watch::ObjectName;
+
 use crate::dataplane::{Chain, Key, Value};
-use crate::objects::ObjectName;
 use crate::plan::Plan;
 
 /// Who wants an element, and what it should map to.

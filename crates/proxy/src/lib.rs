@@ -31,8 +31,8 @@ use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt};
 use ipnet::Ipv4Net;
+use karve_watch::Retry;
 use kube::Client;
-use kube::runtime::watcher;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -42,7 +42,7 @@ use crate::monitor::Monitor;
 use crate::proxier::Proxier;
 use crate::state::State;
 use crate::table::Layout;
-use crate::watch::{Change, Intake, Outages, Retry};
+use crate::watch::{Change, Intake};
 
 /// Most changes that one transaction takes together, so that a flood cannot delay the first of them
 /// for ever.
@@ -99,7 +99,6 @@ pub async fn run(
     .map_err(Error::Kernel)?;
     let mut proxier = Proxier::new(kernel);
     let mut intake = Intake::default();
-    let mut outages = Outages::default();
     let mut changes = pin!(watch::changes(&client, node_name));
     let mut retry = Retry::default();
     let mut wait = None;
@@ -110,13 +109,7 @@ pub async fn run(
             () = monitor.changed() => None,
             () = after(wait) => None,
         };
-        take_changes(
-            &mut outages,
-            &mut intake,
-            &mut proxier.state,
-            changes.as_mut(),
-            next,
-        );
+        take_changes(&mut intake, &mut proxier.state, changes.as_mut(), next);
         let disturbed = monitor.is_disturbed(proxier.commits());
         let behind = disturbed || !proxier.in_step() || proxier.state.is_changed();
         if !intake.complete() || !behind {
@@ -142,7 +135,7 @@ pub async fn run(
                     err = &err as &dyn StdError,
                     "programming service rules failed"
                 );
-                wait = retry.next();
+                wait = Some(retry.pause());
             }
         }
     }
@@ -158,18 +151,14 @@ async fn after(wait: Option<Duration>) {
 
 /// Takes in `next` and whatever else has come by now: it belongs to the same transaction.
 fn take_changes(
-    outages: &mut Outages,
     intake: &mut Intake,
     state: &mut State,
-    mut changes: Pin<&mut impl Stream<Item = Result<Change, watcher::Error>>>,
-    mut next: Option<Result<Change, watcher::Error>>,
+    mut changes: Pin<&mut impl Stream<Item = Change>>,
+    mut next: Option<Change>,
 ) {
     let mut taken = 0;
     while let Some(change) = next {
-        match change {
-            Ok(change) => intake.take(state, change),
-            Err(err) => outages.tell(&err),
-        }
+        intake.take(state, change);
         taken += 1;
         next = if taken < CHANGES_MAX {
             changes.next().now_or_never().flatten()

@@ -3,13 +3,12 @@
 //! What is not proxied becomes `None` here: ExternalName, headless Services, those of another proxy
 //! (label `service.kubernetes.io/service-proxy-name`), and the other address family.
 
-use std::fmt;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use karve_watch::ObjectName;
 
 use crate::dataplane::Protocol;
 
@@ -18,35 +17,6 @@ const HEADLESS: &str = "service.kubernetes.io/headless";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Default of `sessionAffinityConfig.clientIP.timeoutSeconds`.
 const AFFINITY_SECONDS: u32 = 10_800;
-
-/// `namespace/name` of an object.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectName(Arc<str>);
-
-impl ObjectName {
-    /// The name of an object in a namespace.
-    pub fn new(namespace: &str, name: &str) -> Self {
-        Self(format!("{namespace}/{name}").into())
-    }
-
-    /// The name of an API object.
-    pub fn of(metadata: &ObjectMeta) -> Self {
-        let text = |part: &Option<String>| part.as_deref().unwrap_or_default().to_owned();
-        Self::new(&text(&metadata.namespace), &text(&metadata.name))
-    }
-}
-
-impl fmt::Debug for ObjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for ObjectName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// One port of a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use karve_watch::ObjectName;
+
 use crate::dataplane::{Key, Value};
 use crate::desired::{Changes, Desired};
-use crate::objects::{ObjectName, Service, Slice};
+use crate::objects::{Service, Slice};
 use crate::plan::{UdpPort, plan};
 
 /// The objects and the desired state.
@@ -69,16 +71,6 @@ impl State {
             }
             self.owners.insert(name, owner);
         }
-    }
-
-    /// The names of all Services that were taken in.
-    pub fn service_names(&self) -> Vec<ObjectName> {
-        self.services.keys().cloned().collect()
-    }
-
-    /// The names of all slices that were taken in.
-    pub fn slice_names(&self) -> Vec<ObjectName> {
-        self.owners.keys().cloned().collect()
     }
 
     /// Lets the first plans keep the numbers of endpoints that are in force.

@@ -7,13 +7,14 @@ use std::io::ErrorKind;
 
 use karve_sys::netns::NetNs;
 use karve_sys::nft::{Batch, Nft};
+use karve_watch::ObjectName;
 use serde_json::json;
 
 use self::net::{
     CLIENT_IP, NODE_IP, Net, PODS, ask, connect, echo, serve_tcp, serve_udp, udp_client,
 };
 use super::*;
-use crate::objects::{ObjectName, Service, Slice};
+use crate::objects::{Service, Slice};
 use crate::table::{FAMILY, Layout, TABLE};
 
 const VIP: &str = "10.96.0.50";

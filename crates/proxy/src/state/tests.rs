@@ -77,7 +77,7 @@ fn a_slice_may_move_to_another_service() {
         endpoints(&state.replan().changes.delete),
         [Ipv4Addr::new(10, 96, 0, 2)]
     );
-    assert!(state.slice_names().is_empty());
+    assert!(state.owners.is_empty());
 }
 
 #[test]
