@@ -14,6 +14,7 @@ use std::error::Error as StdError;
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use karve_watch::{Notice, ObjectName, Outages, Retry, notices};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher;
 use kube::{Api, Client};
@@ -23,10 +24,9 @@ use tracing::{info, warn};
 
 use self::controller::{Action, Controller};
 use self::request::Request;
-use crate::ObjectName;
 use crate::events::{self, REQUEST_MAX};
+use crate::objects::Objects;
 use crate::pools::{self, Configured};
-use crate::watch::{Notice, Objects, Outages, Retry, notices};
 
 /// Who writes the events.
 const COMPONENT: &str = "metallb-controller";
@@ -106,33 +106,29 @@ pub async fn run(
         follow_pools(&mut configured, &known.config_maps, &mut controller);
         let failed = act(&client, controller.converge(&known.services)).await;
         wait = if failed.is_empty() {
+            retry = Retry::default();
             None
         } else {
-            retry.next()
+            Some(retry.pause())
         };
-        if failed.is_empty() {
-            retry = Retry::default();
-        }
         controller.mark(failed);
     }
 }
 
-type Changes = SelectAll<BoxStream<'static, Result<Change, watcher::Error>>>;
+type Changes = SelectAll<BoxStream<'static, Change>>;
 
 fn watches(client: &Client, options: &Options) -> Changes {
-    let mut changes = SelectAll::new();
+    let (config, outages) = (watcher::Config::default(), Outages::default());
     let services: Api<Service> = Api::all(client.clone());
-    let config = watcher::Config::default();
-    changes.push(notices(
-        services,
-        config.clone(),
-        Request::parse,
-        Change::Service,
-    ));
+    let services = notices(services, config.clone(), &outages, Request::parse);
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), &options.namespace);
     let ours = config.fields(&format!("metadata.name={}", options.config_map));
-    changes.push(notices(config_maps, ours, pools::text, Change::Pools));
-    changes
+    let pools = notices(config_maps, ours, &outages, pools::text);
+    let changes = [
+        services.map(Change::Service).boxed(),
+        pools.map(Change::Pools).boxed(),
+    ];
+    changes.into_iter().collect()
 }
 
 /// The objects as last seen.
@@ -140,7 +136,6 @@ fn watches(client: &Client, options: &Options) -> Changes {
 struct Known {
     services: Objects<Request>,
     config_maps: Objects<String>,
-    outages: Outages,
 }
 
 impl Known {
@@ -148,15 +143,14 @@ impl Known {
     fn take(
         &mut self,
         changes: &mut Changes,
-        mut next: Option<Result<Change, watcher::Error>>,
+        mut next: Option<Change>,
         controller: &mut Controller,
     ) {
         let mut taken = 0;
         while let Some(change) = next {
             match change {
-                Ok(Change::Service(notice)) => controller.mark(self.services.take(notice)),
-                Ok(Change::Pools(notice)) => drop(self.config_maps.take(notice)),
-                Err(err) => self.outages.tell(&err),
+                Change::Service(notice) => controller.mark(self.services.take(notice)),
+                Change::Pools(notice) => drop(self.config_maps.take(notice)),
             }
             taken += 1;
             next = if taken < CHANGES_MAX {
@@ -210,11 +204,11 @@ async fn publish(
     service: &ObjectName,
     ip: Option<std::net::Ipv4Addr>,
 ) -> Result<(), PublishError> {
-    let api: Api<Service> = Api::namespaced(client.clone(), service.namespace());
+    let api: Api<Service> = Api::namespaced(client.clone(), &service.namespace);
     let ingress = ip.map(|ip| json!([{"ip": ip, "ipMode": "VIP"}]));
     let patch = Patch::Merge(json!({"status": {"loadBalancer": {"ingress": ingress}}}));
     let params = PatchParams::default();
-    let request = api.patch_status(service.name(), &params, &patch);
+    let request = api.patch_status(&service.name, &params, &patch);
     match tokio::time::timeout(REQUEST_MAX, request).await {
         Ok(Ok(_)) => {
             info!(%service, ip = ip.map(|ip| ip.to_string()), "load balancer address published");

@@ -20,6 +20,7 @@ use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use karve_sys::link::{self, Netlink};
+use karve_watch::{Notice, ObjectName, Outages, notices};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::time::Instant;
@@ -29,10 +30,8 @@ use tracing::{info, warn};
 use self::facts::{Node, Service, SliceNodes};
 use self::plan::{View, plan};
 use self::responder::Responder;
-use crate::ObjectName;
 use crate::events::{self, ServiceEvent};
 use crate::pools;
-use crate::watch::{Notice, Outages, notices};
 
 /// Who writes the events.
 const COMPONENT: &str = "metallb-speaker";
@@ -95,9 +94,9 @@ pub async fn run(
         announced: BTreeMap::new(),
     };
     let mut view = View::default();
-    let mut outages = Outages::default();
+    let outages = Outages::default();
     let mut watching_slices = false;
-    let mut changes = watches(&client);
+    let mut changes = watches(&client, &outages);
     let mut due = None;
     loop {
         let next = tokio::select! {
@@ -106,17 +105,13 @@ pub async fn run(
             () = announcer.answer() => None,
             () = at(due) => None,
         };
-        take_changes(&mut view, &mut outages, &mut changes, next);
+        take_changes(&mut view, &mut changes, next);
         // Endpoints matter only to Services that must be answered for where their endpoints are.
         if view.needs_slices() && !watching_slices {
             watching_slices = true;
-            let config = watcher::Config::default();
-            changes.push(notices(
-                Api::all(client.clone()),
-                config,
-                SliceNodes::parse,
-                Change::Slice,
-            ));
+            let (slices, config) = (Api::all(client.clone()), watcher::Config::default());
+            let slices = notices(slices, config, &outages, SliceNodes::parse);
+            changes.push(slices.map(Change::Slice).boxed());
         }
         if let Err(err) = view.configured.follow(&view.config_maps) {
             warn!(err = &err as &dyn StdError, "pools not understood");
@@ -127,44 +122,34 @@ pub async fn run(
     }
 }
 
-type Changes = SelectAll<BoxStream<'static, Result<Change, watcher::Error>>>;
+type Changes = SelectAll<BoxStream<'static, Change>>;
 
-fn watches(client: &Client) -> Changes {
+fn watches(client: &Client, outages: &Outages) -> Changes {
     let config = watcher::Config::default();
+    let services = Api::all(client.clone());
+    let services = notices(services, config.clone(), outages, Service::parse);
+    let nodes = Api::all(client.clone());
+    let nodes = notices(nodes, config.clone(), outages, Node::parse);
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), "metallb-system");
-    let pools = config.clone().fields("metadata.name=config");
-    let mut changes = SelectAll::new();
-    changes.push(notices(
-        Api::all(client.clone()),
-        config.clone(),
-        Service::parse,
-        Change::Service,
-    ));
-    changes.push(notices(
-        Api::all(client.clone()),
-        config,
-        Node::parse,
-        Change::Node,
-    ));
-    changes.push(notices(config_maps, pools, pools::text, Change::Pools));
-    changes
+    let ours = config.fields("metadata.name=config");
+    let pools = notices(config_maps, ours, outages, pools::text);
+    let changes = [
+        services.map(Change::Service).boxed(),
+        nodes.map(Change::Node).boxed(),
+        pools.map(Change::Pools).boxed(),
+    ];
+    changes.into_iter().collect()
 }
 
 /// Takes in `next` and whatever else has come by now.
-fn take_changes(
-    view: &mut View,
-    outages: &mut Outages,
-    changes: &mut Changes,
-    mut next: Option<Result<Change, watcher::Error>>,
-) {
+fn take_changes(view: &mut View, changes: &mut Changes, mut next: Option<Change>) {
     let mut taken = 0;
     while let Some(change) = next {
         match change {
-            Ok(Change::Service(notice)) => drop(view.services.take(notice)),
-            Ok(Change::Node(notice)) => drop(view.nodes.take(notice)),
-            Ok(Change::Slice(notice)) => drop(view.slices.take(notice)),
-            Ok(Change::Pools(notice)) => drop(view.config_maps.take(notice)),
-            Err(err) => outages.tell(&err),
+            Change::Service(notice) => drop(view.services.take(notice)),
+            Change::Node(notice) => drop(view.nodes.take(notice)),
+            Change::Slice(notice) => drop(view.slices.take(notice)),
+            Change::Pools(notice) => drop(view.config_maps.take(notice)),
         }
         taken += 1;
         next = if taken < CHANGES_MAX {

@@ -5,10 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use karve_watch::ObjectName;
 use kube::api::PostParams;
 use kube::{Api, Client};
-
-use crate::ObjectName;
 
 /// Longest wait for the API server.
 pub(crate) const REQUEST_MAX: Duration = Duration::from_secs(10);
@@ -36,7 +35,7 @@ pub(crate) async fn record(
     node: Option<&str>,
     event: ServiceEvent,
 ) {
-    let api: Api<Event> = Api::namespaced(client.clone(), event.service.namespace());
+    let api: Api<Event> = Api::namespaced(client.clone(), &event.service.namespace);
     let object = object(component, node, &event, Timestamp::now());
     let params = PostParams::default();
     let result = tokio::time::timeout(REQUEST_MAX, api.create(&params, &object)).await;
@@ -50,7 +49,7 @@ pub(crate) async fn record(
 }
 
 fn object(component: &str, node: Option<&str>, event: &ServiceEvent, now: Timestamp) -> Event {
-    let (namespace, name) = (event.service.namespace(), event.service.name());
+    let (namespace, name) = (&*event.service.namespace, &*event.service.name);
     Event {
         metadata: ObjectMeta {
             // As client-go names events: the object and the time in hexadecimal nanoseconds.

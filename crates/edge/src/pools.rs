@@ -15,7 +15,7 @@ use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Deserialize;
 
-use crate::watch::Objects;
+use crate::objects::Objects;
 
 /// Longest text that is looked at.
 const TEXT_MAX: usize = 64 * 1024;
@@ -256,6 +256,8 @@ fn overlap(a: &(Ipv4Addr, Ipv4Addr), b: &(Ipv4Addr, Ipv4Addr)) -> Option<Ipv4Add
 
 #[cfg(test)]
 mod tests {
+    use karve_watch::{Notice, ObjectName};
+
     use super::*;
 
     fn parse(text: &str) -> Result<String, String> {
@@ -278,12 +280,9 @@ mod tests {
     #[test]
     fn a_broken_text_leaves_the_pools_as_they_are() {
         let (mut config, mut configured) = (Objects::default(), Configured::default());
-        let name = crate::ObjectName::new("metallb-system", "config");
+        let name = ObjectName::new("metallb-system", "config");
         let mut set = |text: Option<&str>| {
-            config.take(crate::watch::Notice::Changed(
-                name.clone(),
-                text.map(str::to_owned),
-            ));
+            config.take(Notice::Changed(name.clone(), text.map(str::to_owned)));
             let changed = configured
                 .follow(&config)
                 .map_err(|error| error.to_string());

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
+use karve_watch::ObjectName;
+
 use super::request::{Port, Request, Sharing, Wish};
-use crate::ObjectName;
 use crate::pools::{Pool, Pools};
 
 /// Why a Service can't have an address; the texts are MetalLB's, users know them.

@@ -4,12 +4,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
+use karve_watch::ObjectName;
+
 use super::allocator::Allocator;
 use super::request::Request;
-use crate::ObjectName;
 use crate::events::ServiceEvent;
+use crate::objects::Objects;
 use crate::pools::Pools;
-use crate::watch::Objects;
 
 /// Something to be written.
 #[derive(Debug, PartialEq, Eq)]

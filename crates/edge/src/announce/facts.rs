@@ -5,9 +5,8 @@ use std::net::Ipv4Addr;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use karve_watch::ObjectName;
 use kube::ResourceExt;
-
-use crate::ObjectName;
 
 const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";

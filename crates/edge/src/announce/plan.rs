@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use karve_watch::ObjectName;
+
 use super::facts::{Node, Service, SliceNodes};
-use crate::ObjectName;
+use crate::objects::Objects;
 use crate::pools::Configured;
-use crate::watch::Objects;
 
 /// All that the choice depends on.
 #[derive(Debug, Default)]
@@ -59,7 +60,7 @@ pub(super) fn plan(view: &View, me: &str) -> BTreeMap<Ipv4Addr, BTreeSet<ObjectN
                 .nodes
                 .iter()
                 .filter(|(_, node)| node.live)
-                .map(|(node, _)| node.name());
+                .map(|(node, _)| &*node.name);
             let candidates = live.filter(|node| view.may_answer(name, service, node));
             if choose(*ip, candidates) == Some(me) {
                 plan.entry(*ip).or_default().insert(name.clone());

@@ -1,7 +1,7 @@
+use karve_watch::Notice;
 use serde_json::json;
 
 use super::*;
-use crate::watch::Notice;
 
 fn name(name: &str) -> ObjectName {
     ObjectName::new("default", name)
@@ -35,7 +35,7 @@ impl Cluster {
     }
 
     fn delete(&mut self, service: &str) {
-        let changed = self.services.take(Notice::Deleted(name(service)));
+        let changed = self.services.take(Notice::Changed(name(service), None));
         self.controller.mark(changed);
     }
 
@@ -51,16 +51,14 @@ impl Cluster {
             Action::Publish {
                 service,
                 ip: Some(ip),
-            } => format!("{}: {ip}", service.name()),
-            Action::Publish { service, ip: None } => format!("{}: none", service.name()),
+            } => format!("{}: {ip}", service.name),
+            Action::Publish { service, ip: None } => format!("{}: none", service.name),
             Action::Tell(event) => {
-                assert_eq!(event.uid, format!("uid-{}", event.service.name()));
+                assert_eq!(event.uid, format!("uid-{}", event.service.name));
                 assert_eq!(event.warning, event.reason == "AllocationFailed");
                 format!(
                     "{}: {}: {}",
-                    event.service.name(),
-                    event.reason,
-                    event.message
+                    event.service.name, event.reason, event.message
                 )
             }
         };

@@ -1,5 +1,6 @@
+use karve_watch::Notice;
+
 use super::*;
-use crate::watch::Notice;
 
 pub fn ip(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 64, last)
