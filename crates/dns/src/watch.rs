@@ -1,16 +1,13 @@
 //! Keeps the zone what the API says: one watch of Services, one of EndpointSlices.
 
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
 use futures::{Stream, StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use karve_watch::{Outages, events};
 use kube::Api;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, Event, watcher};
-use serde::de::DeserializeOwned;
+use kube::runtime::watcher::{Config, Event};
 use tokio_util::sync::CancellationToken;
 
 use crate::zone::Zone;
@@ -21,8 +18,11 @@ pub(crate) async fn follow(
     zone: Arc<RwLock<Zone>>,
     shutdown: CancellationToken,
 ) {
-    let services = events(Api::<Service>::all(client.clone()));
-    let slices = events(Api::<EndpointSlice>::all(client));
+    let outages = Outages::default();
+    let services = Api::<Service>::all(client.clone());
+    let services = events(services, Config::default(), &outages);
+    let slices = Api::<EndpointSlice>::all(client);
+    let slices = events(slices, Config::default(), &outages);
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = apply(services, &zone, Zone::apply_service, Zone::remove_service, Zone::replace_services) => {}
@@ -30,38 +30,8 @@ pub(crate) async fn follow(
     }
 }
 
-fn events<K>(api: Api<K>) -> impl Stream<Item = watcher::Result<Event<K>>> + Send
-where
-    K: kube::Resource + Clone + std::fmt::Debug + Send + DeserializeOwned + 'static,
-{
-    watcher(api, watcher::Config::default()).backoff(Retry::default())
-}
-
-/// Waits between attempts to reach the API: 50 ms, doubling to 1 s, since a server that restarts is
-/// back within that and a node's names should not stay old.
-#[derive(Default)]
-struct Retry {
-    failures: u32,
-}
-
-impl Iterator for Retry {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let wait = Duration::from_millis(50) * (1 << self.failures.min(5));
-        self.failures += 1;
-        Some(wait.min(Duration::from_secs(1)))
-    }
-}
-
-impl Backoff for Retry {
-    fn reset(&mut self) {
-        self.failures = 0;
-    }
-}
-
 async fn apply<K>(
-    events: impl Stream<Item = watcher::Result<Event<K>>>,
+    events: impl Stream<Item = Event<K>>,
     zone: &RwLock<Zone>,
     set: fn(&mut Zone, &K),
     remove: fn(&mut Zone, &K),
@@ -70,13 +40,6 @@ async fn apply<K>(
     pin_mut!(events);
     let mut listed = Vec::new();
     while let Some(event) = events.next().await {
-        let event = match event {
-            Ok(event) => event,
-            Err(err) => {
-                tracing::debug!(err = %err, "watch interrupted");
-                continue;
-            }
-        };
         let mut zone = zone
             .write()
             .expect("no reader or writer of the zone panics");
