@@ -12,12 +12,11 @@
 //!
 //! Absent on purpose: resync. Nothing is repeated unless state changed.
 
-mod key;
 pub(crate) mod reflector;
 mod shared;
 mod store;
 
-pub(crate) use key::Key;
+pub(crate) use karve_watch::ObjectName as Key;
 pub(crate) use reflector::{Selection, Sink};
 pub(crate) use shared::{Kinds, index};
 pub(crate) use store::{Change, Store};

@@ -10,9 +10,10 @@
 mod graph;
 mod resource;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use karve_watch::Retry;
 use kube::{
     Client, Resource as _,
     core::{DynamicObject, PartialObjectMeta},
@@ -26,9 +27,6 @@ pub(super) use self::{
     resource::Resource,
 };
 use crate::watch::{Kinds, Selection, Sink, Store, reflector};
-
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-const LAST_RETRY: Duration = Duration::from_secs(1);
 
 /// One change of the inventory.
 pub(super) struct Observed<'a> {
@@ -58,14 +56,13 @@ impl fmt::Debug for Inventory {
 impl Inventory {
     /// Asks the server for its kinds, until it answers.
     pub(super) async fn discover(client: &Client) -> Arc<Self> {
-        let mut retry = FIRST_RETRY;
+        let mut retry = Retry::default();
         let resources = loop {
             match resource::discover(client).await {
                 Ok(resources) => break resources,
                 Err(err) => {
                     tracing::debug!(err = &err as &dyn std::error::Error, "discovery failed");
-                    sleep(retry).await;
-                    retry = (retry * 2).min(LAST_RETRY);
+                    sleep(retry.pause()).await;
                 }
             }
         };

@@ -7,6 +7,7 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::StreamExt;
+use karve_watch::Retry;
 use kube::{
     Client, Resource,
     api::{ListParams, ObjectList, Request, WatchEvent, WatchParams},
@@ -16,8 +17,6 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-const LAST_RETRY: Duration = Duration::from_secs(1);
 const LIST_DEADLINE: Duration = Duration::from_secs(30);
 const LIST_PAGE: u32 = 500;
 /// The server ends a watch after this time, the client a little later.
@@ -84,11 +83,11 @@ async fn follow<K>(client: &Client, selection: &Selection, sink: &dyn Sink<K>)
 where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
-    let mut retry = FIRST_RETRY;
+    let mut retry = Retry::default();
     loop {
         match list(client, selection).await {
             Ok((objects, version)) => {
-                retry = FIRST_RETRY;
+                retry = Retry::default();
                 sink.replace(objects, revision(&version));
                 watch_from(client, selection, sink, version).await;
             }
@@ -98,8 +97,7 @@ where
                     err = &err as &dyn std::error::Error,
                     "list failed"
                 );
-                sleep(retry).await;
-                retry = (retry * 2).min(LAST_RETRY);
+                sleep(retry.pause()).await;
             }
         }
     }
@@ -164,7 +162,7 @@ async fn watch_from<K>(
 ) where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
-    let mut retry = FIRST_RETRY;
+    let mut retry = Retry::default();
     loop {
         let started = Instant::now();
         match watch_once(client, selection, sink, &mut version).await {
@@ -178,11 +176,10 @@ async fn watch_from<K>(
             }
             Ended::Closed => {}
         }
-        if started.elapsed() > LAST_RETRY {
-            retry = FIRST_RETRY;
+        if started.elapsed() > Retry::LONGEST {
+            retry = Retry::default();
         }
-        sleep(retry).await;
-        retry = (retry * 2).min(LAST_RETRY);
+        sleep(retry.pause()).await;
     }
 }
 
