@@ -12,6 +12,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use karve_watch::Retry;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
@@ -19,7 +20,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::request::{bounded, status_code};
-use crate::watch::Reconnect;
 
 /// The reporting component, as upstream names it.
 const COMPONENT: &str = "kubelet";
@@ -220,13 +220,13 @@ impl Lane {
 async fn persistently<T, F: Future<Output = kube::Result<T>>>(
     call: impl Fn() -> F,
 ) -> kube::Result<T> {
-    let mut pauses = Reconnect::default();
+    let mut pauses = Retry::default();
     for _ in 1..TRIES_MAX {
         match bounded(call()).await {
             Err(err) if status_code(&err).is_none() => {}
             answered => return answered,
         }
-        tokio::time::sleep(pauses.next().unwrap_or_default()).await;
+        tokio::time::sleep(pauses.pause()).await;
     }
     bounded(call()).await
 }

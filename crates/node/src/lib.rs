@@ -25,7 +25,6 @@ mod registration;
 mod request;
 mod server;
 mod status;
-mod watch;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -33,6 +32,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use karve_runtime::{Runtime, RuntimeError, images};
+use karve_watch::Outages;
 use kube::Client;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -151,6 +151,8 @@ async fn begin(
     let server = server::Server::bind(address, &options.kubelet_tls, state).await?;
 
     let renew = Arc::new(Notify::new());
+    // A lost connection asks for the lease to be renewed.
+    let outages = Outages::waking(renew.clone());
     let (events, writer) = events::recorder(client.clone(), options.node_name.clone());
     let (out, seen) = nodes::channels();
     let identity = registration::Identity {
@@ -176,16 +178,16 @@ async fn begin(
         client.clone(),
         name.clone(),
         seen.own,
-        renew.clone(),
+        renew,
         stop(),
     ));
     tasks.spawn(registration.run(stop()));
-    tasks.spawn(nodes::run(client, name, out, renew.clone(), stop()));
+    tasks.spawn(nodes::run(client, name, out, outages.clone(), stop()));
     tasks.spawn(writer.run(stop()));
     tasks.spawn(network::run(kernel_options, kernel, seen.peers, stop()));
     tasks.spawn(server.run(stop()));
-    tasks.spawn(pods::watch_services(node.clone(), stop()));
-    tasks.spawn(pods::run(node, pods, renew, stop()));
+    tasks.spawn(pods::watch_services(node.clone(), outages.clone(), stop()));
+    tasks.spawn(pods::run(node, pods, outages, stop()));
     Ok(())
 }
 

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use futures::StreamExt;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
+use karve_watch::{Outages, events};
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-use crate::watch::events;
 
 /// As much of a Node as routing needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,20 +68,16 @@ pub fn channels() -> (Watchers, Seen) {
     )
 }
 
-/// Watches Nodes until shutdown. A lost connection asks for the lease to be renewed.
+/// Watches Nodes until shutdown.
 pub async fn run(
     client: Client,
     name: String,
     out: Watchers,
-    renew: Arc<Notify>,
+    outages: Outages,
     shutdown: CancellationToken,
 ) {
-    let stream = events(
-        Api::<Node>::all(client),
-        watcher::Config::default(),
-        "nodes",
-        move || renew.notify_one(),
-    );
+    let api: Api<Node> = Api::all(client);
+    let stream = events(api, watcher::Config::default(), &outages);
     futures::pin_mut!(stream);
     let mut peers = Peers::new();
     let mut listing = false;

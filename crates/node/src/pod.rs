@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use karve_runtime::Runtime;
+use karve_watch::ObjectName;
 use kube::Client;
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -73,7 +74,7 @@ pub struct Node {
 #[derive(Debug, Default)]
 pub struct Services {
     /// By namespace and name.
-    pub known: RwLock<std::collections::BTreeMap<(String, String), services::Brief>>,
+    pub known: RwLock<std::collections::BTreeMap<ObjectName, services::Brief>>,
     /// True once the first list is complete.
     pub synced: watch::Sender<bool>,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use karve_runtime::Event;
+use karve_watch::{Notice, Outages, events, notices};
 use kube::Api;
 use kube::runtime::watcher;
 use tokio::sync::broadcast::error::RecvError;
@@ -15,9 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission;
 use crate::pod::worker::{self, Assignment};
-use crate::pod::{Node, Services, paths, services};
+use crate::pod::{Node, paths, services};
 use crate::status::Verdict;
-use crate::watch::events;
 
 /// Pods that are running on the node now, by UID; shared with the kubelet API.
 pub type Pods = parking_lot::RwLock<BTreeMap<String, Arc<Pod>>>;
@@ -28,15 +28,10 @@ struct Handle {
 }
 
 /// Runs the pods until shutdown, which leaves them running.
-pub async fn run(
-    node: Arc<Node>,
-    pods: Arc<Pods>,
-    renew: Arc<Notify>,
-    shutdown: CancellationToken,
-) {
+pub async fn run(node: Arc<Node>, pods: Arc<Pods>, outages: Outages, shutdown: CancellationToken) {
     let api: Api<Pod> = Api::all(node.client.clone());
     let config = watcher::Config::default().fields(&format!("spec.nodeName={}", node.name));
-    let stream = events(api, config, "pods", move || renew.notify_one());
+    let stream = events(api, config, &outages);
     futures::pin_mut!(stream);
     let mut runtime = node.runtime.subscribe();
     let mut assigned = Assigned {
@@ -252,45 +247,20 @@ fn uid(pod: &Pod) -> &str {
 }
 
 /// Keeps the Services that containers are told of, until shutdown.
-pub async fn watch_services(node: Arc<Node>, shutdown: CancellationToken) {
+pub async fn watch_services(node: Arc<Node>, outages: Outages, shutdown: CancellationToken) {
     let api: Api<Service> = Api::all(node.client.clone());
-    let stream = events(api, watcher::Config::default(), "services", || {});
+    let stream = notices(api, watcher::Config::default(), &outages, services::brief);
     futures::pin_mut!(stream);
-    let mut listed = BTreeMap::new();
     loop {
-        let event = tokio::select! {
+        let notice = tokio::select! {
             () = shutdown.cancelled() => return,
-            Some(event) = stream.next() => event,
+            Some(notice) = stream.next() => notice,
         };
-        match event {
-            watcher::Event::Init => listed.clear(),
-            watcher::Event::InitApply(service) => {
-                listed.extend(services::brief(&service).map(|brief| (key(&service), brief)));
-            }
-            watcher::Event::InitDone => {
-                *node.services.known.write() = std::mem::take(&mut listed);
-                node.services.synced.send_replace(true);
-            }
-            watcher::Event::Apply(service) => set(&node.services, &service),
-            watcher::Event::Delete(service) => {
-                node.services.known.write().remove(&key(&service));
-            }
+        let known = &node.services.known;
+        match notice {
+            Notice::Changed(name, Some(brief)) => drop(known.write().insert(name, brief)),
+            Notice::Changed(name, None) => drop(known.write().remove(&name)),
+            Notice::Complete => drop(node.services.synced.send_replace(true)),
         }
     }
-}
-
-fn set(services: &Services, service: &Service) {
-    let mut known = services.known.write();
-    match services::brief(service) {
-        Some(brief) => known.insert(key(service), brief),
-        None => known.remove(&key(service)),
-    };
-}
-
-fn key(service: &Service) -> (String, String) {
-    let meta = &service.metadata;
-    (
-        meta.namespace.clone().unwrap_or_default(),
-        meta.name.clone().unwrap_or_default(),
-    )
 }

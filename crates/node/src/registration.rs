@@ -14,6 +14,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{ContainerImage, Node};
 use k8s_openapi::jiff::Timestamp;
 use karve_runtime::images;
+use karve_watch::Retry;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
@@ -22,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events::{About, Recorder};
 use crate::request::{bounded, status_code};
-use crate::watch::Reconnect;
 
 pub use lease::run as keep_lease;
 pub use machine::{Error as MachineError, Machine};
@@ -70,7 +70,7 @@ impl Registration {
 
     /// Creates the Node, or takes over the one that is there.
     async fn register(&self) {
-        let mut pauses = Reconnect::default();
+        let mut pauses = Retry::default();
         loop {
             match self.try_register().await {
                 Ok(()) => break,
@@ -79,7 +79,7 @@ impl Registration {
                     "node not registered yet"
                 ),
             }
-            tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(1))).await;
+            tokio::time::sleep(pauses.pause()).await;
         }
         self.renew.notify_one();
         tracing::info!(node = self.identity.name, "node registered");
@@ -141,7 +141,7 @@ impl Registration {
 
     /// Writes the status again when it is not what it should be, and now and then.
     async fn keep(&mut self) {
-        let mut pauses = Reconnect::default();
+        let mut pauses = Retry::default();
         // An API that does not keep what is written is not argued with.
         let mut heeded = true;
         loop {
@@ -180,9 +180,9 @@ impl Registration {
                         "node status not written"
                     ),
                 }
-                tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(1))).await;
+                tokio::time::sleep(pauses.pause()).await;
             }
-            pauses = Reconnect::default();
+            pauses = Retry::default();
         }
     }
 

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSpec, Secret};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use karve_runtime::images::Image;
 use karve_runtime::{ContainerConfig, Mount, RuntimeError};
+use karve_watch::ObjectName;
 use kube::Api;
 use tracing::Instrument;
 
@@ -320,11 +321,11 @@ async fn service_vars(ctx: &Context<'_>) -> BTreeMap<String, String> {
     let links = ctx.spec.enable_service_links != Some(false);
     let known = ctx.node.services.known.read();
     let of_namespace = known
-        .range((namespace.to_owned(), String::new())..)
-        .take_while(|((ns, _), _)| links && ns == namespace)
-        .map(|((_, name), brief)| (name.as_str(), brief));
+        .range(ObjectName::new(namespace, "")..)
+        .take_while(|(service, _)| links && &*service.namespace == namespace)
+        .map(|(service, brief)| (&*service.name, brief));
     let api = known
-        .get(&("default".to_owned(), "kubernetes".to_owned()))
+        .get(&ObjectName::new("default", "kubernetes"))
         .map(|brief| ("kubernetes", brief));
     // A Service of the pod's own namespace called kubernetes wins.
     services::variables(api.into_iter().chain(of_namespace))

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use karve_watch::Retry;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
 use tokio::sync::watch;
@@ -14,7 +15,6 @@ use tracing::Instrument;
 
 use crate::request::{bounded, status_code};
 use crate::status::patch;
-use crate::watch::Reconnect;
 
 /// What the API is to show.
 #[derive(Clone, Debug, Default)]
@@ -32,13 +32,13 @@ pub async fn run(
     mut recorded: watch::Receiver<Arc<Pod>>,
 ) {
     let mut writer = Writer::new(client, recorded.borrow_and_update().clone());
-    let mut retry = Reconnect::default();
+    let mut retry = Retry::default();
     loop {
         let target = wanted.borrow_and_update().clone();
         writer.learn(recorded.borrow_and_update().clone());
         let pause = match writer.write(&target).await {
             Outcome::Done => {
-                retry = Reconnect::default();
+                retry = Retry::default();
                 None
             }
             Outcome::Stale => continue,

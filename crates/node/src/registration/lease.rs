@@ -10,13 +10,12 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
+use karve_watch::Retry;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-
-use crate::watch::Reconnect;
 
 const NAMESPACE: &str = "kube-node-lease";
 const DURATION_SECONDS: i32 = 40;
@@ -33,7 +32,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) {
     let api: Api<Lease> = Api::namespaced(client, NAMESPACE);
-    let mut pauses = Reconnect::default();
+    let mut pauses = Retry::default();
     loop {
         let uid = own
             .borrow_and_update()
@@ -42,16 +41,16 @@ pub async fn run(
         let pause = match tokio::time::timeout(REQUEST_MAX, hold(&api, &name, uid.as_deref())).await
         {
             Ok(Ok(())) => {
-                pauses = Reconnect::default();
+                pauses = Retry::default();
                 PERIOD
             }
             Ok(Err(err)) => {
                 tracing::debug!(err = &err as &dyn std::error::Error, "lease not renewed");
-                pauses.next().unwrap_or(PERIOD)
+                pauses.pause()
             }
             Err(_) => {
                 tracing::debug!("lease not renewed in time");
-                pauses.next().unwrap_or(PERIOD)
+                pauses.pause()
             }
         };
         tokio::select! {
