@@ -23,8 +23,9 @@ use crate::{images, machine};
 /// The cluster, and where it answers in a network of its own.
 const CLUSTER: &str = "bench";
 const SERVER: &str = "https://192.168.64.1:6443";
-/// The program in the busybox image that stands for an app.
-const APP: &str = "echo ok > /index.html && exec httpd -f -p 8080 -h /";
+/// What stands for an app, in the busybox image: it answers over HTTP and ends when it is told to.
+const APP: &str =
+    "echo ok > /index.html; httpd -p 8080 -h /; trap 'exit 0' TERM; sleep 1000000 & wait";
 
 #[derive(Debug, Args)]
 pub struct Options {

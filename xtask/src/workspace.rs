@@ -64,12 +64,27 @@ pub fn target() -> Result<PathBuf> {
     Ok(PathBuf::from(path))
 }
 
+/// What is built in one go: cargo builds a library once for all of them, with what each wants of it.
+const TOGETHER: [&str; 3] = ["karve", "counter", "karve-testkit"];
+
 /// Builds a program of a package; its path.
 pub fn build(package: &str, program: &str, profile: Profile) -> Result<PathBuf> {
     let mut cargo = cargo();
-    cargo.args(["build", "--package", package, "--bin", program]);
-    if profile == Profile::Release {
-        cargo.arg("--release");
+    cargo.args(["build", "--bins"]);
+    match profile {
+        // Tests are built so too.
+        Profile::Dev => {
+            cargo.arg("--workspace");
+        }
+        Profile::Release if TOGETHER.contains(&package) => {
+            cargo.arg("--release");
+            for package in TOGETHER {
+                cargo.args(["--package", package]);
+            }
+        }
+        Profile::Release => {
+            cargo.args(["--release", "--package", package]);
+        }
     }
     run(&mut cargo)?;
     Ok(target()?.join(profile.folder()).join(program))
