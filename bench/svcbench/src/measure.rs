@@ -358,7 +358,7 @@ impl Churn {
             while !flag.load(Ordering::Relaxed) {
                 tick.tick().await;
                 let i = from + n % (services - from);
-                let set = if (n / (services - from)) % 2 == 0 {
+                let set = if (n / (services - from)).is_multiple_of(2) {
                     Set::B
                 } else {
                     Set::A
