@@ -54,11 +54,11 @@ pub fn play(stage: &Stage, archives: &Path, keep: bool, interrupt: &mut Interrup
             &[&format!("karve down --name {CLUSTER}")],
         )])?;
     }
-    println!("\n# {:<60} {:>8}", "STEP", "SECONDS");
+    println!("\n# {:<82} {:>8}", "STEP", "SECONDS");
     for (title, time) in &took {
-        println!("# {title:<60} {:>8.2}", time.as_secs_f64());
+        println!("# {title:<82} {:>8.2}", time.as_secs_f64());
     }
-    println!("# {:<60} {:>8.2}", "all", begun.elapsed().as_secs_f64());
+    println!("# {:<82} {:>8.2}", "all", begun.elapsed().as_secs_f64());
     Ok(())
 }
 
