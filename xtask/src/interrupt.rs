@@ -1,33 +1,32 @@
-//! Ctrl-C reaches the command that runs, and not us: we stay to clean up after it.
+//! Ctrl-C ends the command that runs, and not us: we stay to clean up after it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// Signals that end a task early.
 pub struct Interrupt {
-    signals: SignalFd,
+    seen: Arc<AtomicBool>,
 }
 
 impl Interrupt {
-    /// From now on they wait. Commands that we start get them as usual: `std` unblocks them.
+    /// From now on they are noted. Handlers, since blocked signals would stay blocked in the commands
+    /// that we start, while these get the default action again.
     pub fn hold() -> Result<Self> {
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            set.add(signal);
+        let seen = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, seen.clone()).context("watch for signals")?;
         }
-        set.thread_block().context("hold signals")?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Ok(Self {
-            signals: SignalFd::with_flags(&set, flags).context("watch for signals")?,
-        })
+        Ok(Self { seen })
     }
 
     /// Fails when one came in.
     pub fn check(&mut self) -> Result<()> {
-        match self.signals.read_signal().context("look for signals")? {
-            Some(_) => bail!("interrupted"),
-            None => Ok(()),
+        match self.seen.load(Ordering::Acquire) {
+            true => bail!("interrupted"),
+            false => Ok(()),
         }
     }
 }

@@ -16,6 +16,7 @@ mod roles;
 use std::process::ExitCode;
 
 use clap::Parser;
+use nix::sys::signal::SigSet;
 use tracing::Level;
 
 fn main() -> ExitCode {
@@ -31,6 +32,10 @@ fn main() -> ExitCode {
     } else {
         Level::ERROR
     });
+    // Whoever started us may hold signals back; who asks us to stop must be heard all the same.
+    if let Err(error) = SigSet::empty().thread_set_mask() {
+        eprintln!("karve: signals stay blocked: {error}");
+    }
     match cli::Cli::parse().run() {
         Ok(code) => code,
         Err(error) => {
