@@ -301,10 +301,7 @@ impl Zone {
         for space in self.namespaces.values_mut() {
             space.services.clear();
         }
-        self.reverse.retain(|_, list| {
-            list.retain(|reverse| reverse.host.is_some());
-            !list.is_empty()
-        });
+        self.keep_reverse(|reverse| reverse.host.is_some());
         for service in services {
             self.apply_service(service);
         }
@@ -317,15 +314,19 @@ impl Zone {
         for space in self.namespaces.values_mut() {
             space.slices.clear();
         }
-        self.reverse.retain(|_, list| {
-            list.retain(|reverse| reverse.host.is_none());
-            !list.is_empty()
-        });
+        self.keep_reverse(|reverse| reverse.host.is_none());
         for slice in slices {
             self.apply_slice(slice);
         }
         self.slices_synced = true;
         self.namespaces.retain(|_, space| !space.is_empty());
+    }
+
+    fn keep_reverse(&mut self, keep: impl Fn(&Reverse) -> bool) {
+        self.reverse.retain(|_, list| {
+            list.retain(&keep);
+            !list.is_empty()
+        });
     }
 
     fn drop_reverse(&mut self, address: IpAddr, namespace: &str, service: &str, endpoint: bool) {
