@@ -87,7 +87,6 @@ pub fn resources(group: &str, version: &Version) -> Value {
 pub fn aggregated(table: &Table, core: bool) -> Value {
     let groups: Vec<_> = table
         .groups()
-        .iter()
         .filter(|g| g.name.is_empty() == core)
         .map(aggregated_group)
         .collect();
@@ -95,7 +94,7 @@ pub fn aggregated(table: &Table, core: bool) -> Value {
 }
 
 fn named_groups(table: &Table) -> impl Iterator<Item = &Group> {
-    table.groups().iter().filter(|g| !g.name.is_empty())
+    table.groups().filter(|g| !g.name.is_empty())
 }
 
 fn group_version(group: &str, version: &str) -> String {
@@ -180,7 +179,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
     let facts = json!({
         "resource": resource.plural,
         // Upstream leaves the group and version of built-in kinds empty: they are those of the document.
-        "responseKind": response_kind(resource.custom, &resource.group, &resource.version, &resource.kind),
+        "responseKind": response_kind(resource.is_custom(), &resource.group, &resource.version, &resource.kind),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular,
         "verbs": verbs(resource.verbs),
@@ -190,7 +189,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
         let subs = resource.subresources.iter().map(|sub| {
             json!({
                 "subresource": sub.name,
-                "responseKind": response_kind(sub.foreign || resource.custom, &sub.kind.group, &sub.kind.version, &sub.kind.kind),
+                "responseKind": response_kind(sub.foreign || resource.is_custom(), &sub.kind.group, &sub.kind.version, &sub.kind.kind),
                 "verbs": verbs(sub.verbs),
             })
         });

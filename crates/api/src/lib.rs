@@ -1,7 +1,7 @@
 //! What a Kubernetes object is: its schema, codecs, patches, defaults, validation, selectors and tables.
 //!
 //! Objects are [`serde_json::Value`] everywhere. Two halves share the crate: an *engine* driven by data tables made from
-//! upstream's own definitions ([`resource`], [`discovery`], [`schema`], [`decode`], [`encode`], [`patch`], [`apply`],
+//! upstream's own definitions ([`resource`], [`crd`], [`discovery`], [`schema`], [`decode`], [`encode`], [`patch`], [`apply`],
 //! [`openapi`]), which knows no kind by name, and the *semantics* of the built-in kinds ([`defaults`], [`validate`], [`strategy`],
 //! [`selector`], [`mod@print`], and the small vocabularies beside them).
 //!
@@ -9,6 +9,7 @@
 //! numbers (times and UIDs are passed in), and the typed structs of client libraries.
 
 pub mod apply;
+pub mod crd;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;

@@ -3,11 +3,16 @@
 //! A [`Resource`] is what discovery says about one plural name in one group and version, plus where its objects are
 //! stored. The table is data (`data/resources.tsv`, taken from the discovery documents of kube-apiserver v1.37.2) in
 //! upstream's order; custom resources make the same [`Resource`] values at run time and join through
-//! [`Table::with_custom`]. Absent: anything about the fields of an object (see [`crate::schema`]).
+//! [`Table::with_custom`]. A table never changes: a server that learns of another resource makes another table, which
+//! shares the groups that are as they were. Absent: anything about the fields of an object, but for where to find it
+//! ([`Resource::shown_type`]).
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+
+use crate::crd::Custom;
+use crate::schema::{Schema, Type};
 
 /// A text that is static for built-in resources and owned for custom ones.
 pub type Name = Cow<'static, str>;
@@ -152,7 +157,7 @@ pub struct Storage {
 }
 
 /// What discovery says about one plural name in one group and version.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Resource {
     /// Empty for the core group.
     pub group: Name,
@@ -180,8 +185,8 @@ pub struct Resource {
     pub storage_version_hash: Option<Name>,
     /// In alphabetic order.
     pub subresources: Vec<Subresource>,
-    /// Whether it comes from a CustomResourceDefinition.
-    pub custom: bool,
+    /// What its CustomResourceDefinition says; absent for built-in resources.
+    pub custom: Option<Arc<Custom>>,
 }
 
 impl Resource {
@@ -196,6 +201,32 @@ impl Resource {
             group: self.group.clone(),
             version: self.version.clone(),
             kind: self.kind.clone(),
+        }
+    }
+
+    /// Whether it comes from a CustomResourceDefinition.
+    pub fn is_custom(&self) -> bool {
+        self.custom.is_some()
+    }
+
+    /// The type of its objects as the endpoint has them.
+    pub fn shown_type(&self) -> Option<Type<'_>> {
+        match &self.custom {
+            Some(custom) => Some(custom.ty()),
+            None => Schema::builtin().kind(&self.group, &self.version, &self.kind),
+        }
+    }
+
+    /// The type of its objects as they are stored.
+    pub fn stored_type(&self) -> Option<Type<'_>> {
+        let own = (&*self.group, &*self.version);
+        let stored = self.storage.as_ref().map(|s| (&*s.group, &*s.version));
+        match &self.custom {
+            Some(custom) => Some(custom.ty()),
+            None => {
+                let (group, version) = stored.unwrap_or(own);
+                Schema::builtin().kind(group, version, &self.kind)
+            }
         }
     }
 
@@ -242,7 +273,7 @@ pub struct Group {
 /// priority, then groups of custom resources.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    groups: Vec<Group>,
+    groups: Vec<Arc<Group>>,
 }
 
 impl Table {
@@ -261,7 +292,8 @@ impl Table {
         })
     }
 
-    /// This table with more resources behind it; order of groups and versions is that of first appearance.
+    /// This table with more resources behind it; order of groups and versions is that of first appearance. Groups
+    /// that get nothing new are shared with this table.
     pub fn with_custom(&self, resources: impl IntoIterator<Item = Arc<Resource>>) -> Table {
         let mut table = self.clone();
         resources.into_iter().for_each(|r| table.push(r));
@@ -269,16 +301,15 @@ impl Table {
     }
 
     fn push(&mut self, resource: Arc<Resource>) {
-        let group = match self.groups.iter().position(|g| g.name == resource.group) {
-            Some(i) => &mut self.groups[i],
-            None => {
-                self.groups.push(Group {
-                    name: resource.group.clone(),
-                    versions: Vec::new(),
-                });
-                self.groups.last_mut().expect("just pushed")
-            }
-        };
+        let known = self.groups.iter().position(|g| g.name == resource.group);
+        let at = known.unwrap_or_else(|| {
+            self.groups.push(Arc::new(Group {
+                name: resource.group.clone(),
+                versions: Vec::new(),
+            }));
+            self.groups.len() - 1
+        });
+        let group = Arc::make_mut(&mut self.groups[at]);
         match group
             .versions
             .iter_mut()
@@ -293,13 +324,13 @@ impl Table {
     }
 
     /// The groups in the order of discovery; the core group has the empty name and is first.
-    pub fn groups(&self) -> &[Group] {
-        &self.groups
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().map(|g| &**g)
     }
 
     /// The group of that name.
     pub fn group(&self, name: &str) -> Option<&Group> {
-        self.groups.iter().find(|g| g.name == name)
+        self.groups().find(|g| g.name == name)
     }
 
     /// All (group, version) pairs in the order of discovery.
@@ -403,7 +434,7 @@ fn parse_line(line: &'static str) -> Resource {
             .flat_map(|t| t.split(' '))
             .filter_map(|text| parse_subresource(group, version, text))
             .collect(),
-        custom: false,
+        custom: None,
     }
 }
 

@@ -109,14 +109,8 @@ impl ApiServer {
         bootstrap::run(&store, &options).map_err(Error::Bootstrap)?;
         tokio::spawn(expiry::run(store.clone(), options.shutdown.clone()));
         tokio::spawn(bootstrap::keep(store.clone(), options.clone()));
-        let server = Server {
-            store,
-            options,
-            presence: Default::default(),
-            documents: Default::default(),
-        };
         Ok(ApiServer {
-            server: Arc::new(server),
+            server: Arc::new(Server::new(store, options)),
         })
     }
 

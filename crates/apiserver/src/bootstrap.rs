@@ -78,7 +78,7 @@ fn moved(store: &Store, wanted: Value) -> Option<Op> {
             stored[member] = wanted[member].clone();
         }
     }
-    if let Some(ty) = object::stored_type(resource) {
+    if let Some(ty) = resource.stored_type() {
         karve_api::schema::tidy::tidy(&mut stored, ty);
     }
     (stored != before).then(|| Op::update(key, entry.revision(), object::encode(&stored, resource)))
@@ -121,7 +121,7 @@ fn complete(resource: &Resource, object: &mut Value) {
     karve_api::defaults::apply(resource, object);
     object.set_meta("uid", uuid::Uuid::new_v4().to_string());
     object.set_meta("creationTimestamp", write::now());
-    if let Some(ty) = object::stored_type(resource) {
+    if let Some(ty) = resource.stored_type() {
         karve_api::schema::tidy::tidy(object, ty);
     }
 }

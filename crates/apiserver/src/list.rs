@@ -303,7 +303,7 @@ pub fn respond_list(call: &Call, Listed { entries, metadata }: Listed) -> HttpRe
         Form::Object => {
             let head = list_head(&resource.list_kind, &resource.api_version(), &metadata);
             let custom = resource
-                .custom
+                .is_custom()
                 .then(|| object::head(&resource.api_version(), &resource.kind));
             return whole(call, head, entries, move |entry, out| {
                 let bytes = convert::read(&resource, entry.value());

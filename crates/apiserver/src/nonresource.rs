@@ -16,9 +16,9 @@ use crate::answer::{self, HttpResponse};
 use crate::media;
 use crate::query::Query;
 use crate::respond;
-use crate::server::Server;
+use crate::server::{Served, Server};
 
-/// Documents that were asked for, as bytes. They are made from tables that do not change.
+/// Documents that were asked for, as bytes. They are made from a table, and die with it.
 #[derive(Default)]
 pub struct Documents {
     by_path: Mutex<HashMap<String, Bytes>>,
@@ -44,11 +44,12 @@ pub fn answer(server: &Server, parts: &Parts, path: &str, query: &Query) -> Http
     if let ["healthz" | "livez" | "readyz", rest @ ..] = &segments[..] {
         return health(segments[0], rest, slash, query);
     }
-    let table = server.table();
+    let served = server.served();
+    let table = &served.table;
     let document = match segments[..] {
         [] | [""] => Some(roots(table)),
         ["version"] if !slash => Some(version()),
-        ["api"] | ["apis"] => Some(top(server, parts, segments[0] == "api")),
+        ["api"] | ["apis"] => Some(top(server, &served, parts, segments[0] == "api")),
         ["api", version] => Some(resources(parts, table, "", version)),
         ["apis", group] => table
             .group(group)
@@ -57,8 +58,8 @@ pub fn answer(server: &Server, parts: &Parts, path: &str, query: &Query) -> Http
             Some(resources(parts, table, group, version))
         }
         ["openapi", "v2"] => Some(openapi_v2(parts)),
-        ["openapi", "v3"] => Some(openapi_index(server)),
-        ["openapi", "v3", ref rest @ ..] => return openapi_document(server, parts, rest, query),
+        ["openapi", "v3"] => Some(openapi_index(&served)),
+        ["openapi", "v3", ref rest @ ..] => return openapi_document(&served, parts, rest, query),
         _ => None,
     };
     // Upstream's oldest paths answer every method.
@@ -101,15 +102,15 @@ fn roots(table: &Table) -> HttpResponse {
     answer::json(200, &json!({"paths": paths}))
 }
 
-fn top(server: &Server, parts: &Parts, core: bool) -> HttpResponse {
-    let table = server.table();
+fn top(server: &Server, served: &Served, parts: &Parts, core: bool) -> HttpResponse {
+    let table = &served.table;
     if media::wants_aggregated_discovery(&parts.headers) {
         let key = if core {
             "aggregated/api"
         } else {
             "aggregated/apis"
         };
-        let bytes = server
+        let bytes = served
             .documents
             .get(key, || discovery::aggregated(table, core));
         return answer::with_type(200, discovery::AGGREGATED, bytes);
@@ -174,17 +175,17 @@ fn openapi_v2(parts: &Parts) -> HttpResponse {
     answer::json(200, &json!({"swagger": "2.0", "info": info, "paths": {}}))
 }
 
-fn openapi_index(server: &Server) -> HttpResponse {
-    let bytes = server
+fn openapi_index(served: &Served) -> HttpResponse {
+    let bytes = served
         .documents
-        .get("openapi/v3", || openapi::index(server.table()));
+        .get("openapi/v3", || openapi::index(&served.table));
     // Upstream serves JSON under this type.
     answer::with_type(200, "text/plain; charset=utf-8", bytes)
 }
 
 /// A document, which may be cached for ever under its hash.
-fn openapi_document(server: &Server, parts: &Parts, rest: &[&str], query: &Query) -> HttpResponse {
-    let table = server.table();
+fn openapi_document(served: &Served, parts: &Parts, rest: &[&str], query: &Query) -> HttpResponse {
+    let table = &served.table;
     let (group, version) = match rest {
         ["api", version] => ("", *version),
         ["apis", group, version] => (*group, *version),
@@ -205,7 +206,7 @@ fn openapi_document(server: &Server, parts: &Parts, rest: &[&str], query: &Query
         "openapi/v3/{}",
         openapi::document_path(group, &version.name)
     );
-    let bytes = server.documents.get(&path, || {
+    let bytes = served.documents.get(&path, || {
         openapi::document(Schema::builtin(), group, version)
     });
     let mut response = with_etag(answer::with_type(200, answer::JSON, bytes), &etag);

@@ -33,7 +33,7 @@ pub fn encode_unstored(object: &Value, resource: &Resource) -> Bytes {
 }
 
 fn write(object: &Value, metadata: &Value, resource: &Resource) -> Vec<u8> {
-    let ty = stored_type(resource);
+    let ty = resource.stored_type();
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(b"{\"metadata\":");
     encode::write(metadata, metadata_type(), &mut out);
@@ -59,21 +59,6 @@ fn write(object: &Value, metadata: &Value, resource: &Resource) -> Vec<u8> {
     }
     out.push(b'}');
     out
-}
-
-/// The type of a resource's objects as they are stored.
-pub fn stored_type(resource: &Resource) -> Option<Type<'static>> {
-    let own = (&*resource.group, &*resource.version);
-    let (group, version) = resource
-        .storage
-        .as_ref()
-        .map_or(own, |s| (&*s.group, &*s.version));
-    Schema::builtin().kind(group, version, &resource.kind)
-}
-
-/// The type of a resource's objects as its endpoint has them.
-pub fn shown_type(resource: &Resource) -> Option<Type<'static>> {
-    Schema::builtin().kind(&resource.group, &resource.version, &resource.kind)
 }
 
 fn metadata_type() -> Option<Type<'static>> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::answer::{HttpResponse, Refusal};
 use crate::call::Call;
-use crate::object::{self, Meta};
+use crate::object::Meta;
 use crate::server::Server;
 use crate::write::{self, FieldValidation};
 use crate::{convert, create, respond, semantics, update};
@@ -20,8 +20,9 @@ pub async fn patch(server: &Server, call: &mut Call, body: &[u8]) -> Result<Http
     let validation = FieldValidation::parse(call, "PatchOptions")?;
     check_options(call)?;
     let resource = call.resource.clone();
-    let ty =
-        object::shown_type(&resource).ok_or_else(|| Status::internal("the kind has no schema"))?;
+    let ty = resource
+        .shown_type()
+        .ok_or_else(|| Status::internal("the kind has no schema"))?;
     if call.is_apply() {
         return apply_configuration(server, call, body, ty, validation, dry_run).await;
     }
@@ -62,7 +63,7 @@ async fn apply_configuration(
     server: &Server,
     call: &mut Call,
     body: &[u8],
-    ty: Type<'static>,
+    ty: Type<'_>,
     validation: FieldValidation,
     dry_run: bool,
 ) -> Result<HttpResponse, Refusal> {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::answer::Refusal;
 use crate::call::Call;
 use crate::convert;
-use crate::object::{self, Meta};
+use crate::object::Meta;
 use crate::write::{self, FieldValidation};
 
 /// Gives defaults to an object as it was decoded.
@@ -101,7 +101,7 @@ pub fn record_manager(call: &Call, old: Option<&Value>, next: &mut Value) {
         return;
     }
     let resource = &call.resource;
-    let Some(ty) = object::shown_type(resource) else {
+    let Some(ty) = resource.shown_type() else {
         return;
     };
     // Fields are owned by the names that the endpoint's version gives them.
@@ -150,7 +150,7 @@ pub fn as_writer<T>(call: &Call, use_it: impl FnOnce(&Writer<'_>) -> T) -> T {
 
 /// Brings an object to the form in which it is stored.
 pub fn tidy(call: &Call, object: &mut Value) {
-    if let Some(ty) = object::stored_type(&call.resource) {
+    if let Some(ty) = call.resource.stored_type() {
         tidy::tidy(object, ty);
     }
 }

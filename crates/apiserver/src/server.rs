@@ -13,6 +13,7 @@ use karve_api::resource::{Resource, Table, Verb};
 use karve_api::status::Status;
 use karve_api::strategy::warnings;
 use karve_store::Store;
+use parking_lot::RwLock;
 
 use crate::answer::{self, HttpResponse, Refusal};
 use crate::body::Body;
@@ -38,13 +39,46 @@ pub struct Server {
     pub(crate) store: Store,
     pub(crate) options: Options,
     pub(crate) presence: Presence,
-    pub(crate) documents: Documents,
+    served: RwLock<Arc<Served>>,
+}
+
+/// What the server serves at one moment: a request keeps what it began with.
+#[derive(Default)]
+pub struct Served {
+    /// The resources.
+    pub table: Table,
+    /// Documents made from them.
+    pub documents: Documents,
 }
 
 impl Server {
-    /// The resources that the server has.
-    pub fn table(&self) -> &'static Table {
-        Table::builtin()
+    /// A server that serves the built-in resources.
+    pub fn new(store: Store, options: Options) -> Server {
+        let served = Served {
+            table: Table::builtin().clone(),
+            ..Served::default()
+        };
+        Server {
+            store,
+            options,
+            presence: Presence::default(),
+            served: RwLock::new(Arc::new(served)),
+        }
+    }
+
+    /// What the server serves now. Cheap; look once for each request.
+    pub fn served(&self) -> Arc<Served> {
+        self.served.read().clone()
+    }
+
+    /// Serves other resources from now on.
+    #[expect(dead_code, reason = "definitions come next")]
+    pub fn serve_table(&self, table: Table) {
+        let served = Served {
+            table,
+            ..Served::default()
+        };
+        *self.served.write() = Arc::new(served);
     }
 
     /// Answers a request. Never fails: whatever goes wrong is an answer.
@@ -132,7 +166,8 @@ impl Server {
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let table = self.table();
+        let served = self.served();
+        let table = &served.table;
         if table.group(&path.group).is_none() {
             return Ok(answer::page_not_found());
         }

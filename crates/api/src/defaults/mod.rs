@@ -16,7 +16,7 @@ use serde_json::Value;
 /// Gives defaults to an object of a built-in kind. The object has the form in which it is decoded
 /// (see [`crate::schema::tidy`]): what Go would leave out as empty is absent.
 pub fn apply(resource: &Resource, object: &mut Value) {
-    if !resource.custom && object.is_object() {
+    if !resource.is_custom() && object.is_object() {
         table::apply(&resource.group, &resource.kind, object);
     }
 }

@@ -137,7 +137,7 @@ impl<'a> Maker<'a, '_> {
             Verb::Create | Verb::Update => Some(self.content(MEDIA_TYPES, ty)),
             Verb::Delete | Verb::DeleteCollection => Some(self.content(MEDIA_TYPES, options)),
             Verb::Patch => {
-                let strategic = (!self.resource.custom).then_some(STRATEGIC);
+                let strategic = (!self.resource.is_custom()).then_some(STRATEGIC);
                 let types: Vec<_> = PATCHES.iter().copied().chain(strategic).collect();
                 Some(self.content(&types, None))
             }

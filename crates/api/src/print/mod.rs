@@ -47,7 +47,7 @@ pub fn scale_row(scale: &Value, now: Timestamp) -> Vec<Value> {
 /// The cells of an object, one for each of [`columns`].
 pub fn row(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
     let cells = match &*resource.group {
-        _ if resource.custom => None,
+        _ if resource.is_custom() => None,
         "" => core(&resource.plural, object, now),
         "apps" | "batch" => workload::cells(&resource.plural, object, now),
         "autoscaling" => Some(autoscaler::cells(object, now)),

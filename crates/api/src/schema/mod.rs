@@ -290,6 +290,14 @@ impl Schema {
         })
     }
 
+    /// The first type of the arena, which is what the schema of one custom resource is about.
+    pub(crate) fn root(&self) -> Type<'_> {
+        Type {
+            schema: self,
+            id: 0,
+        }
+    }
+
     /// The type that OpenAPI calls by that name: `io.k8s.api.core.v1.Pod`.
     pub fn model(&self, name: &str) -> Option<Type<'_>> {
         self.models.get(name).map(|id| Type {

@@ -130,7 +130,7 @@ fn unsupported(resource: &Resource, field: &str) -> UnsupportedField {
         ("resource.k8s.io", "resourceslices") => {
             format!("field label not supported for ResourceSlice: {field}")
         }
-        _ if resource.custom => format!("field label not supported: {field}"),
+        _ if resource.is_custom() => format!("field label not supported: {field}"),
         _ => format!(
             "{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
             crate::field::quote(field)

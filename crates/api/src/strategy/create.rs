@@ -37,7 +37,7 @@ pub fn prepare_create(resource: &Resource, object: &mut Value, creation: &Creati
     if resource.subresource("status").is_some() && !keeps_status(resource) {
         members(object).remove("status");
     }
-    if !resource.custom {
+    if !resource.is_custom() {
         kind(resource, object, creation);
     }
 }

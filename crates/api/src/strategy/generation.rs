@@ -30,7 +30,7 @@ fn watched(resource: &Resource) -> Option<&'static [&'static str]> {
 }
 
 pub(super) fn start(resource: &Resource, object: &mut Value) {
-    if resource.custom || watched(resource).is_some() {
+    if resource.is_custom() || watched(resource).is_some() {
         object["metadata"]["generation"] = 1.into();
     }
 }
@@ -56,7 +56,7 @@ fn custom_changed(resource: &Resource, old: &Value, new: &Value) -> bool {
 pub(super) fn carry(resource: &Resource, subresource: &str, old: &Value, new: &mut Value) {
     let generation = old.pointer("/metadata/generation").and_then(Value::as_i64);
     let counts = |path: &str| subresource.is_empty() || path != "/metadata/annotations";
-    let changed = match resource.custom {
+    let changed = match resource.is_custom() {
         true => custom_changed(resource, old, new),
         false => watched(resource).is_some_and(|paths| {
             paths

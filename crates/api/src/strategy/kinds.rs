@@ -31,7 +31,7 @@ pub fn unconditional_update(resource: &Resource) -> bool {
                 "csidrivers" | "csinodes" | "csistoragecapacities" | "volumeattachments"
             )
     );
-    !resource.custom && !needed
+    !resource.is_custom() && !needed
 }
 
 /// Whether a `DELETE` that removes the object at once answers with it, and not with a `Status`. One that only marks the

@@ -50,7 +50,7 @@ fn own(resource: &Resource, old: &Value, new: &mut Value) {
     if resource.subresource("status").is_some() {
         copy_member(old, new, "status");
     }
-    if resource.custom {
+    if resource.is_custom() {
         return;
     }
     match (&*resource.group, &*resource.plural) {
@@ -79,7 +79,7 @@ fn template_generation(old: &Value, new: &mut Value) {
 
 /// Through `/status` the spec stays; which metadata may change differs by kind.
 fn status(resource: &Resource, subresource: &str, old: &Value, new: &mut Value, now: Timestamp) {
-    if resource.custom {
+    if resource.is_custom() {
         let status = new.get("status").cloned();
         let metadata = new["metadata"].take();
         *new = old.clone();

@@ -13,7 +13,7 @@ type NameCheck = fn(&str) -> Vec<String>;
 
 fn name_check(resource: &Resource) -> NameCheck {
     match (&*resource.group, &*resource.plural) {
-        _ if resource.custom => names::dns1123_subdomain,
+        _ if resource.is_custom() => names::dns1123_subdomain,
         ("", "services" | "namespaces") | ("apps", "statefulsets") => names::dns1123_label,
         ("rbac.authorization.k8s.io", _) => names::path_segment,
         ("apiregistration.k8s.io", "apiservices")

@@ -31,7 +31,7 @@ use serde_json::Value;
 pub fn create(resource: &Resource, object: &Value) -> Vec<Error> {
     let mut errors = Errors::new();
     meta::create(&mut errors, resource, object);
-    if !resource.custom {
+    if !resource.is_custom() {
         spec(&mut errors, resource, object);
     }
     errors
@@ -41,7 +41,7 @@ pub fn create(resource: &Resource, object: &Value) -> Vec<Error> {
 pub fn update(resource: &Resource, subresource: &str, old: &Value, new: &Value) -> Vec<Error> {
     let mut errors = Errors::new();
     meta::update(&mut errors, old, new);
-    if resource.custom {
+    if resource.is_custom() {
         return errors;
     }
     match subresource {
