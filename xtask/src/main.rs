@@ -7,6 +7,7 @@ mod interrupt;
 mod layers;
 mod machine;
 mod packages;
+mod recorded;
 mod schema;
 mod stage;
 mod sweep;
@@ -35,6 +36,8 @@ enum Task {
     Images,
     /// Measure.
     Bench(bench::Options),
+    /// Play recorded answers of a kube-apiserver against a fresh karve and compare.
+    Recorded(recorded::Options),
     /// Check that crates depend on lower layers only.
     Layers,
     /// Make the schema table of `crates/api` from the Go modules of Kubernetes.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Images => images::run(),
         Task::Bench(options) => bench::run(&options),
+        Task::Recorded(options) => recorded::run(&options),
         Task::Layers => layers::run(),
         Task::Schema { modules, output } => schema::run(&modules, &output),
     };
