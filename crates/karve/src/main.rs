@@ -17,7 +17,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use nix::sys::signal::SigSet;
-use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -28,9 +32,9 @@ fn main() -> ExitCode {
     }
     let lives_long = role == "server" || role == "agent";
     start_log(if lives_long {
-        Level::INFO
+        LevelFilter::INFO
     } else {
-        Level::ERROR
+        LevelFilter::ERROR
     });
     // Whoever started us may hold signals back; who asks us to stop must be heard all the same.
     if let Err(error) = SigSet::empty().thread_set_mask() {
@@ -47,13 +51,24 @@ fn main() -> ExitCode {
 
 /// Logs go to standard error; `KARVE_LOG` says how much (error, warn, info, debug, trace). Commands talk to
 /// people in their own words.
-fn start_log(default: Level) {
+fn start_log(default: LevelFilter) {
     let level = std::env::var("KARVE_LOG")
         .ok()
-        .and_then(|text| text.parse().ok());
-    tracing_subscriber::fmt()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default);
+    // It calls each failed request an error; those that matter are told by whoever made the request.
+    let quiet = Targets::new().with_default(level).with_target(
+        "kube_client::client::builder",
+        if level > LevelFilter::INFO {
+            level
+        } else {
+            LevelFilter::OFF
+        },
+    );
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_max_level(level.unwrap_or(default))
+        .with_ansi(false);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(quiet))
         .init();
 }

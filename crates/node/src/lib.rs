@@ -140,6 +140,7 @@ async fn begin(
         node_ip: options.node_ip,
     };
     let kernel = network::Kernel::open(kernel_options.clone())?;
+    let notices = network::Notices::open()?;
     let pods = Arc::new(pods::Pods::default());
     let statuses = Arc::new(server::Statuses::default());
     let state = server::State {
@@ -184,7 +185,13 @@ async fn begin(
     tasks.spawn(registration.run(stop()));
     tasks.spawn(nodes::run(client, name, out, outages.clone(), stop()));
     tasks.spawn(writer.run(stop()));
-    tasks.spawn(network::run(kernel_options, kernel, seen.peers, stop()));
+    tasks.spawn(network::run(
+        kernel_options,
+        kernel,
+        notices,
+        seen.peers,
+        stop(),
+    ));
     tasks.spawn(server.run(stop()));
     tasks.spawn(pods::watch_services(node.clone(), outages.clone(), stop()));
     tasks.spawn(pods::run(node, pods, outages, stop()));

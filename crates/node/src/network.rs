@@ -11,6 +11,8 @@ mod plan;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use karve_sys::nft;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -35,15 +37,18 @@ pub struct Options {
 pub async fn run(
     options: Options,
     mut kernel: Kernel,
+    notices: Notices,
     mut peers: watch::Receiver<Option<Peers>>,
     shutdown: CancellationToken,
 ) {
+    // The first look is at everything.
+    let mut look = Look::Nodes;
     loop {
         let known = peers.borrow_and_update().clone();
         if let Some(known) = known {
             let wanted = plan::wanted(&options, &known);
             let applied = tokio::task::spawn_blocking(move || {
-                let result = kernel.apply(&wanted);
+                let result = bring(&mut kernel, &wanted, look);
                 (kernel, result)
             });
             let Ok((back, result)) = applied.await else {
@@ -55,6 +60,7 @@ pub async fn run(
                     err = &err as &dyn std::error::Error,
                     "pod network not set up"
                 );
+                look = Look::Nodes;
                 // Another program may have changed what we hold for given: look again soon.
                 tokio::select! {
                     () = shutdown.cancelled() => return,
@@ -62,9 +68,54 @@ pub async fn run(
                 }
             }
         }
-        tokio::select! {
+        look = tokio::select! {
             () = shutdown.cancelled() => return,
-            changed = peers.changed() => if changed.is_err() { return },
+            changed = peers.changed() => match changed {
+                Ok(()) => Look::Nodes,
+                Err(_) => return,
+            },
+            () = notices.transaction() => Look::Table,
+        };
+    }
+}
+
+/// What may be different from what was last applied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// The nodes.
+    Nodes,
+    /// The kernel's tables: somebody, most often the Service proxy, has changed one.
+    Table,
+}
+
+fn bring(kernel: &mut Kernel, wanted: &plan::Wanted, look: Look) -> Result<(), Error> {
+    if look == Look::Table {
+        if !kernel.is_flushed()? {
+            return Ok(());
         }
+        tracing::warn!("masquerade table was removed, making it again");
+    }
+    kernel.apply(wanted)
+}
+
+/// Tells of nf_tables transactions in the agent's network namespace.
+#[derive(Debug)]
+pub struct Notices(AsyncFd<nft::Monitor>);
+
+impl Notices {
+    /// Listens from now on.
+    pub fn open() -> Result<Notices, Error> {
+        let socket = nft::Monitor::open().and_then(nft::Monitor::register)?;
+        Ok(Notices(socket))
+    }
+
+    /// Waits for transactions. Nothing is lost when this is cancelled.
+    async fn transaction(&self) {
+        // Fails only while the runtime shuts down.
+        let Ok(mut ready) = self.0.readable().await else {
+            return std::future::pending().await;
+        };
+        // Where notices were lost there was at least one.
+        while ready.try_io(|socket| socket.get_ref().receive()).is_ok() {}
     }
 }

@@ -11,7 +11,7 @@ mod route;
 
 pub use address::{Address, Neighbour};
 pub use dump::Link;
-pub use route::{Route, Scope};
+pub use route::{Kind as RouteKind, Route, Scope};
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};

@@ -141,7 +141,7 @@ fn make(options: &Options, layout: Layout, kubeconfig: PathBuf) -> Result<Cluste
         kubeconfig,
     };
     config.write(&layout.config())?;
-    network::ensure_bridge(&options.cluster.name, &config)?;
+    network::ensure_lan(&options.cluster.name, &config)?;
     Ok(Cluster {
         name: options.cluster.name.clone(),
         layout,

@@ -52,7 +52,7 @@ pub fn absent(name: &ClusterName, layout: &Layout) -> Result<()> {
     let network = network::traces(name)?;
     let traces = [
         !processes.is_empty(),
-        !network.links.is_empty(),
+        network.link.is_some(),
         !network.namespaces.is_empty(),
         !cgroup::traces(name)?.is_empty(),
         layout.data.exists(),

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::file::write_private;
 use super::subnet::Subnet;
 
-/// The port of the API on the bridge, and on loopback when it is free there.
+/// The port of the API on the nodes' network, and on loopback when it is free there.
 pub const API_PORT: u16 = 6443;
-/// The port of the DNS forwarder on the bridge.
+/// The port of the DNS forwarder on the nodes' network.
 pub const FORWARDER_PORT: u16 = 10053;
 /// Where pods get their addresses from.
 pub const CLUSTER_CIDR: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16);

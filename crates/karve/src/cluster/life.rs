@@ -29,9 +29,9 @@ pub async fn bring_up(cluster: &Cluster, log: Log, progress: &Progress) -> Resul
     tokio::task::block_in_place(|| make_parts(cluster))?;
     let subnet = cluster.config.subnet;
     progress.done(&format!(
-        "Network {} on bridge {}",
+        "Network {} on link {}",
         subnet.net(),
-        cluster.name.bridge()
+        cluster.name.host_link()
     ));
 
     let running: BTreeMap<Role, ProcessId> = process::find(&cluster.name)?.into_iter().collect();
@@ -98,7 +98,7 @@ fn make_parts(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// Opens the API's socket on the bridge.
+/// Opens the API's socket on the nodes' network.
 fn listen(host: Ipv4Addr) -> Result<TcpListener> {
     let address = SocketAddr::from((host, API_PORT));
     match TcpListener::bind(address) {

@@ -67,21 +67,19 @@ impl ClusterName {
         &self.0
     }
 
-    /// The bridge between the nodes and the host.
-    pub fn bridge(&self) -> String {
-        fit(format!("kv-{self}"), "kv-", &self.0)
+    /// The host's link to the LAN of the nodes.
+    pub fn host_link(&self) -> String {
+        let name = format!("kv-{self}");
+        if name.len() <= NAME_MAX {
+            return name;
+        }
+        let digits = format!("{:016x}", fnv1a(&self.0));
+        format!("kv-{}", &digits[..NAME_MAX - "kv-".len()])
     }
 
-    /// The host's end of the veth pair of node `number`, a port of the bridge.
-    pub fn port(&self, number: u8) -> String {
-        let suffix = format!("-n{number}");
-        let stem = fit(
-            format!("kv-{self}{suffix}"),
-            "kv",
-            &format!("{self}{suffix}"),
-        );
-        debug_assert!(stem.len() <= NAME_MAX, "interface name fits");
-        stem
+    /// The network namespace of the bridge between the nodes and the host.
+    pub fn lan(&self) -> String {
+        format!("karve-{self}-lan")
     }
 
     /// The network namespace of a node.
@@ -89,15 +87,17 @@ impl ClusterName {
         format!("karve-{self}-{node}")
     }
 
-    /// The node whose namespace is called `netns`, if it is one of this cluster's.
-    pub fn node_of_netns<'a>(&self, netns: &'a str) -> Option<&'a str> {
-        let node = netns
-            .strip_prefix("karve-")?
-            .strip_prefix(&self.0)?
-            .strip_prefix('-')?;
-        let number = node.strip_prefix("node")?;
-        let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-        is_number.then_some(node)
+    /// Whether the network namespace is one of this cluster's: a node's, or the bridge's.
+    pub fn owns_netns(&self, netns: &str) -> bool {
+        let rest = netns
+            .strip_prefix("karve-")
+            .and_then(|rest| rest.strip_prefix(&self.0))
+            .and_then(|rest| rest.strip_prefix('-'));
+        let is_node = |rest: &str| {
+            let number = rest.strip_prefix("node").unwrap_or_default();
+            !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+        };
+        rest.is_some_and(|rest| rest == "lan" || is_node(rest))
     }
 
     /// The cgroup, below the root of each hierarchy, that holds all of the cluster's pods.
@@ -111,15 +111,6 @@ impl ClusterName {
         // Locally administered, unicast (IEEE 802c).
         [0x02, hash[1], hash[2], hash[3], hash[4], hash[5]]
     }
-}
-
-/// `name` if an interface can be called so, else `prefix` and a hash of `key`.
-fn fit(name: String, prefix: &str, key: &str) -> String {
-    if name.len() <= NAME_MAX {
-        return name;
-    }
-    let digits = format!("{:016x}", fnv1a(key));
-    format!("{prefix}{}", &digits[..NAME_MAX - prefix.len()])
 }
 
 /// FNV-1a, 64 bits: stable over builds and machines, which the standard library's hashers are not.
@@ -150,24 +141,26 @@ mod tests {
 
     #[test]
     fn interface_names_fit_the_kernel() {
-        assert_eq!(name("karve").bridge(), "kv-karve");
-        assert_eq!(name("karve").port(2), "kv-karve-n2");
+        assert_eq!(name("karve").host_link(), "kv-karve");
         let long = name("a-rather-long-name");
-        assert_eq!(long.bridge().len(), NAME_MAX);
-        assert_eq!(long.port(253).len(), NAME_MAX);
-        assert_ne!(long.port(1), long.port(2));
-        assert_ne!(long.bridge(), name("a-rather-long-nam").bridge());
+        assert_eq!(long.host_link().len(), NAME_MAX);
+        assert_ne!(long.host_link(), name("a-rather-long-nam").host_link());
     }
 
     #[test]
     fn a_namespace_belongs_to_one_cluster() {
-        assert_eq!(name("a").node_of_netns("karve-a-node1"), Some("node1"));
-        assert_eq!(name("a").node_of_netns("karve-a-node1-node1"), None);
-        assert_eq!(
-            name("a-node1").node_of_netns("karve-a-node1-node1"),
-            Some("node1")
-        );
-        assert_eq!(name("a").node_of_netns("karve-a-node"), None);
-        assert_eq!(name("a").node_of_netns("karve-ab-node1"), None);
+        let rows = [
+            ("a", "karve-a-node1", true),
+            ("a", "karve-a-lan", true),
+            ("a", "karve-a-node1-node1", false),
+            ("a", "karve-a-node1-lan", false),
+            ("a-node1", "karve-a-node1-node1", true),
+            ("a-node1", "karve-a-node1-lan", true),
+            ("a", "karve-a-node", false),
+            ("a", "karve-ab-node1", false),
+        ];
+        for (cluster, netns, owned) in rows {
+            assert_eq!(name(cluster).owns_netns(netns), owned, "{cluster} {netns}");
+        }
     }
 }

@@ -1,7 +1,12 @@
-//! The bridge, and each node's network namespace on it.
+//! The cluster's LAN, and each node's network namespace on it.
+//!
+//! The bridge that joins the nodes is in a network namespace of its own, and the host has a link to it as
+//! each node has. On the host itself a bridge would be subject to the host's firewall: with
+//! `bridge-nf-call-iptables`, which Docker turns on together with a FORWARD policy of DROP, nodes could
+//! not reach each other.
 //!
 //! Every step looks before it makes, so that [`ensure`] repairs as well as builds. Nothing else of
-//! the host changes: no rule, no route beyond the bridge's own, no sysctl.
+//! the host changes: no rule, no route beyond the link's own, no sysctl.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result};
 use ipnet::{IpNet, Ipv4Net};
-use karve_sys::link::{Netlink, Route, Veth};
+use karve_sys::link::{self, Netlink, Route, Veth};
 use karve_sys::netns::{self, NAMED_DIR, NetNs};
 use rustix::fs::{FlockOperation, flock};
 
@@ -20,6 +25,10 @@ use super::subnet::Subnet;
 
 /// The node's end of its link to the bridge.
 pub const NODE_INTERFACE: &str = "eth0";
+/// The bridge, in its namespace, where each node's link is called as the node.
+const BRIDGE: &str = "bridge";
+/// The LAN's end of the host's link.
+const HOST_PORT: &str = "host";
 
 /// Picks a network for a new cluster's nodes that nothing on this machine uses.
 pub fn choose_subnet() -> Result<Subnet> {
@@ -48,55 +57,59 @@ impl Turn {
     }
 }
 
-/// Makes what is missing of the bridge and the nodes' namespaces.
+/// Makes what is missing of the LAN and the nodes' namespaces.
 pub fn ensure(name: &ClusterName, config: &ClusterConfig) -> Result<()> {
-    let bridge = ensure_bridge(name, config)?;
-    let mut netlink = Netlink::open()?;
+    let lan = ensure_lan(name, config)?;
+    let mut netlink = Netlink::open_in(&lan)?;
     for node in config.local_nodes() {
-        ensure_node(&mut netlink, name, config, &node, bridge)
+        ensure_node(&mut netlink, name, config, &node)
             .with_context(|| format!("make the network of {}", node.name))?;
     }
     Ok(())
 }
 
-/// Makes the bridge with the host's address on it, if it is missing; its index.
-pub fn ensure_bridge(name: &ClusterName, config: &ClusterConfig) -> Result<u32> {
-    let mut netlink = Netlink::open()?;
-    let bridge = name.bridge();
-    match netlink.create_bridge(&bridge) {
-        Err(error) if !error.is_exists() => return Err(error.into()),
-        _ => {}
-    }
-    let index = netlink.link_index(&bridge)?;
-    let host = config.subnet.with_prefix(config.subnet.host());
-    netlink.add_address(index, host)?;
-    netlink.set_up(&bridge)?;
-    Ok(index)
+/// Makes the bridge's namespace and the host's link to it with the host's address, if they are missing.
+pub fn ensure_lan(name: &ClusterName, config: &ClusterConfig) -> Result<NetNs> {
+    let lan = ensure_netns(&name.lan())?;
+    let mut inside = Netlink::open_in(&lan)?;
+    unless_there(inside.create_bridge(BRIDGE))?;
+    inside.set_up(BRIDGE)?;
+
+    let mut host = Netlink::open()?;
+    let link = name.host_link();
+    unless_there(host.create_veth(&Veth {
+        name: &link,
+        mac: None,
+        peer: HOST_PORT,
+        peer_mac: None,
+        peer_netns: Some(&lan),
+        mtu: None,
+    }))?;
+    let index = host.link_index(&link)?;
+    let address = config.subnet.with_prefix(config.subnet.host());
+    host.add_address(index, address)?;
+    plug_in(&mut inside, HOST_PORT)?;
+    host.set_up(&link)?;
+    inside.settle(HOST_PORT)?;
+    Ok(lan)
 }
 
 fn ensure_node(
-    netlink: &mut Netlink,
+    lan: &mut Netlink,
     name: &ClusterName,
     config: &ClusterConfig,
     node: &LocalNode,
-    bridge: u32,
 ) -> Result<()> {
     let netns = ensure_netns(&name.netns(&node.name))?;
-    let port = name.port(node.number);
-    let made = netlink.create_veth(&Veth {
-        name: &port,
+    unless_there(lan.create_veth(&Veth {
+        name: &node.name,
         mac: None,
         peer: NODE_INTERFACE,
         peer_mac: Some(name.mac(&node.name)),
         peer_netns: Some(&netns),
         mtu: None,
-    });
-    match made {
-        Err(error) if !error.is_exists() => return Err(error.into()),
-        _ => {}
-    }
-    netlink.set_master(&port, bridge)?;
-    netlink.set_up(&port)?;
+    }))?;
+    plug_in(lan, &node.name)?;
 
     let mut inside = Netlink::open_in(&netns)?;
     inside.set_up("lo")?;
@@ -104,7 +117,7 @@ fn ensure_node(
     inside.add_address(eth0, config.subnet.with_prefix(node.ip))?;
     inside.set_up(NODE_INTERFACE)?;
     // The bridge's end got its carrier by the node's: without this its first packets may be lost.
-    netlink.settle(&port)?;
+    lan.settle(&node.name)?;
     let everywhere =
         IpNet::V4(Ipv4Net::new(Ipv4Addr::UNSPECIFIED, 0).expect("0 is a prefix length"));
     inside.add_route(&Route::by_gateway(
@@ -112,6 +125,21 @@ fn ensure_node(
         IpAddr::V4(config.subnet.host()),
     ))?;
     Ok(())
+}
+
+/// Makes `port` a port of the bridge.
+fn plug_in(lan: &mut Netlink, port: &str) -> Result<()> {
+    let bridge = lan.link_index(BRIDGE)?;
+    lan.set_master(port, bridge)?;
+    lan.set_up(port)?;
+    Ok(())
+}
+
+fn unless_there(made: Result<(), link::Error>) -> Result<(), link::Error> {
+    match made {
+        Err(error) if error.is_exists() => Ok(()),
+        other => other,
+    }
 }
 
 fn ensure_netns(name: &str) -> Result<NetNs> {
@@ -125,23 +153,15 @@ fn ensure_netns(name: &str) -> Result<NetNs> {
     Ok(NetNs::create(name)?)
 }
 
-/// The cluster's links and namespaces that are there, by name.
+/// What of the cluster's network is there, by name.
 pub fn traces(name: &ClusterName) -> Result<Traces> {
-    let mut netlink = Netlink::open()?;
-    let links = netlink.links()?;
-    let bridge = name.bridge();
-    let index = links
-        .iter()
-        .find(|link| link.name == bridge)
-        .map(|link| link.index);
-    let is_port = |master: Option<u32>| master.is_some() && master == index;
-    let links = links
-        .into_iter()
-        .filter(|link| link.name == bridge || is_port(link.master))
-        .map(|link| link.name)
-        .collect();
+    let link = name.host_link();
+    let links = Netlink::open()?.links()?;
     Ok(Traces {
-        links,
+        link: links
+            .into_iter()
+            .map(|there| there.name)
+            .find(|there| *there == link),
         namespaces: namespaces(name)?,
     })
 }
@@ -149,18 +169,17 @@ pub fn traces(name: &ClusterName) -> Result<Traces> {
 /// What of a cluster's network is in the kernel.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Traces {
-    /// The bridge and its ports.
-    pub links: Vec<String>,
-    /// The nodes' namespaces.
+    /// The host's link to the LAN.
+    pub link: Option<String>,
+    /// The namespaces of the nodes and of the bridge; all other links are in them.
     pub namespaces: Vec<String>,
 }
 
 impl Traces {
-    /// Deletes all of it. Namespaces end when the last process in them does.
+    /// Deletes all of it. Namespaces end, with their links, when the last process in them does.
     pub fn remove(&self) -> Result<()> {
-        let mut netlink = Netlink::open()?;
-        for link in &self.links {
-            netlink.delete_link(link)?;
+        if let Some(link) = &self.link {
+            Netlink::open()?.delete_link(link)?;
         }
         for namespace in &self.namespaces {
             netns::remove(namespace)?;
@@ -179,7 +198,7 @@ fn namespaces(name: &ClusterName) -> Result<Vec<String>> {
     for entry in entries {
         let file = entry.context("list /run/netns")?.file_name();
         if let Some(text) = file.to_str()
-            && name.node_of_netns(text).is_some()
+            && name.owns_netns(text)
         {
             found.push(text.to_owned());
         }

@@ -7,12 +7,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use futures::TryStreamExt;
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
 use karve_sys::netns::NetNs;
+use karve_watch::Outages;
 use kube::Api;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use tokio::time::{sleep, timeout};
 
 use super::Cluster;
@@ -30,31 +30,23 @@ pub async fn nodes(client: &kube::Client, cluster: &Cluster) -> Result<()> {
         .map(|node| node.name)
         .collect();
     let wait = async {
-        let stream =
-            watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
-        let mut events = pin!(stream);
-        loop {
-            let event = match events.try_next().await {
-                Ok(event) => event.context("the watch of nodes ended")?,
-                // The stream goes on by itself.
-                Err(error) => {
-                    tracing::debug!(err = %error, "watch of nodes failed");
-                    continue;
-                }
-            };
-            if let Event::Apply(node) | Event::InitApply(node) = event {
-                let name = node.metadata.name.clone().unwrap_or_default();
-                if is_ready(&node) {
-                    missing.remove(&name);
-                }
-                if missing.is_empty() {
-                    return anyhow::Ok(());
-                }
+        let outages = Outages::default();
+        let nodes = Api::<Node>::all(client.clone());
+        let events = karve_watch::events(nodes, watcher::Config::default(), &outages);
+        let mut events = pin!(events);
+        while let Some(event) = events.next().await {
+            if let Event::Apply(node) | Event::InitApply(node) = event
+                && is_ready(&node)
+            {
+                missing.remove(node.metadata.name.as_deref().unwrap_or_default());
+            }
+            if missing.is_empty() {
+                break;
             }
         }
     };
     match timeout(READY_MAX, wait).await {
-        Ok(result) => result,
+        Ok(()) => Ok(()),
         Err(_) => bail!(
             "not Ready after {} s: {} (`{}` may say why)",
             READY_MAX.as_secs(),

@@ -28,9 +28,9 @@ pub struct Removed {
     pub processes: usize,
     /// Pods with their containers.
     pub pods: usize,
-    /// Bridge and ports.
+    /// The host's link to the nodes.
     pub links: usize,
-    /// Nodes' network namespaces.
+    /// Network namespaces of the nodes and of the bridge between them.
     pub namespaces: usize,
     /// Mounts.
     pub mounts: usize,
@@ -111,7 +111,8 @@ fn end_running(name: &ClusterName, server_grace: Duration, removed: &mut Removed
     step(pods::remove(name, &layout).map(|count| removed.pods = count));
     step(network::traces(name).and_then(|traces| {
         traces.remove()?;
-        (removed.links, removed.namespaces) = (traces.links.len(), traces.namespaces.len());
+        removed.links = usize::from(traces.link.is_some());
+        removed.namespaces = traces.namespaces.len();
         Ok(())
     }));
     for dir in [&layout.run, &layout.data] {

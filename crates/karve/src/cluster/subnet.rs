@@ -35,7 +35,7 @@ impl Subnet {
         self.0
     }
 
-    /// The host's address on the bridge.
+    /// The host's address on the nodes' network.
     pub fn host(self) -> Ipv4Addr {
         self.address(1)
     }

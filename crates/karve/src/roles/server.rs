@@ -72,7 +72,7 @@ async fn serve(cluster: Cluster) -> Result<()> {
     parts.join().await
 }
 
-/// The socket that we were given, on the bridge, and one on loopback.
+/// The socket that we were given, on the nodes' network, and one on loopback.
 async fn listeners(cluster: &Cluster) -> Result<Vec<TcpListener>> {
     let bridge = io::stdin()
         .as_fd()

@@ -7,14 +7,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net};
-use karve_sys::link::{self, Netlink, Route};
+use karve_sys::link::{self, Netlink, Route, RouteKind};
 use karve_sys::nft::{
     self, Batch, Chain, Cmp, Element, Expr, Family, Hook, Nft, PayloadBase, Register, Set,
     SetFlags, Table, Value, types,
 };
 
 use super::Options;
-use super::plan::Wanted;
+use super::plan::{Wanted, Way};
 
 const TABLE: &str = "karve-node";
 const CHAIN: &str = "postrouting";
@@ -57,6 +57,9 @@ pub enum Error {
     /// The masquerade table.
     #[error(transparent)]
     Nft(#[from] nft::Error),
+    /// The socket that tells of changed tables.
+    #[error("listen for changes of nf_tables")]
+    Monitor(#[from] io::Error),
 }
 
 /// The kernel's side, with what is known to be there.
@@ -89,32 +92,42 @@ impl Kernel {
         self.routes(wanted)
     }
 
+    /// Whether somebody has taken our table away, as `nft flush ruleset` does. Then [`Self::apply`] makes it again.
+    pub fn is_flushed(&mut self) -> Result<bool, Error> {
+        if self.nodes.is_some() && self.nft.table(Family::Ip, TABLE)?.is_none() {
+            self.nodes = None;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
     fn routes(&mut self, wanted: &Wanted) -> Result<(), Error> {
         let uplink = self.links.link_index(&self.options.uplink)?;
         let mut present = BTreeSet::new();
         for route in self.links.routes()? {
-            let (IpNet::V4(net), Some(IpAddr::V4(gateway))) = (route.destination, route.gateway)
+            let IpNet::V4(net) = route.destination else {
+                continue;
+            };
+            let Some(way) =
+                way(&route, uplink).filter(|_| self.options.cluster_cidr.contains(&net))
             else {
                 continue;
             };
-            if !self.options.cluster_cidr.contains(&net) || route.oif != Some(uplink) {
-                continue;
-            }
-            if wanted.routes.get(&net) == Some(&gateway) {
+            if wanted.routes.get(&net) == Some(&way) {
                 present.insert(net);
             } else if !wanted.routes.contains_key(&net) {
                 self.links.delete_route(&route)?;
-                tracing::info!(%net, %gateway, "route removed");
+                tracing::info!(%net, ?way, "route removed");
             }
         }
-        for (net, gateway) in wanted
+        for (net, way) in wanted
             .routes
             .iter()
             .filter(|(net, _)| !present.contains(net))
         {
             self.links
-                .add_route(&route(*net, *gateway, uplink, self.options.node_ip))?;
-            tracing::info!(%net, %gateway, "route added");
+                .add_route(&route(*net, *way, uplink, self.options.node_ip))?;
+            tracing::info!(%net, ?way, "route added");
         }
         Ok(())
     }
@@ -208,12 +221,28 @@ fn element(ip: Ipv4Addr) -> Element {
     Element::key(Value::EMPTY.ip(ip))
 }
 
-fn route(net: Ipv4Net, gateway: Ipv4Addr, uplink: u32, source: Ipv4Addr) -> Route {
-    let mut route = Route::by_gateway(IpNet::V4(net), IpAddr::V4(gateway));
-    route.oif = Some(uplink);
-    // Else the kernel could choose an address of `lo`, such as that of the DNS server.
-    route.source = Some(IpAddr::V4(source));
-    route
+/// The way that a route of ours takes; `None` for others, such as those to the node's own pods.
+fn way(route: &Route, uplink: u32) -> Option<Way> {
+    match (route.kind, route.gateway) {
+        (RouteKind::Unreachable, _) => Some(Way::Nowhere),
+        (RouteKind::Unicast, Some(IpAddr::V4(gateway))) if route.oif == Some(uplink) => {
+            Some(Way::Gateway(gateway))
+        }
+        _ => None,
+    }
+}
+
+fn route(net: Ipv4Net, way: Way, uplink: u32, source: Ipv4Addr) -> Route {
+    let net = IpNet::V4(net);
+    match way {
+        Way::Nowhere => Route::unreachable(net),
+        Way::Gateway(gateway) => Route {
+            oif: Some(uplink),
+            // Else the kernel could choose an address of `lo`, such as that of the DNS server.
+            source: Some(IpAddr::V4(source)),
+            ..Route::by_gateway(net, IpAddr::V4(gateway))
+        },
+    }
 }
 
 fn set(setting: &'static str, value: &str) -> Result<(), Error> {

@@ -22,9 +22,21 @@ pub enum Scope {
     Link,
 }
 
-/// A unicast route. The destination `0.0.0.0/0` or `::/0` is the default route.
+/// What becomes of a route's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// They are sent on.
+    #[default]
+    Unicast,
+    /// They are refused: the sender is told by ICMP.
+    Unreachable,
+}
+
+/// A route. The destination `0.0.0.0/0` or `::/0` is the default route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
+    /// What becomes of the packets.
+    pub kind: Kind,
     /// Where to.
     pub destination: IpNet,
     /// By which gateway.
@@ -43,6 +55,7 @@ impl Route {
     /// A route by a link: the destination is on it.
     pub fn by_link(destination: IpNet, oif: u32) -> Self {
         Self {
+            kind: Kind::Unicast,
             destination,
             gateway: None,
             oif: Some(oif),
@@ -56,8 +69,22 @@ impl Route {
     pub fn by_gateway(destination: IpNet, gateway: IpAddr) -> Self {
         let gateway = Some(gateway);
         Self {
+            kind: Kind::Unicast,
             destination,
             gateway,
+            oif: None,
+            scope: Scope::Universe,
+            onlink: false,
+            source: None,
+        }
+    }
+
+    /// A route for addresses that nobody has: more specific ones take precedence.
+    pub fn unreachable(destination: IpNet) -> Self {
+        Self {
+            kind: Kind::Unreachable,
+            destination,
+            gateway: None,
             oif: None,
             scope: Scope::Universe,
             onlink: false,
@@ -87,7 +114,7 @@ impl Netlink {
         }
     }
 
-    /// The unicast routes of the main table, both families, single-path only.
+    /// The routes of the main table, both families, single-path only.
     pub fn routes(&mut self) -> Result<Vec<Route>, Error> {
         let messages = self.list("routes", libc::RTM_GETROUTE, |m| m.raw(&[0; RTMSG_BYTES]))?;
         Ok(messages.iter().filter_map(parse).collect())
@@ -104,7 +131,10 @@ fn encode(m: &mut Encoder, route: &Route) {
         Scope::Universe => libc::RT_SCOPE_UNIVERSE,
         Scope::Link => libc::RT_SCOPE_LINK,
     };
-    header[7] = libc::RTN_UNICAST;
+    header[7] = match route.kind {
+        Kind::Unicast => libc::RTN_UNICAST,
+        Kind::Unreachable => libc::RTN_UNREACHABLE,
+    };
     if route.onlink {
         header[8..12].copy_from_slice(&(RTNH_F_ONLINK).to_ne_bytes());
     }
@@ -127,7 +157,12 @@ fn parse(message: &Message) -> Option<Route> {
     let table = attributes
         .u32(libc::RTA_TABLE)
         .unwrap_or(u32::from(header[4]));
-    if table != u32::from(libc::RT_TABLE_MAIN) || header[7] != libc::RTN_UNICAST {
+    let kind = match header[7] {
+        libc::RTN_UNICAST => Kind::Unicast,
+        libc::RTN_UNREACHABLE => Kind::Unreachable,
+        _ => return None,
+    };
+    if table != u32::from(libc::RT_TABLE_MAIN) {
         return None;
     }
     let destination = match (attributes.get(libc::RTA_DST), i32::from(header[0])) {
@@ -137,6 +172,7 @@ fn parse(message: &Message) -> Option<Route> {
     };
     let flags = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
     Some(Route {
+        kind,
         destination: IpNet::new(destination, header[1]).ok()?,
         gateway: attributes.get(libc::RTA_GATEWAY).and_then(ip),
         oif: attributes.u32(libc::RTA_OIF),

@@ -147,7 +147,7 @@ fn the_hosts_own_network_is_as_it_was() {
     let ours: Vec<&String> = routes.iter().filter(|route| !on_link(route)).collect();
     assert!(
         ours.is_empty(),
-        "no route beyond the bridge's own: {ours:?}"
+        "no route beyond the link's own: {ours:?}"
     );
     cluster.down();
     assert_eq!(state(), before);

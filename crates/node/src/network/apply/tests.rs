@@ -56,13 +56,16 @@ fn with_uplink(test: impl FnOnce() + Send) {
 
 fn routes(kernel: &mut Kernel) -> Vec<String> {
     let all = kernel.links.routes().expect("listed");
-    let by_gateway = all.iter().filter_map(|r| {
+    let ways = all.iter().filter_map(|r| {
+        if r.kind == RouteKind::Unreachable {
+            return Some(format!("{} unreachable", r.destination));
+        }
         Some(format!(
             "{} via {} src {}",
             r.destination, r.gateway?, r.source?
         ))
     });
-    let mut list: Vec<String> = by_gateway.collect();
+    let mut list: Vec<String> = ways.collect();
     list.sort();
     list
 }
@@ -91,7 +94,10 @@ fn routes_and_masquerade_follow_the_nodes() {
             .expect("applied");
         assert_eq!(
             routes(&mut kernel),
-            ["10.244.2.0/24 via 192.168.64.3 src 192.168.64.2"]
+            [
+                "10.244.1.0/24 unreachable",
+                "10.244.2.0/24 via 192.168.64.3 src 192.168.64.2"
+            ]
         );
         assert_eq!(nodes(&mut kernel), 2);
 
@@ -105,6 +111,7 @@ fn routes_and_masquerade_follow_the_nodes() {
             .apply(&plan::wanted(&options(), &moved))
             .expect("applied");
         let want = [
+            "10.244.1.0/24 unreachable",
             "10.244.2.0/24 via 192.168.64.9 src 192.168.64.2",
             "10.244.3.0/24 via 192.168.64.4 src 192.168.64.2",
         ];
@@ -127,11 +134,41 @@ fn a_new_agent_adopts_routes_and_replaces_the_table() {
         second
             .apply(&plan::wanted(&options(), &one))
             .expect("applied");
-        assert!(routes(&mut second).is_empty());
+        assert_eq!(routes(&mut second), ["10.244.1.0/24 unreachable"]);
         assert_eq!(nodes(&mut second), 1);
         assert_eq!(
             second.nft.rules(Family::Ip, TABLE).expect("listed").len(),
             1
         );
+    });
+}
+
+#[test]
+fn a_packet_to_a_pod_that_is_gone_is_refused() {
+    with_uplink(|| {
+        let mut kernel = Kernel::open(options()).expect("opened");
+        let one = peers(&[("node1", 2, "10.244.1.0/24")]);
+        kernel
+            .apply(&plan::wanted(&options(), &one))
+            .expect("applied");
+        let refused = std::net::TcpStream::connect("10.244.1.77:80").expect_err("nobody is there");
+        assert_eq!(refused.kind(), io::ErrorKind::HostUnreachable);
+    });
+}
+
+#[test]
+fn a_flushed_table_is_made_again() {
+    with_uplink(|| {
+        let mut kernel = Kernel::open(options()).expect("opened");
+        let one = plan::wanted(&options(), &peers(&[("node1", 2, "10.244.1.0/24")]));
+        kernel.apply(&one).expect("applied");
+        assert!(!kernel.is_flushed().expect("looked"));
+
+        let mut flush = Batch::new(Family::Ip);
+        flush.delete_table(TABLE);
+        kernel.nft.commit(flush).expect("flushed");
+        assert!(kernel.is_flushed().expect("looked"));
+        kernel.apply(&one).expect("applied");
+        assert_eq!(nodes(&mut kernel), 1);
     });
 }
