@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 use karve_e2e::{Output, TestHost, eventually, get};
+use karve_sys::nft::{Batch, Chain, Expr, Family, Hook, Nft, Table, Verdict};
 use karve_testkit::traces::Traces;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -159,6 +160,48 @@ fn an_address_range_that_is_taken_is_left_alone() {
     assert_eq!(cluster.karve("ip", &[]).ok(), "192.168.65.2\n");
     cluster.karve("down", &[]).ok();
     assert!(netlink.link_index("theirs").is_ok());
+}
+
+/// As on a host with Docker, which makes bridges subject to `FORWARD` and lets nothing of others through.
+#[test]
+fn the_hosts_firewall_does_not_come_between_the_nodes() {
+    let host = TestHost::new();
+    let mut firewall = Batch::new(Family::Ip);
+    let (table, chain) = ("filter", "FORWARD");
+    firewall.add_table(&Table {
+        name: table,
+        userdata: &[],
+    });
+    firewall.add_chain(
+        table,
+        &Chain {
+            name: chain,
+            hook: Some(Hook {
+                kind: "filter",
+                // `NF_INET_FORWARD`.
+                number: 2,
+                priority: 0,
+            }),
+        },
+    );
+    firewall.add_rule(
+        table,
+        chain,
+        "nothing passes",
+        &[Expr::Verdict(Verdict::Drop)],
+    );
+    Nft::open()
+        .and_then(|mut nft| nft.commit(firewall))
+        .expect("a firewall");
+
+    let cluster = host.cluster(&["--nodes", "2"]);
+    cluster.apply_tutorial(&["redis.yml", "counter.yml", "counter-nodeport.yml"]);
+    cluster.rolled_out("counter");
+    // The app's Pod is on one of them only.
+    for node in ["192.168.64.2", "192.168.64.3"] {
+        eventually(node, || get(&format!("{node}:31000")));
+    }
+    cluster.down();
 }
 
 #[test]

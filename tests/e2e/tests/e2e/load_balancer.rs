@@ -145,10 +145,7 @@ fn the_hosts_own_network_is_as_it_was() {
     // Every link that is up has a link-local route.
     let on_link = |route: &String| route.starts_with("192.168.64.") || route == "fe80::/64";
     let ours: Vec<&String> = routes.iter().filter(|route| !on_link(route)).collect();
-    assert!(
-        ours.is_empty(),
-        "no route beyond the link's own: {ours:?}"
-    );
+    assert!(ours.is_empty(), "no route beyond the link's own: {ours:?}");
     cluster.down();
     assert_eq!(state(), before);
 }
