@@ -1,21 +1,41 @@
-//! Who may do what: a fixed policy for the cluster's own parts, and everything for administrators.
+//! Who may do what: one [`Authorizer`] for requests, reviews, escalation checks, policies and admission.
 //!
-//! DEVIATION: roles and bindings are stored but not asked; users outside of this policy may do nothing.
+//! DEVIATION: roles and bindings are stored but not asked; users outside of a fixed policy may do nothing.
+
+mod attributes;
 
 use karve_api::resource::Verb;
-use karve_api::status::{Denied, Status};
 
 use crate::answer::Refusal;
 use crate::identity::{Identity, MASTERS};
-use crate::path::ResourcePath;
 
-/// A request as authorization sees it.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    /// The verb: those of the API.
-    pub verb: Verb,
-    /// The names in the path.
-    pub path: &'a ResourcePath,
+pub use attributes::{Attributes, Decision, Outcome};
+
+/// Answers who may do what. It is asked in memory and never waits.
+#[derive(Debug, Default)]
+pub struct Authorizer {}
+
+impl Authorizer {
+    /// Whether it may be done, and why.
+    pub fn decide(&self, asked: &Attributes<'_>) -> Outcome {
+        let may = match asked.resource_request {
+            true => resource(asked),
+            false => path(asked),
+        };
+        match may {
+            true => Outcome::allow(""),
+            false => Outcome::none(""),
+        }
+    }
+
+    /// Refuses what may not be done, with upstream's text.
+    pub fn check(&self, asked: &Attributes<'_>) -> Result<(), Refusal> {
+        let outcome = self.decide(asked);
+        match outcome.allowed() {
+            true => Ok(()),
+            false => Err(asked.forbidden(&outcome.reason).into()),
+        }
+    }
 }
 
 /// Controllers and the scheduler of the cluster itself; they run inside the server.
@@ -26,55 +46,41 @@ const SYSTEM: [&str; 3] = [
 ];
 
 /// Whether the user may do everything.
-pub fn unlimited(identity: &Identity) -> bool {
+fn unlimited(identity: &Identity) -> bool {
     identity.in_group(MASTERS) || SYSTEM.contains(&&*identity.user)
 }
 
 /// Reviews that every user may ask for about itself.
-fn about_oneself(identity: &Identity, path: &ResourcePath) -> bool {
+fn about_oneself(asked: &Attributes<'_>) -> bool {
     let own = matches!(
-        (&*path.group, &*path.resource),
+        (asked.group, asked.resource),
         ("authentication.k8s.io", "selfsubjectreviews")
             | (
                 "authorization.k8s.io",
                 "selfsubjectaccessreviews" | "selfsubjectrulesreviews"
             )
     );
-    own && identity.in_group("system:authenticated")
+    own && asked.user.in_group("system:authenticated")
 }
 
-/// Refuses what the policy does not allow.
-pub fn resource(identity: &Identity, request: Request<'_>) -> Result<(), Refusal> {
-    if unlimited(identity) || request.verb == Verb::Create && about_oneself(identity, request.path)
-    {
-        return Ok(());
-    }
-    if identity.node().is_some_and(|node| node_may(node, request)) {
-        return Ok(());
-    }
-    let path = request.path;
-    Err(Status::forbidden_resource(Denied {
-        user: &identity.user,
-        verb: request.verb.as_str(),
-        group: &path.group,
-        resource: &path.resource,
-        subresource: &path.subresource,
-        namespace: &path.namespace,
-        name: &path.name,
-        reason: "",
-    })
-    .into())
+fn resource(asked: &Attributes<'_>) -> bool {
+    unlimited(asked.user)
+        || asked.verb == "create" && about_oneself(asked)
+        || asked.user.node().is_some_and(|node| node_may(node, asked))
 }
 
 /// What a node's agent may do: upstream's role `system:node`, and NodeRestriction's limits to its own objects.
 ///
 /// DEVIATION: secrets, config maps and claims may be read whether or not a Pod on the node uses them.
-fn node_may(node: &str, Request { verb, path }: Request<'_>) -> bool {
+fn node_may(node: &str, path: &Attributes<'_>) -> bool {
     use Verb::{Create, Delete, Get, List, Patch, Update, Watch};
+    let Some(verb) = Verb::ALL.into_iter().find(|v| v.as_str() == path.verb) else {
+        return false;
+    };
     let read = matches!(verb, Get | List | Watch);
     let write = matches!(verb, Create | Update | Patch);
     let own = path.name == node;
-    match (&*path.group, &*path.resource, &*path.subresource) {
+    match (path.group, path.resource, path.subresource) {
         ("", "nodes", "") => read || verb == Create || own && matches!(verb, Update | Patch),
         ("", "nodes", "status") => own && matches!(verb, Get | Update | Patch),
         ("", "pods", "") => read || matches!(verb, Create | Delete),
@@ -102,19 +108,14 @@ const PUBLIC: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
 /// Paths that every user may read.
 const DISCOVERY: [&str; 4] = ["/api", "/apis", "/openapi", "/version"];
 
-/// Refuses a path that is no resource.
-pub fn path(identity: &Identity, method: &str, path: &str) -> Result<(), Refusal> {
+fn path(asked: &Attributes<'_>) -> bool {
+    let path = asked.path;
     let below =
         |root: &&str| path == *root || path.strip_prefix(*root).is_some_and(|r| r.starts_with('/'));
-    let known = identity.in_group("system:authenticated");
-    let may = identity.in_group(MASTERS)
+    let known = asked.user.in_group("system:authenticated");
+    asked.user.in_group(MASTERS)
         || PUBLIC.iter().any(&below)
-        || known && DISCOVERY.iter().any(below);
-    if may {
-        return Ok(());
-    }
-    let shown = if path.is_empty() { "/" } else { path };
-    Err(Status::forbidden_path(&identity.user, method, shown).into())
+        || known && DISCOVERY.iter().any(below)
 }
 
 #[cfg(test)]
@@ -127,7 +128,13 @@ mod tests {
         let Target::Resource(path) = path::parse(path) else {
             panic!("{path} names a resource")
         };
-        resource(&identity, Request { verb, path: &path }).is_ok()
+        let asked = Attributes {
+            name: &path.name,
+            namespace: &path.namespace,
+            subresource: &path.subresource,
+            ..Attributes::resource(&identity, verb.as_str(), &path.group, &path.resource)
+        };
+        Authorizer::default().decide(&asked).allowed()
     }
 
     #[test]
@@ -180,8 +187,13 @@ mod tests {
         assert!(may("admin", MASTERS, Verb::Delete, "/api/v1/nodes/n1"));
         assert!(!may("eve", "dev", Verb::Get, "/api/v1/namespaces/a/pods/p"));
         let stranger = Identity::authenticated("eve", []);
-        assert!(path(&stranger, "get", "/openapi/v3").is_ok());
-        assert!(path(&Identity::anonymous(), "get", "/openapi/v3").is_err());
-        assert!(path(&Identity::anonymous(), "get", "/readyz/ping").is_ok());
+        let path = |who: &Identity, path: &str| {
+            Authorizer::default()
+                .decide(&Attributes::path(who, "get", path))
+                .allowed()
+        };
+        assert!(path(&stranger, "/openapi/v3"));
+        assert!(!path(&Identity::anonymous(), "/openapi/v3"));
+        assert!(path(&Identity::anonymous(), "/readyz/ping"));
     }
 }

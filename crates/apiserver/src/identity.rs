@@ -1,8 +1,10 @@
 //! Who asks: the user and groups of a client certificate, of an in-process client, or nobody.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
+use serde_json::{Map, Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Who asks.
@@ -10,8 +12,12 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 pub struct Identity {
     /// The user's name.
     pub user: Arc<str>,
+    /// Tells users of the same name apart over time; may be empty.
+    pub uid: Arc<str>,
     /// Its groups, with `system:authenticated` or `system:unauthenticated`.
     pub groups: Arc<[String]>,
+    /// What else its credentials say.
+    pub extra: Arc<BTreeMap<String, Vec<String>>>,
 }
 
 /// The group whose members may do anything.
@@ -27,7 +33,9 @@ impl Identity {
         }
         Identity {
             user: user.into(),
+            uid: "".into(),
             groups: groups.into(),
+            extra: Arc::default(),
         }
     }
 
@@ -35,6 +43,8 @@ impl Identity {
     pub fn anonymous() -> Identity {
         Identity {
             user: "system:anonymous".into(),
+            uid: "".into(),
+            extra: Arc::default(),
             groups: [String::from("system:unauthenticated")].into(),
         }
     }
@@ -50,6 +60,30 @@ impl Identity {
             .filter_map(|o| o.as_str().ok())
             .map(str::to_owned);
         Some(Identity::authenticated(&user, groups))
+    }
+
+    /// The same user with a uid and extra facts.
+    #[must_use]
+    pub fn with(mut self, uid: &str, extra: BTreeMap<String, Vec<String>>) -> Identity {
+        self.uid = uid.into();
+        self.extra = Arc::new(extra);
+        self
+    }
+
+    /// As `userInfo` of reviews and admission has it.
+    pub fn user_info(&self) -> Value {
+        let mut info = Map::new();
+        info.insert("username".into(), (*self.user).into());
+        if !self.uid.is_empty() {
+            info.insert("uid".into(), (*self.uid).into());
+        }
+        if !self.groups.is_empty() {
+            info.insert("groups".into(), json!(&*self.groups));
+        }
+        if !self.extra.is_empty() {
+            info.insert("extra".into(), json!(&*self.extra));
+        }
+        Value::Object(info)
     }
 
     /// Whether it is in the group.

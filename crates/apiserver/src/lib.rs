@@ -45,5 +45,6 @@ mod watch;
 mod write;
 
 pub use api::{ApiServer, Error, Options, server_tls};
+pub use authorize::{Attributes, Authorizer, Decision, Outcome};
 pub use body::Body;
 pub use identity::Identity;

@@ -3,21 +3,23 @@
 //! DEVIATION: TokenReview and SelfSubjectRulesReview are not built; an answer gives no reason.
 
 use karve_api::field;
-use karve_api::resource::Verb;
 use karve_api::status::Status;
 use serde_json::{Value, json};
 
 use crate::answer::{HttpResponse, Refusal};
-use crate::authorize;
+use crate::authorize::{Attributes, Authorizer};
 use crate::call::Call;
 use crate::identity::Identity;
 use crate::object::{self, Meta};
-use crate::path::ResourcePath;
 use crate::write::{self, FieldValidation};
 use crate::{respond, semantics};
 
 /// Answers `create` of a review.
-pub fn create(call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
+pub fn create(
+    authorizer: &Authorizer,
+    call: &mut Call,
+    body: &[u8],
+) -> Result<HttpResponse, Refusal> {
     let validation = FieldValidation::parse(call, "CreateOptions")?;
     let kind = call.body_kind();
     let mut review = write::decode_body(call, body, &kind, validation)?;
@@ -32,10 +34,10 @@ pub fn create(call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
     }
     semantics::record_manager(call, None, &mut review);
     let status = match &*call.resource.plural {
-        "selfsubjectreviews" => user_info(&call.identity),
-        "selfsubjectaccessreviews" => access(&call.identity.clone(), &review["spec"])?,
+        "selfsubjectreviews" => json!({"userInfo": call.identity.user_info()}),
+        "selfsubjectaccessreviews" => access(authorizer, &call.identity.clone(), &review["spec"])?,
         "subjectaccessreviews" | "localsubjectaccessreviews" => {
-            access(&subject(&review["spec"])?, &review["spec"])?
+            access(authorizer, &subject(&review["spec"])?, &review["spec"])?
         }
         _ => return Err(Status::method_not_allowed().into()),
     };
@@ -57,10 +59,6 @@ fn local(call: &Call, review: &Value) -> Result<(), Refusal> {
         "must match metadata.namespace",
     );
     Err(invalid(error))
-}
-
-fn user_info(identity: &Identity) -> Value {
-    json!({"userInfo": {"username": &*identity.user, "groups": &*identity.groups}})
 }
 
 fn invalid(error: field::Error) -> Refusal {
@@ -85,11 +83,13 @@ fn subject(spec: &Value) -> Result<Identity, Refusal> {
     }
     Ok(Identity {
         user: user.into(),
+        uid: spec["uid"].as_str().unwrap_or_default().into(),
         groups: groups.into(),
+        extra: Default::default(),
     })
 }
 
-fn access(identity: &Identity, spec: &Value) -> Result<Value, Refusal> {
+fn access(authorizer: &Authorizer, identity: &Identity, spec: &Value) -> Result<Value, Refusal> {
     let (resource, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
     if resource.is_null() == other.is_null() {
         let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
@@ -99,28 +99,28 @@ fn access(identity: &Identity, spec: &Value) -> Result<Value, Refusal> {
             why,
         )));
     }
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let allowed = match resource.is_null() {
-        true => authorize::path(identity, &text(&other["verb"]), &text(&other["path"])).is_ok(),
-        false => {
-            let path = ResourcePath {
-                group: text(&resource["group"]),
-                version: text(&resource["version"]),
-                namespace: text(&resource["namespace"]),
-                resource: text(&resource["resource"]),
-                name: text(&resource["name"]),
-                subresource: text(&resource["subresource"]),
-                ..ResourcePath::default()
-            };
-            let verb = text(&resource["verb"]);
-            match Verb::ALL.into_iter().find(|v| v.as_str() == verb) {
-                Some(verb) => {
-                    authorize::resource(identity, authorize::Request { verb, path: &path }).is_ok()
-                }
-                // A verb that no request has, such as `use`.
-                None => authorize::unlimited(identity),
-            }
-        }
+    let text = |value: &'_ Value| value.as_str().unwrap_or_default().to_owned();
+    let (verb, path) = (text(&other["verb"]), text(&other["path"]));
+    let asked = [
+        "verb",
+        "group",
+        "version",
+        "resource",
+        "subresource",
+        "name",
+        "namespace",
+    ]
+    .map(|m| text(&resource[m]));
+    let attributes = match resource.is_null() {
+        true => Attributes::path(identity, &verb, &path),
+        false => Attributes {
+            version: &asked[2],
+            subresource: &asked[4],
+            name: &asked[5],
+            namespace: &asked[6],
+            ..Attributes::resource(identity, &asked[0], &asked[1], &asked[3])
+        },
     };
-    Ok(json!({"allowed": allowed}))
+    let outcome = authorizer.decide(&attributes);
+    Ok(json!({"allowed": outcome.allowed()}))
 }

@@ -10,12 +10,14 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt as _, Limited};
 use karve_api::resource::{Resource, Table, Verb};
+use karve_api::selector::{FieldSelector, LabelSelector};
 use karve_api::status::Status;
 use karve_api::strategy::warnings;
 use karve_store::Store;
 use parking_lot::RwLock;
 
 use crate::answer::{self, HttpResponse, Refusal};
+use crate::authorize::{Attributes, Authorizer};
 use crate::body::Body;
 use crate::call::Call;
 use crate::identity::Identity;
@@ -24,8 +26,8 @@ use crate::path::{self, ResourcePath, Target};
 use crate::presence::Presence;
 use crate::query::Query;
 use crate::{
-    Options, authorize, create, delete, impersonate, list, media, nonresource, patch, respond,
-    review, subresource, update, watch,
+    Options, create, delete, impersonate, list, media, nonresource, patch, respond, review,
+    subresource, update, watch,
 };
 
 /// What upstream says of a request that hit a defect.
@@ -39,6 +41,7 @@ pub struct Server {
     pub(crate) store: Store,
     pub(crate) options: Options,
     pub(crate) presence: Presence,
+    pub(crate) authorizer: Authorizer,
     served: RwLock<Arc<Served>>,
 }
 
@@ -62,6 +65,7 @@ impl Server {
             store,
             options,
             presence: Presence::default(),
+            authorizer: Authorizer::default(),
             served: RwLock::new(Arc::new(served)),
         }
     }
@@ -139,18 +143,59 @@ impl Server {
         let query = Query::parse(parts.uri.query());
         match path::parse(parts.uri.path()) {
             Target::Other(path) => {
-                authorize::path(&identity, &parts.method.as_str().to_lowercase(), &path)?;
+                let verb = parts.method.as_str().to_lowercase();
+                self.authorizer
+                    .check(&Attributes::path(&identity, &verb, &path))?;
                 Ok(nonresource::answer(self, &parts, &path, &query))
             }
             Target::Resource(path) => {
                 let verb = requested_verb(&parts.method, &path, &query);
                 if let Some(verb) = verb {
-                    authorize::resource(&identity, authorize::Request { verb, path: &path })?;
+                    self.authorize(&identity, verb, &path, &query)?;
                 }
                 self.resource(parts, body, identity, path, query, verb)
                     .await
             }
         }
+    }
+
+    /// Refuses a request for a resource that its user may not make.
+    fn authorize(
+        &self,
+        identity: &Identity,
+        verb: Verb,
+        path: &ResourcePath,
+        query: &Query,
+    ) -> Result<(), Refusal> {
+        let many = matches!(verb, Verb::List | Verb::Watch | Verb::DeleteCollection);
+        // The old form of a watch does not look at selectors in all its forms.
+        let (fields, labels) = match many && !path.watch {
+            true => (
+                FieldSelector::parse(query.text("fieldSelector")).ok(),
+                LabelSelector::parse(query.text("labelSelector")).ok(),
+            ),
+            false => (None, None),
+        };
+        // A collection that can have one object only counts as that object.
+        let selected = match verb {
+            Verb::List | Verb::Watch => fields.as_ref().and_then(FieldSelector::exact_name),
+            _ => None,
+        };
+        let name = match (path.name.as_str(), selected) {
+            ("", Some(name)) if !matches!(name, "." | "..") && !name.contains(['/', '%']) => name,
+            (name, _) => name,
+        };
+        let itself = path.resource == "namespaces" && path.group.is_empty();
+        let asked = Attributes {
+            version: &path.version,
+            subresource: &path.subresource,
+            name,
+            namespace: if itself { &path.name } else { &path.namespace },
+            fields: fields.as_ref().filter(|f| !f.terms.is_empty()),
+            labels: labels.as_ref().filter(|l| !l.is_everything()),
+            ..Attributes::resource(identity, verb.as_str(), &path.group, &path.resource)
+        };
+        self.authorizer.check(&asked)
     }
 
     async fn resource<B>(
@@ -241,7 +286,7 @@ fn has_token(headers: &HeaderMap) -> bool {
 async fn computed(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
     match &*call.resource.plural {
         "bindings" => subresource::bind(server, call, body).await,
-        _ => review::create(call, body),
+        _ => review::create(&server.authorizer, call, body),
     }
 }
 

@@ -64,12 +64,15 @@ impl Status {
     }
 
     /// 403 by authorization, for a path that is no resource.
-    pub fn forbidden_path(user: &str, verb: &str, path: &str) -> Status {
-        let message = format!(
+    pub fn forbidden_path(user: &str, verb: &str, path: &str, reason: &str) -> Status {
+        let mut message = format!(
             "forbidden: User {} cannot {verb} path {}",
             field::quote(user),
             field::quote(path)
         );
+        if !reason.is_empty() {
+            let _ = write!(message, ": {reason}");
+        }
         Status::failure(403, "Forbidden", message).about("", "", "")
     }
 
