@@ -1,249 +1,162 @@
-//! Admission: what the rest of the cluster says about a write before it is validated.
+//! Admission: what the rest of the cluster says about a write.
+//!
+//! One ordered chain, as upstream has it: [`mutate`] before a strategy prepares the object, [`validate`] when it is whole
+//! and valid, again for each attempt to store it. A plugin is a file with `mutate` or `validate`, which begins with the
+//! question whether the request concerns it; only webhooks wait for anything. What a plugin needs of other objects it reads
+//! from the store, or from a [`crate::snapshot::Snapshot`].
+//!
+//! Invariant: without webhooks, policies and quotas the chain copies nothing. Deliberately absent: which objects are
+//! valid (`karve-api`), and who may ask (`authorize`).
 
-use karve_api::defaults::admission as defaults;
-use karve_api::names;
-use karve_api::resource::Table;
-use karve_store::Range;
-use rand::Rng as _;
+mod attributes;
+mod claim_resize;
+mod default_class;
+mod lookup;
+mod namespace_lifecycle;
+mod node_restriction;
+mod priority;
+mod service_account;
+mod storage_protection;
+mod taint_nodes;
+mod tolerations;
+
+use karve_store::Op;
 use serde_json::Value;
+
+pub use attributes::{Attributes, Notes, Operation, Options};
 
 use crate::answer::Refusal;
 use crate::call::Call;
-use crate::keys;
-use crate::object::{self, Meta};
 use crate::server::Server;
 
-/// Mutates and refuses new objects.
-pub fn before_create(server: &Server, call: &mut Call, object: &mut Value) -> Result<(), Refusal> {
-    namespace_lifecycle(server, call, object)?;
-    match (&*call.resource.group, &*call.resource.plural) {
-        ("", "pods") => pod(server, call, object)?,
-        ("", "nodes") => node(call, object)?,
-        ("", "persistentvolumeclaims") => {
-            default_class(
-                server,
-                object,
-                "storage.k8s.io",
-                "storageclasses",
-                "storageClassName",
-            );
-        }
-        ("networking.k8s.io", "ingresses") => {
-            default_class(
-                server,
-                object,
-                "networking.k8s.io",
-                "ingressclasses",
-                "ingressClassName",
-            );
-        }
-        _ => {}
-    }
-    defaults::storage_protection(&call.resource.clone(), object);
-    Ok(())
+/// What a validated request brings along.
+#[derive(Default)]
+pub struct Admitted {
+    /// What belongs to the commit of the object: usage of quotas.
+    pub ops: Vec<Op>,
 }
 
-/// Mutates updates, and refuses those that the cluster forbids.
-pub fn before_update(call: &Call, old: &Value, next: &mut Value) -> Result<(), Refusal> {
-    let whole = call.path.subresource.is_empty() && call.resource.group.is_empty();
-    if whole && call.resource.plural == "pods" {
-        defaults::default_tolerations(next);
-    }
-    own_pod(call, old, "update pod status for")
-}
-
-/// Refuses deletions that the cluster forbids.
-pub fn before_delete(call: &Call, object: &Value) -> Result<(), Refusal> {
-    let name = object.meta("name");
-    let core = call.resource.group.is_empty();
-    if core && call.resource.plural == "namespaces" && IMMORTAL.contains(&name) {
-        return Err(call.forbidden(name, "this namespace may not be deleted"));
-    }
-    own_pod(call, object, "delete")
-}
-
-/// Namespaces that every cluster has.
-const IMMORTAL: [&str; 3] = ["default", "kube-public", "kube-system"];
-
-/// NodeRestriction: a node's agent touches only Pods that are bound to it.
-fn own_pod(call: &Call, pod: &Value, what: &str) -> Result<(), Refusal> {
-    let Some(node) = call.identity.node() else {
-        return Ok(());
-    };
-    if !call.resource.group.is_empty()
-        || call.resource.plural != "pods"
-        || pod["spec"]["nodeName"] == node
-    {
-        return Ok(());
-    }
-    let why = format!("node \"{node}\" can only {what} pods with spec.nodeName set to itself");
-    Err(call.forbidden(pod.meta("name"), &why))
-}
-
-/// Nothing is made in a namespace that does not exist or goes away.
-fn namespace_lifecycle(server: &Server, call: &Call, object: &Value) -> Result<(), Refusal> {
-    if !call.resource.namespaced {
-        return Ok(());
-    }
-    let namespace = call.namespace();
-    let Some(entry) = server.store.get(&keys::core("namespaces", "", namespace)) else {
-        return Err(karve_api::status::Status::not_found("", "namespaces", namespace).into());
-    };
-    // Marking a namespace sets its phase; looking for the text saves decoding it for every object that is made.
-    if !contains(entry.value(), b"deletionTimestamp") {
-        return Ok(());
-    }
-    let why = format!(
-        "unable to create new content in namespace {namespace} because it is being terminated"
-    );
-    let mut refusal = call.forbidden(object.meta("name"), &why).into_status();
-    if let Some(details) = &mut refusal.details {
-        details.causes.push(karve_api::status::Cause {
-            reason: "NamespaceTerminating",
-            message: format!("namespace {namespace} is being terminated"),
-            field: "metadata.namespace".into(),
-        });
-    }
-    Err(refusal.into())
-}
-
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|w| w == needle)
-}
-
-fn stored(
+/// The mutating half.
+async fn mutate_with(
     server: &Server,
-    group: &str,
-    plural: &str,
-    namespace: &str,
-    name: &str,
-) -> Option<Value> {
-    let resource = Table::builtin().lookup(group, "v1", plural)?;
-    let entry = server.store.get(&keys::key(resource, namespace, name))?;
-    Some(object::decode(entry.value(), resource))
-}
-
-fn pod(server: &Server, call: &mut Call, pod: &mut Value) -> Result<(), Refusal> {
-    if let Some(node) = call.identity.node()
-        && !defaults::is_mirror(pod)
-    {
-        let why = format!(
-            "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"{node}\" can only create mirror pods"
-        );
-        return Err(call.forbidden(pod.meta("name"), &why));
-    }
-    service_account(server, call, pod)?;
-    priority(server, call, pod)?;
-    defaults::default_tolerations(pod);
+    attributes: &mut Attributes<'_>,
+    _notes: &mut Notes,
+) -> Result<(), Refusal> {
+    namespace_lifecycle::mutate(server, attributes)?;
+    service_account::mutate(server, attributes)?;
+    node_restriction::mutate(server, attributes)?;
+    taint_nodes::mutate(attributes);
+    priority::mutate(server, attributes)?;
+    tolerations::mutate(attributes);
+    default_class::mutate_claim(server, attributes);
+    storage_protection::mutate(attributes);
+    // Upstream's PodGroupProtection is about a kind that is not served by default.
+    default_class::mutate_ingress(server, attributes)?;
+    // Here: MutatingAdmissionPolicy, MutatingAdmissionWebhook.
     Ok(())
 }
 
-fn service_account(server: &Server, call: &Call, pod: &mut Value) -> Result<(), Refusal> {
-    if defaults::is_mirror(pod) {
-        return Ok(());
-    }
-    let (namespace, name) = (
-        call.namespace(),
-        defaults::service_account_name(pod).to_owned(),
-    );
-    let Some(account) = stored(server, "", "serviceaccounts", namespace, &name) else {
-        let why = format!(
-            "error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found"
-        );
-        return Err(call.forbidden(pod.meta("name"), &why));
-    };
-    let mut random = rand::rng();
-    let volume = names::generate("kube-api-access-", |n| random.random_range(0..n));
-    if server.options.service_account_tokens {
-        defaults::service_account(pod, &account, &volume);
-        return Ok(());
-    }
-    // DEVIATION: no token volume, while no tokens are issued.
-    const AUTOMOUNT: &str = "automountServiceAccountToken";
-    let spec = object::member_mut(pod, "spec");
-    let wanted = spec.insert(AUTOMOUNT.to_owned(), false.into());
-    defaults::service_account(pod, &account, &volume);
-    let spec = object::member_mut(pod, "spec");
-    match wanted {
-        Some(wanted) => spec.insert(AUTOMOUNT.to_owned(), wanted),
-        None => spec.remove(AUTOMOUNT),
-    };
-    Ok(())
+/// The validating half.
+async fn validate_with(
+    server: &Server,
+    attributes: &Attributes<'_>,
+    _notes: &mut Notes,
+) -> Result<Admitted, Refusal> {
+    service_account::validate(server, attributes)?;
+    priority::validate(server, attributes)?;
+    claim_resize::validate(server, attributes)?;
+    // Here: CertificateApproval, CertificateSigning, ClusterTrustBundleAttest, CertificateSubjectRestriction.
+    // Here: ValidatingAdmissionPolicy, ValidatingAdmissionWebhook.
+    Ok(Admitted::default())
 }
 
-fn priority(server: &Server, call: &Call, pod: &mut Value) -> Result<(), Refusal> {
-    let name = pod["spec"]["priorityClassName"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    if name.is_empty() {
-        defaults::priority(pod, None);
-        return Ok(());
-    }
-    let Some(class) = stored(server, "scheduling.k8s.io", "priorityclasses", "", &name) else {
-        let why = format!("no PriorityClass with name {name} was found");
-        return Err(call.forbidden(pod.meta("name"), &why));
-    };
-    defaults::priority(pod, Some(&class));
-    Ok(())
+/// Lets the cluster change a new or changed object, or refuse it. `old` is the stored object of an update.
+pub async fn mutate(
+    server: &Server,
+    call: &mut Call,
+    object: &mut Value,
+    old: Option<&Value>,
+    dry_run: bool,
+) -> Result<(), Refusal> {
+    let mut notes = Notes::default();
+    let mut attributes = Attributes::of_write(call, object, old, dry_run);
+    let outcome = mutate_with(server, &mut attributes, &mut notes).await;
+    call.note(notes);
+    outcome
 }
 
-/// DefaultStorageClass and DefaultIngressClass: who names no class gets the newest of those that are marked as default.
-fn default_class(server: &Server, object: &mut Value, group: &str, plural: &str, field: &str) {
-    let old_annotation = match plural {
-        "ingressclasses" => "kubernetes.io/ingress.class",
-        _ => "volume.beta.kubernetes.io/storage-class",
-    };
-    let named = object["spec"]
-        .get(field)
-        .is_some_and(|class| !class.is_null());
-    if named
-        || object["metadata"]["annotations"]
-            .get(old_annotation)
-            .is_some()
-    {
-        return;
-    }
-    let Some(resource) = Table::builtin().lookup(group, "v1", plural) else {
-        return;
-    };
-    let mark = match plural {
-        "ingressclasses" => "ingressclass.kubernetes.io/is-default-class",
-        _ => "storageclass.kubernetes.io/is-default-class",
-    };
-    let prefix = keys::prefix(resource, "");
-    let range = Range {
-        prefix: &prefix,
-        ..Range::default()
-    };
-    let classes = server
-        .store
-        .range(&range)
-        .map(|page| page.entries)
-        .unwrap_or_default();
-    let newest = classes
-        .iter()
-        .filter(|entry| {
-            let class = object::decode(entry.value(), resource);
-            class["metadata"]["annotations"][mark] == "true"
-        })
-        .max_by_key(|entry| entry.create_revision());
-    if let Some(name) = newest.and_then(|entry| entry.key().rsplit('/').next()) {
-        object::member_mut(object, "spec").insert(field.to_owned(), name.into());
-    }
+/// Lets the cluster refuse a whole and valid object.
+pub async fn validate(
+    server: &Server,
+    call: &mut Call,
+    object: &mut Value,
+    old: Option<&Value>,
+    dry_run: bool,
+) -> Result<Admitted, Refusal> {
+    let mut notes = Notes::default();
+    let attributes = Attributes::of_write(call, object, old, dry_run);
+    let outcome = validate_with(server, &attributes, &mut notes).await;
+    call.note(notes);
+    outcome
 }
 
-/// A node's agent may only make its own Node; a new Node is not ready until somebody says so.
-fn node(call: &Call, node: &mut Value) -> Result<(), Refusal> {
-    if let Some(own) = call.identity.node()
-        && node.meta("name") != own
-    {
-        let why = format!(
-            "node \"{own}\" is not allowed to modify node \"{}\"",
-            node.meta("name")
-        );
-        return Err(call.forbidden(node.meta("name"), &why));
-    }
-    defaults::not_ready_taint(node);
-    Ok(())
+/// Both halves for what is made and not stored: bindings, evictions, tokens, reviews.
+pub async fn create(
+    server: &Server,
+    call: &mut Call,
+    object: &mut Value,
+    dry_run: bool,
+) -> Result<(), Refusal> {
+    mutate(server, call, object, None, dry_run).await?;
+    validate(server, call, object, None, dry_run)
+        .await
+        .map(|_| ())
+}
+
+/// Both halves for the deletion of `old`. `options` is the DeleteOptions.
+pub async fn delete(
+    server: &Server,
+    call: &mut Call,
+    old: &Value,
+    options: Value,
+    dry_run: bool,
+) -> Result<(), Refusal> {
+    let mut notes = Notes::default();
+    let mut attributes = Attributes {
+        operation: Operation::Delete,
+        call,
+        object: None,
+        old: Some(old),
+        dry_run,
+        options: Options::Given(options),
+    };
+    let outcome = both(server, &mut attributes, &mut notes).await;
+    call.note(notes);
+    outcome
+}
+
+/// Both halves for a connection to `exec`, `attach`, `portforward` or `proxy`, whose options are its object.
+pub async fn connect(server: &Server, call: &mut Call) -> Result<(), Refusal> {
+    let mut options = attributes::connect_options(call);
+    let mut notes = Notes::default();
+    let mut attributes = Attributes {
+        operation: Operation::Connect,
+        call,
+        object: Some(&mut options),
+        old: None,
+        dry_run: false,
+        options: Options::None,
+    };
+    let outcome = both(server, &mut attributes, &mut notes).await;
+    call.note(notes);
+    outcome
+}
+
+async fn both(
+    server: &Server,
+    attributes: &mut Attributes<'_>,
+    notes: &mut Notes,
+) -> Result<(), Refusal> {
+    mutate_with(server, attributes, notes).await?;
+    validate_with(server, attributes, notes).await.map(|_| ())
 }

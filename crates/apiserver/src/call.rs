@@ -6,6 +6,7 @@ use http::{HeaderMap, header};
 use karve_api::resource::{GroupVersionKind, Resource, Verb};
 use karve_api::status::Status;
 
+use crate::admission::Notes;
 use crate::answer::Refusal;
 use crate::identity::Identity;
 use crate::media::{self, Media};
@@ -32,6 +33,8 @@ pub struct Call {
     pub user_agent: String,
     /// What the answer warns of.
     pub warnings: Vec<String>,
+    /// What admission tells the audit log.
+    pub annotations: Vec<(String, String)>,
 }
 
 impl Call {
@@ -68,6 +71,7 @@ impl Call {
             content_type: content_type.to_owned(),
             user_agent: text(header::USER_AGENT).to_owned(),
             warnings: Vec::new(),
+            annotations: Vec::new(),
         })
     }
 
@@ -114,6 +118,20 @@ impl Call {
         }
     }
 
+    /// Takes over what admission tells, once although a write may be tried again.
+    pub fn note(&mut self, notes: Notes) {
+        for warning in notes.warnings {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+        for (key, value) in notes.annotations {
+            if !self.annotations.iter().any(|(known, _)| *known == key) {
+                self.annotations.push((key, value));
+            }
+        }
+    }
+
     /// 404 for the object in the path.
     pub fn not_found(&self) -> Refusal {
         self.not_found_name(self.name())
@@ -127,10 +145,5 @@ impl Call {
     /// 409 with upstream's text on concurrent changes.
     pub fn modified(&self, name: &str) -> Refusal {
         Status::modified(&self.resource.group, &self.resource.plural, name).into()
-    }
-
-    /// 403 by admission.
-    pub fn forbidden(&self, name: &str, why: &str) -> Refusal {
-        Status::forbidden(&self.resource.group, &self.resource.plural, name, why).into()
     }
 }

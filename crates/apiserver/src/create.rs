@@ -51,9 +51,14 @@ pub async fn create_object(
         .into());
     }
     semantics::set_defaults(call, &mut object);
+    place(call, &mut object);
+    semantics::record_manager(call, None, &mut object);
+    admission::mutate(server, call, &mut object, None, dry_run).await?;
     for _ in 0..ATTEMPTS {
         let mut attempt = object.clone();
         let mut ops = prepare(server, call, &mut attempt, dry_run)?;
+        let admitted = admission::validate(server, call, &mut attempt, None, dry_run).await?;
+        ops.extend(admitted.ops);
         let key = crate::keys::key(&call.resource, call.namespace(), attempt.meta("name"));
         if let Some(existing) = server.store.get(&key) {
             let existing = object::decode(existing.value(), &call.resource);
@@ -72,21 +77,23 @@ pub async fn create_object(
     Err(Status::internal("too many writers want the same names").into())
 }
 
-/// Everything between decoding and the store, in upstream's order. Answers what else belongs to the commit.
-fn prepare(
-    server: &Server,
-    call: &mut Call,
-    object: &mut Value,
-    dry_run: bool,
-) -> Result<Vec<Op>, Refusal> {
+/// An object is in the namespace of its path.
+fn place(call: &Call, object: &mut Value) {
     if call.resource.namespaced {
         let namespace = call.namespace().to_owned();
         object.set_meta("namespace", namespace);
     } else {
         object.metadata_mut().remove("namespace");
     }
-    semantics::record_manager(call, None, object);
-    admission::before_create(server, call, object)?;
+}
+
+/// Everything between the two halves of admission, in upstream's order. Answers what else belongs to the commit.
+fn prepare(
+    server: &Server,
+    call: &mut Call,
+    object: &mut Value,
+    dry_run: bool,
+) -> Result<Vec<Op>, Refusal> {
     generate_name(object);
     let ops = allocate::for_create(server, call, object, dry_run)?;
     semantics::prepare_create(call, object);

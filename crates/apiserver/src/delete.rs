@@ -34,7 +34,7 @@ pub async fn delete(
     let options = Options::parse(call, body)?;
     warn_of_orphans(call, &options);
     let name = call.name().to_owned();
-    let outcome = delete_one(server, call, &name, &options).await?;
+    let outcome = delete_one(server, call, &name, &options, Admission::Asked).await?;
     Ok(answer(call, &name, &outcome, &options))
 }
 
@@ -72,24 +72,36 @@ fn answer(call: &Call, name: &str, outcome: &Outcome, options: &Options) -> Http
     respond::object(call, code, &convert::read(resource, &outcome.stored))
 }
 
+/// Whether admission is asked about a deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// As of every request to delete.
+    Asked,
+    /// It was asked about what leads to the deletion.
+    Over,
+}
+
 /// Deletes one object, or marks it as being deleted.
 pub async fn delete_one(
     server: &Server,
-    call: &Call,
+    call: &mut Call,
     name: &str,
     options: &Options,
+    admission: Admission,
 ) -> Result<Outcome, Refusal> {
-    let resource = &call.resource;
-    let namespace = call.namespace();
-    let key = crate::keys::key(resource, namespace, name);
+    let resource = &call.resource.clone();
+    let key = crate::keys::key(resource, call.namespace(), name);
     for _ in 0..ATTEMPTS {
         let entry = server
             .store
             .get(&key)
             .ok_or_else(|| call.not_found_name(name))?;
         let object = object::decode(entry.value(), resource);
-        admission::before_delete(call, &object)?;
         check_preconditions(call, &object, options)?;
+        if admission == Admission::Asked {
+            let given = options.to_value();
+            admission::delete(server, call, &object, given, options.dry_run).await?;
+        }
         let step = plan(resource, object.clone(), options);
         let mut ops = Vec::new();
         if let Some(marked) = &step.marked {
@@ -301,7 +313,7 @@ pub async fn delete_collection(
             .next()
             .unwrap_or_default()
             .to_owned();
-        match delete_one(server, call, &name, &options).await {
+        match delete_one(server, call, &name, &options, Admission::Asked).await {
             Ok(_) => deleted.push(entry),
             // Somebody else deleted it: that is what was wanted.
             Err(refusal) if refusal.status().code == 404 => {}

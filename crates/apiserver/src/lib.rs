@@ -38,6 +38,7 @@ mod review;
 mod select;
 mod semantics;
 mod server;
+mod snapshot;
 mod subresource;
 mod table;
 mod update;

@@ -11,12 +11,13 @@ use crate::authorize::{Attributes, Authorizer};
 use crate::call::Call;
 use crate::identity::Identity;
 use crate::object::{self, Meta};
+use crate::server::Server;
 use crate::write::{self, FieldValidation};
-use crate::{respond, semantics};
+use crate::{admission, respond, semantics};
 
 /// Answers `create` of a review.
-pub fn create(
-    authorizer: &Authorizer,
+pub async fn create(
+    server: &Server,
     call: &mut Call,
     body: &[u8],
 ) -> Result<HttpResponse, Refusal> {
@@ -33,6 +34,8 @@ pub fn create(
         review.set_meta("namespace", namespace);
     }
     semantics::record_manager(call, None, &mut review);
+    admission::create(server, call, &mut review, false).await?;
+    let authorizer = &server.authorizer;
     let status = match &*call.resource.plural {
         "selfsubjectreviews" => json!({"userInfo": call.identity.user_info()}),
         "selfsubjectaccessreviews" => access(authorizer, &call.identity.clone(), &review["spec"])?,

@@ -286,7 +286,7 @@ fn has_token(headers: &HeaderMap) -> bool {
 async fn computed(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpResponse, Refusal> {
     match &*call.resource.plural {
         "bindings" => subresource::bind(server, call, body).await,
-        _ => review::create(&server.authorizer, call, body),
+        _ => review::create(server, call, body).await,
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use karve_api::resource::Verb;
 use karve_api::status::Status;
 
+use crate::admission;
 use crate::answer::{HttpResponse, Refusal};
 use crate::call::Call;
 use crate::server::Server;
@@ -29,9 +30,13 @@ pub async fn serve(
         ("pods", "binding", Verb::Create) => bind(server, call, body).await,
         ("pods", "eviction", Verb::Create) => eviction::evict(server, call, body).await,
         ("pods", "log", Verb::Get) => log::get(server, call).await,
-        ("pods", "exec" | "attach" | "portforward", _) => log::connect(server, call),
+        ("pods", "exec" | "attach" | "portforward", _) => {
+            admission::connect(server, call).await?;
+            log::connect(server, call)
+        }
         // DEVIATION: proxies to Pods, Services and Nodes are not built.
         (_, "proxy", _) => {
+            admission::connect(server, call).await?;
             server
                 .store
                 .get(&call.key())

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use karve_api::resource::Verb;
 use karve_api::status::Status;
-use karve_api::{strategy, validate};
+use karve_api::strategy::{self, scale};
+use karve_api::validate::version_required;
 use karve_store::{Action, Expect, Op};
 use serde_json::Value;
 
+use crate::admission::Admitted;
 use crate::answer::{HttpResponse, Refusal};
 use crate::call::Call;
 use crate::object::{self, Meta};
@@ -56,15 +58,15 @@ pub async fn apply(
     server: &Server,
     call: &mut Call,
     dry_run: bool,
-    mut change: impl FnMut(&mut Call, &Value) -> Result<Value, Refusal>,
+    mut change: impl FnMut(&mut Call, &Value) -> Result<Value, Refusal> + Send,
 ) -> Result<Bytes, Refusal> {
     let key = call.key();
     for _ in 0..ATTEMPTS {
         let entry = server.store.get(&key).ok_or_else(|| call.not_found())?;
         let old = object::decode(entry.value(), &call.resource);
         let wanted = change(call, &old)?;
-        check_version(call, &wanted, entry.revision())?;
-        let Some((mut next, mut ops)) = next_version(server, call, &old, wanted, dry_run)? else {
+        let changed = next_version(server, call, &old, wanted, entry.revision(), dry_run).await?;
+        let Some((mut next, mut ops)) = changed else {
             return Ok(entry.value().clone());
         };
         let gone = is_gone(call, &old, &next);
@@ -104,7 +106,7 @@ fn check_version(call: &Call, wanted: &Value, stored: u64) -> Result<(), Refusal
     let text = wanted.meta("resourceVersion");
     if text.is_empty() || text == "0" {
         if !strategy::unconditional_update(&call.resource) && call.verb == Verb::Update {
-            let error = validate::version_required();
+            let error = version_required();
             let resource = &call.resource;
             // Upstream names the resource here, where others have the kind.
             return Err(
@@ -121,13 +123,70 @@ fn check_version(call: &Call, wanted: &Value, stored: u64) -> Result<(), Refusal
 }
 
 /// What will be stored, and what else belongs to the commit; `None` when nothing changes.
-fn next_version(
+async fn next_version(
     server: &Server,
     call: &mut Call,
     old: &Value,
     wanted: Value,
+    stored: u64,
     dry_run: bool,
 ) -> Result<Option<(Value, Vec<Op>)>, Refusal> {
+    check_uid(call, old, &wanted)?;
+    let mut next = wanted;
+    keep_metadata(call, old, &mut next);
+    semantics::record_manager(call, Some(old), &mut next);
+    mutate(server, call, old, &mut next, dry_run).await?;
+    check_version(call, &next, stored)?;
+    let mut ops = allocate::for_update(server, call, old, &mut next, dry_run)?;
+    semantics::prepare_update(call, old, &mut next);
+    semantics::validate_update(call, old, &next)?;
+    semantics::tidy(call, &mut next);
+    object::check_bounds(&next)?;
+    ops.extend(validate(server, call, old, &mut next, dry_run).await?.ops);
+    let mut same = next.clone();
+    same.set_meta("resourceVersion", old.meta("resourceVersion"));
+    Ok((same != *old).then_some((next, ops)))
+}
+
+/// Whether admission sees a Scale instead of the object.
+fn is_scale(call: &Call) -> bool {
+    call.path.subresource == "scale"
+}
+
+/// Admission's mutating half, on the object or on its Scale.
+async fn mutate(
+    server: &Server,
+    call: &mut Call,
+    old: &Value,
+    next: &mut Value,
+    dry_run: bool,
+) -> Result<(), Refusal> {
+    if !is_scale(call) {
+        return admission::mutate(server, call, next, Some(old), dry_run).await;
+    }
+    let mut wanted = scale::of(next);
+    admission::mutate(server, call, &mut wanted, Some(&scale::of(old)), dry_run).await?;
+    scale::set(next, &wanted);
+    Ok(())
+}
+
+/// Admission's validating half, on the object or on its Scale.
+async fn validate(
+    server: &Server,
+    call: &mut Call,
+    old: &Value,
+    next: &mut Value,
+    dry_run: bool,
+) -> Result<Admitted, Refusal> {
+    if !is_scale(call) {
+        return admission::validate(server, call, next, Some(old), dry_run).await;
+    }
+    let mut shown = scale::of(next);
+    admission::validate(server, call, &mut shown, Some(&scale::of(old)), dry_run).await
+}
+
+/// Refuses an update of another object of the same name.
+fn check_uid(call: &Call, old: &Value, wanted: &Value) -> Result<(), Refusal> {
     let uid = wanted.meta("uid");
     // Elsewhere it is validation that refuses a change.
     if call.verb == Verb::Update && !uid.is_empty() && uid != old.meta("uid") {
@@ -138,18 +197,7 @@ fn next_version(
         let resource = &call.resource;
         return Err(Status::conflict(&resource.group, &resource.plural, call.name(), &why).into());
     }
-    let mut next = wanted;
-    keep_metadata(call, old, &mut next);
-    semantics::record_manager(call, Some(old), &mut next);
-    admission::before_update(call, old, &mut next)?;
-    let ops = allocate::for_update(server, call, old, &mut next, dry_run)?;
-    semantics::prepare_update(call, old, &mut next);
-    semantics::validate_update(call, old, &next)?;
-    semantics::tidy(call, &mut next);
-    object::check_bounds(&next)?;
-    let mut same = next.clone();
-    same.set_meta("resourceVersion", old.meta("resourceVersion"));
-    Ok((same != *old).then_some((next, ops)))
+    Ok(())
 }
 
 /// Names that no update changes.

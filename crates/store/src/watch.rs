@@ -68,6 +68,13 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// Whether it was cut off, so that changes are missing behind those that are still queued.
+    pub fn lagged(&self) -> bool {
+        self.lagged.load(Ordering::Acquire)
+    }
+}
+
 struct Subscriber {
     queue: mpsc::Sender<Arc<Event>>,
     lagged: Arc<AtomicBool>,

@@ -61,6 +61,33 @@ impl Options {
         self.dry_run
     }
 
+    /// As a DeleteOptions object.
+    pub fn to_value(&self) -> Value {
+        let mut value = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+        let mut set = |name: &str, member: Option<Value>| {
+            if let Some(member) = member {
+                value[name] = member;
+            }
+        };
+        set("gracePeriodSeconds", self.grace.map(Value::from));
+        set(
+            "propagationPolicy",
+            self.propagation.as_deref().map(Value::from),
+        );
+        set("orphanDependents", self.orphan.map(Value::from));
+        set("dryRun", self.dry_run.then(|| json!(["All"])));
+        let given = [("uid", &self.uid), ("resourceVersion", &self.version)];
+        let preconditions: serde_json::Map<String, Value> = given
+            .into_iter()
+            .filter_map(|(name, text)| Some((name.to_owned(), text.as_deref()?.into())))
+            .collect();
+        set(
+            "preconditions",
+            (!preconditions.is_empty()).then(|| preconditions.into()),
+        );
+        value
+    }
+
     fn check(&self) -> Result<(), Refusal> {
         let Some(policy) = &self.propagation else {
             return Ok(());

@@ -11,7 +11,7 @@ use crate::call::Call;
 use crate::object::{self, Meta};
 use crate::server::Server;
 use crate::write::{self, Committed, FieldValidation};
-use crate::{keys, respond};
+use crate::{admission, keys, respond};
 
 /// How often a binding may meet another writer.
 const ATTEMPTS: usize = 16;
@@ -21,8 +21,9 @@ pub async fn bind(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpR
     let dry_run = call.query.dry_run("CreateOptions")?;
     let validation = FieldValidation::parse(call, "CreateOptions")?;
     let kind = call.body_kind();
-    let binding = write::decode_body(call, body, &kind, validation)?;
+    let mut binding = write::decode_body(call, body, &kind, validation)?;
     write::check_names(call, &binding)?;
+    admission::create(server, call, &mut binding, dry_run).await?;
     let target = validate(&binding)?;
     let pods = Table::builtin().by_kind("", "v1", "Pod").expect("built in");
     let name = if call.name().is_empty() {

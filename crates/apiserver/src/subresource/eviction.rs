@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use crate::answer::{HttpResponse, Refusal};
 use crate::call::Call;
-use crate::delete::{self, Options};
+use crate::delete::{self, Admission, Options};
 use crate::object::{self, Meta};
 use crate::server::Server;
 use crate::write::{self, Committed, FieldValidation};
-use crate::{keys, respond};
+use crate::{admission, keys, respond};
 
 /// How often a budget may meet another writer.
 const ATTEMPTS: usize = 16;
@@ -23,8 +23,9 @@ pub async fn evict(server: &Server, call: &mut Call, body: &[u8]) -> Result<Http
     let mut dry_run = call.query.dry_run("CreateOptions")?;
     let validation = FieldValidation::parse(call, "CreateOptions")?;
     let kind = call.body_kind();
-    let eviction = write::decode_body(call, body, &kind, validation)?;
+    let mut eviction = write::decode_body(call, body, &kind, validation)?;
     write::check_names(call, &eviction)?;
+    admission::create(server, call, &mut eviction, dry_run).await?;
     let options = Options::from_value(&eviction["deleteOptions"])?;
     dry_run |= options.dry_run();
     let entry = server
@@ -36,7 +37,7 @@ pub async fn evict(server: &Server, call: &mut Call, body: &[u8]) -> Result<Http
         take_from_budget(server, call, &pod).await?;
     }
     let name = call.name().to_owned();
-    delete::delete_one(server, call, &name, &options).await?;
+    delete::delete_one(server, call, &name, &options, Admission::Over).await?;
     Ok(respond::status(call.media.format, &Status::created()))
 }
 

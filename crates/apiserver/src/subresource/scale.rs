@@ -56,7 +56,7 @@ async fn change(
     server: &Server,
     call: &mut Call,
     dry_run: bool,
-    mut change: impl FnMut(&mut Call, &Value) -> Result<Value, Refusal>,
+    mut change: impl FnMut(&mut Call, &Value) -> Result<Value, Refusal> + Send,
 ) -> Result<HttpResponse, Refusal> {
     let stored = update::apply(server, call, dry_run, |call, old| {
         let wanted = change(call, &scale::of(old))?;
