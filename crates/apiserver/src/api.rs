@@ -1,13 +1,11 @@
 //! The handle to a server.
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use karve_store::Store;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject as _;
@@ -15,63 +13,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::allocate::Family;
 use crate::body::Body;
 use crate::identity::Identity;
 use crate::server::Server;
-use crate::{bootstrap, expiry, listen};
-
-/// How a server is set up.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Where Pods reach the API: the endpoint of the Service `kubernetes`.
-    pub advertise: SocketAddrV4,
-    /// Addresses of Services.
-    pub service_cidr: Ipv4Net,
-    /// Addresses of Services of the second family, in a cluster that has two.
-    pub secondary_service_cidr: Option<Ipv6Net>,
-    /// The address of the DNS Service, from the static part of `service_cidr`.
-    pub cluster_dns: Ipv4Addr,
-    /// Whether Pods get a volume with a token of their ServiceAccount. Off while no tokens are issued.
-    pub service_account_tokens: bool,
-    /// Ends what runs in the background.
-    pub shutdown: CancellationToken,
-    /// How the server shows itself to the kubelet API of nodes (for logs). Absent: logs answer 503.
-    pub kubelet_tls: Option<Arc<rustls::ClientConfig>>,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            advertise: SocketAddrV4::new(Ipv4Addr::new(192, 168, 64, 1), 6443),
-            service_cidr: Ipv4Net::new(Ipv4Addr::new(10, 96, 0, 0), 16)
-                .expect("16 is a prefix length"),
-            secondary_service_cidr: None,
-            cluster_dns: Ipv4Addr::new(10, 96, 0, 10),
-            service_account_tokens: false,
-            shutdown: CancellationToken::new(),
-            kubelet_tls: None,
-        }
-    }
-}
-
-impl Options {
-    /// The ranges of Services, the primary one first.
-    pub(crate) fn service_cidrs(&self) -> Vec<IpNet> {
-        let second = self.secondary_service_cidr.map(IpNet::V6);
-        std::iter::once(IpNet::V4(self.service_cidr))
-            .chain(second)
-            .collect()
-    }
-
-    /// The families of the cluster, the primary one first.
-    pub(crate) fn families(&self) -> Vec<Family> {
-        self.service_cidrs()
-            .iter()
-            .map(|net| Family::of(net.network()))
-            .collect()
-    }
-}
+use crate::{Options, bootstrap, expiry, listen};
 
 /// Why a server could not be made.
 #[derive(Debug, thiserror::Error)]

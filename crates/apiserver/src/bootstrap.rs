@@ -150,10 +150,16 @@ fn wanted(options: &Options) -> Vec<Value> {
         "metadata": {"labels": {"component": "apiserver", "provider": "kubernetes"}},
         "spec": {"ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": options.advertise.port()}]},
     })));
-    objects.push(service(
+    objects.extend(options.cluster_dns.map(cluster_dns));
+    objects
+}
+
+/// The Service of the cluster's names.
+fn cluster_dns(address: std::net::Ipv4Addr) -> Value {
+    service(
         "kube-system",
         "kube-dns",
-        &options.cluster_dns.to_string(),
+        &address.to_string(),
         json!({
             "metadata": {"labels": {
                 "k8s-app": "kube-dns",
@@ -167,8 +173,7 @@ fn wanted(options: &Options) -> Vec<Value> {
                 {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
             ]},
         }),
-    ));
-    objects
+    )
 }
 
 fn namespace(name: &str) -> Value {
@@ -221,7 +226,10 @@ fn service(namespace: &str, name: &str, address: &str, rest: Value) -> Value {
 }
 
 /// The server's own address as Endpoints and as EndpointSlice.
-fn own_endpoints(options: &Options) -> [Value; 2] {
+fn own_endpoints(options: &Options) -> Vec<Value> {
+    if !options.publish_endpoints {
+        return Vec::new();
+    }
     let (address, port) = (options.advertise.ip().to_string(), options.advertise.port());
     let endpoints = json!({
         "apiVersion": "v1",
@@ -245,5 +253,5 @@ fn own_endpoints(options: &Options) -> [Value; 2] {
         "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     });
-    [endpoints, slice]
+    vec![endpoints, slice]
 }

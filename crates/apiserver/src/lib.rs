@@ -28,6 +28,7 @@ mod listen;
 mod media;
 mod nonresource;
 mod object;
+mod options;
 mod patch;
 mod path;
 mod presence;
@@ -45,7 +46,8 @@ mod update;
 mod watch;
 mod write;
 
-pub use api::{ApiServer, Error, Options, server_tls};
+pub use api::{ApiServer, Error, server_tls};
 pub use authorize::{Attributes, Authorizer, Decision, Outcome};
 pub use body::Body;
 pub use identity::Identity;
+pub use options::{Admission, Authentication, Options, RequestHeader};

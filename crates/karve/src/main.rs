@@ -4,15 +4,19 @@
 //!
 //! - a command ([`cli`]) makes, shows or removes a cluster ([`cluster`]) and ends;
 //! - the server ([`roles::server`]) is a cluster's control plane;
+//! - the API server by itself ([`api`]) is for tests, and for control planes of other making;
 //! - an agent ([`roles::agent`]) is a node, one for each network namespace;
 //! - a shim (`karve_runtime::shim`) is the parent of one container.
 //!
 //! This crate decides nothing about Kubernetes: it puts the parts together.
 
+mod api;
 mod cli;
 mod cluster;
+mod envtest;
 mod roles;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -29,6 +33,10 @@ fn main() -> ExitCode {
     if role == "shim" {
         // Before anything else: a shim is small and single-threaded.
         return karve_runtime::shim::main(arguments);
+    }
+    if let Some(name) = started_as().filter(|name| envtest::plays(name)) {
+        start_log(Level::WARN);
+        return envtest::main(&name);
     }
     let lives_long = role == "server" || role == "agent";
     start_log(if lives_long {
@@ -47,6 +55,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The name by which we were started, which may be that of a link.
+fn started_as() -> Option<String> {
+    let path = PathBuf::from(std::env::args_os().next()?);
+    Some(path.file_name()?.to_str()?.to_owned())
 }
 
 /// Logs go to standard error; `KARVE_LOG` says how much (error, warn, info, debug, trace). Commands talk to

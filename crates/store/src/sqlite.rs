@@ -26,7 +26,7 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(crate) fn open(path: &Path) -> Result<Sqlite, Error> {
+    pub(crate) fn open(path: &Path, durable: bool) -> Result<Sqlite, Error> {
         let open = |err| Error::Open {
             path: path.into(),
             err: Arc::new(err),
@@ -34,7 +34,7 @@ impl Sqlite {
         let lock = lock(path)
             .map_err(|e| open(e.into()))?
             .ok_or_else(|| Error::Locked { path: path.into() })?;
-        let db = connect(path).map_err(open)?;
+        let db = connect(path, durable).map_err(open)?;
         Ok(Sqlite { db, _lock: lock })
     }
 }
@@ -50,11 +50,12 @@ fn lock(path: &Path) -> std::io::Result<Option<File>> {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, EngineError> {
+fn connect(path: &Path, durable: bool) -> Result<Connection, EngineError> {
     let db = Connection::open(path)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     // NORMAL would sync the log only when it is folded: an acknowledged write could be lost with the machine.
-    db.pragma_update(None, "synchronous", "FULL")?;
+    let synchronous = if durable { "FULL" } else { "OFF" };
+    db.pragma_update(None, "synchronous", synchronous)?;
     let layout: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match layout {
         0 => {

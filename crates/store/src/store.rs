@@ -25,6 +25,9 @@ pub struct Options {
     pub watch_queue: usize,
     /// Commits that may wait for the committer; more writers wait in turn.
     pub commit_queue: usize,
+    /// Whether a commit is on disk when it is acknowledged. Without it a crash of the machine (not of the process)
+    /// may lose or break what was written.
+    pub durable: bool,
 }
 
 impl Default for Options {
@@ -33,6 +36,7 @@ impl Default for Options {
             history_bytes: 16 << 20,
             watch_queue: 4096,
             commit_queue: 4096,
+            durable: true,
         }
     }
 }
@@ -82,7 +86,7 @@ impl Store {
     /// Opens the SQLite store at `path` (made when missing; its directory must exist) and reads it into memory.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Store, Error> {
         let path = path.as_ref();
-        let engine = Sqlite::open(path)?;
+        let engine = Sqlite::open(path, options.durable)?;
         Store::start(Box::new(engine), options).map_err(|err| Error::Open {
             path: path.into(),
             err: Arc::new(err),

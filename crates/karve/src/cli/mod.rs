@@ -20,7 +20,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cluster::name::{ClusterName, DEFAULT};
-use crate::roles;
+use crate::{api, envtest, roles};
 
 /// Kubernetes in one binary: a cluster on this machine in a second.
 #[derive(Debug, Parser)]
@@ -69,6 +69,10 @@ enum Command {
     Addons(addons::Options),
     /// Print the versions of karve and of its API.
     Version(version::Options),
+    /// Run the API server by itself, without controllers, scheduler and nodes.
+    Api(Box<api::Flags>),
+    /// Make the folder of programs that controller-runtime's envtest starts.
+    Envtest(envtest::Options),
     /// Run the control plane of a cluster.
     #[command(hide = true)]
     Server(roles::server::Options),
@@ -92,6 +96,8 @@ impl Cli {
             Command::Logs(options) => logs::run(&options).map(|()| ExitCode::SUCCESS),
             Command::Addons(options) => block_on(addons::run(options)),
             Command::Version(options) => version::run(&options).map(|()| ExitCode::SUCCESS),
+            Command::Api(flags) => api::run(&flags).map(|()| ExitCode::SUCCESS),
+            Command::Envtest(options) => envtest::run(&options).map(|()| ExitCode::SUCCESS),
             Command::Server(options) => roles::server::run(&options).map(|()| ExitCode::SUCCESS),
             Command::Agent(options) => roles::agent::run(&options).map(|()| ExitCode::SUCCESS),
         }

@@ -2,5 +2,5 @@
 
 pub mod agent;
 mod parts;
-mod process;
+pub mod process;
 pub mod server;

@@ -97,7 +97,7 @@ fn api_options(cluster: &Cluster, pki: &Pki, parts: &Parts) -> Result<karve_apis
     Ok(karve_apiserver::Options {
         advertise: SocketAddrV4::new(cluster.config.subnet.host(), API_PORT),
         service_cidr: SERVICE_CIDR,
-        cluster_dns: CLUSTER_DNS,
+        cluster_dns: Some(CLUSTER_DNS),
         shutdown: parts.shutdown(),
         kubelet_tls: Some(Arc::new(kubelet_tls(pki)?)),
         ..karve_apiserver::Options::default()

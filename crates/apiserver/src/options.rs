@@ -1,0 +1,139 @@
+//! How a server is set up.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use tokio_util::sync::CancellationToken;
+
+use crate::allocate::Family;
+
+/// How a server is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where Pods reach the API: the endpoint of the Service `kubernetes`.
+    pub advertise: SocketAddrV4,
+    /// Whether the server writes its address into the endpoints of the Service `kubernetes`
+    /// (`--endpoint-reconciler-type`).
+    pub publish_endpoints: bool,
+    /// Addresses of Services.
+    pub service_cidr: Ipv4Net,
+    /// Addresses of Services of the second family, in a cluster that has two.
+    pub secondary_service_cidr: Option<Ipv6Net>,
+    /// The address of the DNS Service, from the static part of `service_cidr`; without it there is no such Service.
+    pub cluster_dns: Option<Ipv4Addr>,
+    /// Whether Pods get a volume with a token of their ServiceAccount. Off while no tokens are issued.
+    pub service_account_tokens: bool,
+    /// How clients prove who they are.
+    pub authentication: Authentication,
+    /// Which admission plugins run, beside those that are on by default.
+    pub admission: Admission,
+    /// Ends what runs in the background.
+    pub shutdown: CancellationToken,
+    /// How the server shows itself to the kubelet API of nodes (for logs). Absent: logs answer 503.
+    pub kubelet_tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+/// How clients prove who they are, beside client certificates, which TLS verifies. Fields are named as upstream's
+/// flags.
+#[derive(Debug, Clone)]
+pub struct Authentication {
+    /// `token,user,uid,"group1,group2"`, a line each.
+    pub token_auth_file: Option<PathBuf>,
+    /// Whether who proves nothing is `system:anonymous` and not refused.
+    pub anonymous: bool,
+    /// Issuers of ServiceAccount tokens that are accepted; the first one issues.
+    pub service_account_issuers: Vec<String>,
+    /// Public (or private) keys that verify tokens.
+    pub service_account_key_files: Vec<PathBuf>,
+    /// The private key that signs tokens; without it none are issued.
+    pub service_account_signing_key_file: Option<PathBuf>,
+    /// Where relying parties find the keys, when not at the server itself.
+    pub service_account_jwks_uri: Option<String>,
+    /// The longest time that a token may be asked for.
+    pub service_account_max_token_expiration: Option<Duration>,
+    /// Audiences of the API; empty: the issuers.
+    pub api_audiences: Vec<String>,
+    /// Whether requests with a trusted proxy's certificate say in headers who asks.
+    pub request_header: Option<RequestHeader>,
+}
+
+impl Default for Authentication {
+    fn default() -> Authentication {
+        Authentication {
+            token_auth_file: None,
+            anonymous: true,
+            service_account_issuers: Vec::new(),
+            service_account_key_files: Vec::new(),
+            service_account_signing_key_file: None,
+            service_account_jwks_uri: None,
+            service_account_max_token_expiration: None,
+            api_audiences: Vec::new(),
+            request_header: None,
+        }
+    }
+}
+
+/// The proxy that is believed (`--requestheader-*`).
+#[derive(Debug, Clone, Default)]
+pub struct RequestHeader {
+    /// Authorities of the proxy's certificate, PEM.
+    pub client_ca_file: PathBuf,
+    /// Common names of the proxy; empty: any.
+    pub allowed_names: Vec<String>,
+    /// Headers with the user's name.
+    pub username_headers: Vec<String>,
+    /// Headers with the user's uid.
+    pub uid_headers: Vec<String>,
+    /// Headers with the user's groups.
+    pub group_headers: Vec<String>,
+    /// Beginnings of headers with what else is known of the user.
+    pub extra_headers_prefix: Vec<String>,
+}
+
+/// Which admission plugins run, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Admission {
+    /// On, although off by default.
+    pub enable: Vec<String>,
+    /// Off, although on by default.
+    pub disable: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            advertise: SocketAddrV4::new(Ipv4Addr::new(192, 168, 64, 1), 6443),
+            publish_endpoints: true,
+            service_cidr: Ipv4Net::new(Ipv4Addr::new(10, 96, 0, 0), 16)
+                .expect("16 is a prefix length"),
+            secondary_service_cidr: None,
+            cluster_dns: None,
+            service_account_tokens: false,
+            authentication: Authentication::default(),
+            admission: Admission::default(),
+            shutdown: CancellationToken::new(),
+            kubelet_tls: None,
+        }
+    }
+}
+
+impl Options {
+    /// The ranges of Services, the primary one first.
+    pub(crate) fn service_cidrs(&self) -> Vec<IpNet> {
+        let second = self.secondary_service_cidr.map(IpNet::V6);
+        std::iter::once(IpNet::V4(self.service_cidr))
+            .chain(second)
+            .collect()
+    }
+
+    /// The families of the cluster, the primary one first.
+    pub(crate) fn families(&self) -> Vec<Family> {
+        self.service_cidrs()
+            .iter()
+            .map(|net| Family::of(net.network()))
+            .collect()
+    }
+}

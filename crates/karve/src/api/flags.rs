@@ -1,0 +1,209 @@
+//! The flags of `karve api`: upstream's names, forms and defaults.
+//!
+//! A flag that upstream has and that means nothing here is accepted and said so (see [`super::without_effect`]); one
+//! that upstream does not have is refused, as is one whose meaning would be lost without a word.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use ipnet::IpNet;
+
+use super::without_effect::{ApiServer, WithoutEffect};
+
+/// Longer help of `karve api --help`.
+pub const EXAMPLES: &str = "\
+Examples:
+  karve api --data /tmp/api                              listens at 127.0.0.1:6443
+  kubectl --kubeconfig /tmp/api/admin.kubeconfig get ns  as its administrator
+  karve api --data /tmp/api --listen 127.0.0.1:0 --token-auth-file users.csv
+                                                         at a free port; users.csv has lines like
+                                                         secret,alice,alice-uid,\"dev,ops\"
+
+There are no controllers, no scheduler and no nodes: what is written stays as it was written. Flags
+have the names and forms of kube-apiserver's. SIGTERM ends it; nothing acknowledged is ever lost.";
+
+/// What `karve api` is told.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Flags {
+    /// The directory of the objects, and of keys and certificates that are not given. Made when missing.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where to listen, as ADDRESS:PORT. Port 0 is a free one. Stands for --bind-address and --secure-port.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub serving: Serving,
+    #[command(flatten)]
+    pub authentication: Authentication,
+    #[command(flatten)]
+    pub accounts: ServiceAccounts,
+    #[command(flatten)]
+    pub authorization: Authorization,
+    #[command(flatten)]
+    pub proxy: RequestHeader,
+    #[command(flatten)]
+    pub cluster: Cluster,
+    #[command(flatten)]
+    pub kubelet: Kubelet,
+    #[command(flatten)]
+    pub without_effect: WithoutEffect<ApiServer>,
+}
+
+/// Sockets and TLS.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Serving")]
+pub struct Serving {
+    /// The address to listen at.
+    #[arg(
+        long,
+        value_name = "IP",
+        default_value = "127.0.0.1",
+        conflicts_with = "listen"
+    )]
+    pub bind_address: IpAddr,
+    /// The port to listen at; 0 is a free one.
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 6443,
+        conflicts_with = "listen"
+    )]
+    pub secure_port: u16,
+    /// Where others reach the server: the endpoint of the Service `kubernetes`. Default: where it listens.
+    #[arg(long, value_name = "IP")]
+    pub advertise_address: Option<IpAddr>,
+    /// The server's certificate (PEM, with its intermediates). Default: one of an authority in DIR/pki.
+    #[arg(long, value_name = "FILE", requires = "tls_private_key_file")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// The key of --tls-cert-file.
+    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
+    pub tls_private_key_file: Option<PathBuf>,
+    /// A directory with apiserver.crt and apiserver.key, or in which they are made.
+    #[arg(long, value_name = "DIR")]
+    pub cert_dir: Option<PathBuf>,
+    /// One more name of the server in a certificate that is made.
+    #[arg(long, value_name = "NAME")]
+    pub external_hostname: Option<String>,
+}
+
+/// Who clients are.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Authentication")]
+pub struct Authentication {
+    /// Bearer tokens of users: a CSV file of lines `token,user,uid,"group1,group2"`.
+    #[arg(long, value_name = "FILE")]
+    pub token_auth_file: Option<PathBuf>,
+    /// Authorities of client certificates: CN is the user, O are groups. Default: one in DIR/pki, which has
+    /// issued DIR/admin.kubeconfig.
+    #[arg(long, value_name = "FILE")]
+    pub client_ca_file: Option<PathBuf>,
+    /// Whether who shows nothing is system:anonymous, and not refused at once.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub anonymous_auth: bool,
+    /// Audiences of tokens for this API. Default: the issuers.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub api_audiences: Vec<String>,
+}
+
+/// Tokens of ServiceAccounts.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "ServiceAccounts")]
+pub struct ServiceAccounts {
+    /// Who issues tokens; more of them are accepted, the first one issues.
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "https://kubernetes.default.svc.cluster.local"
+    )]
+    pub service_account_issuer: Vec<String>,
+    /// Keys that verify tokens. May be given more than once. Default: the signing key.
+    #[arg(long, value_name = "FILE")]
+    pub service_account_key_file: Vec<PathBuf>,
+    /// The private key that signs tokens. Default: one that is made in DIR/pki.
+    #[arg(long, value_name = "FILE")]
+    pub service_account_signing_key_file: Option<PathBuf>,
+    /// Where others find the keys, if not at this server's /openid/v1/jwks.
+    #[arg(long, value_name = "URL")]
+    pub service_account_jwks_uri: Option<String>,
+    /// The longest life of a token that may be asked for.
+    #[arg(long, value_name = "DURATION", value_parser = super::duration::parse)]
+    pub service_account_max_token_expiration: Option<Duration>,
+}
+
+/// Who may do what.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Authorization and admission")]
+pub struct Authorization {
+    /// Of Node and RBAC. Both are always asked, and there is no AlwaysAllow.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "Node,RBAC", value_parser = ["Node", "RBAC"])]
+    pub authorization_mode: Vec<String>,
+    /// Admission plugins to switch on.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub enable_admission_plugins: Vec<String>,
+    /// Admission plugins to switch off.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub disable_admission_plugins: Vec<String>,
+}
+
+/// A proxy in front that authenticates.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Authenticating proxy")]
+pub struct RequestHeader {
+    /// Authorities of the certificate of a proxy that says in headers who asks.
+    #[arg(long, value_name = "FILE")]
+    pub requestheader_client_ca_file: Option<PathBuf>,
+    /// Common names of the proxy. Default: any.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub requestheader_allowed_names: Vec<String>,
+    /// Headers with the user's name, such as X-Remote-User.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub requestheader_username_headers: Vec<String>,
+    /// Headers with the user's uid.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub requestheader_uid_headers: Vec<String>,
+    /// Headers with the user's groups, such as X-Remote-Group.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub requestheader_group_headers: Vec<String>,
+    /// Beginnings of headers with what else is known of the user, such as X-Remote-Extra-.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub requestheader_extra_headers_prefix: Vec<String>,
+}
+
+/// The cluster.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct Cluster {
+    /// Addresses of Services: an IPv4 range and, in a cluster of two families, an IPv6 range after it.
+    #[arg(
+        long,
+        value_name = "CIDR[,CIDR]",
+        value_delimiter = ',',
+        default_value = "10.96.0.0/16"
+    )]
+    pub service_cluster_ip_range: Vec<IpNet>,
+    /// `none`: the Service `kubernetes` gets no endpoints.
+    #[arg(long, value_name = "TYPE", default_value = "lease", value_parser = ["lease", "master-count", "none"])]
+    pub endpoint_reconciler_type: String,
+    /// The process that holds the objects instead of --data: the URL of the `etcd` that `karve envtest` makes.
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    pub etcd_servers: Option<String>,
+}
+
+/// The way to kubelets, for logs and exec.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Kubelets")]
+pub struct Kubelet {
+    /// Authorities of the certificates of kubelets.
+    #[arg(long, value_name = "FILE")]
+    pub kubelet_certificate_authority: Option<PathBuf>,
+    /// What the server shows to kubelets.
+    #[arg(long, value_name = "FILE", requires = "kubelet_client_key")]
+    pub kubelet_client_certificate: Option<PathBuf>,
+    /// The key of --kubelet-client-certificate.
+    #[arg(long, value_name = "FILE", requires = "kubelet_client_certificate")]
+    pub kubelet_client_key: Option<PathBuf>,
+}

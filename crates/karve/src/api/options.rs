@@ -1,0 +1,85 @@
+//! From flags to the options of the API server.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use ipnet::IpNet;
+use karve_apiserver::{Admission, Authentication, Options, RequestHeader};
+use tokio_util::sync::CancellationToken;
+
+use super::flags::Flags;
+use super::tls;
+
+/// The options of a server that listens at `address`.
+pub fn of(
+    flags: &Flags,
+    address: SocketAddr,
+    signing_key: PathBuf,
+    shutdown: CancellationToken,
+) -> Result<Options> {
+    let (service_cidr, secondary_service_cidr) = match flags.cluster.service_cluster_ip_range[..] {
+        [IpNet::V4(only)] => (only, None),
+        [IpNet::V4(first), IpNet::V6(second)] => (first, Some(second)),
+        _ => bail!("--service-cluster-ip-range takes an IPv4 range, and an IPv6 range after it"),
+    };
+    Ok(Options {
+        advertise: advertise(flags, address)?,
+        publish_endpoints: flags.cluster.endpoint_reconciler_type != "none",
+        service_cidr: service_cidr.trunc(),
+        secondary_service_cidr: secondary_service_cidr.map(|net| net.trunc()),
+        service_account_tokens: true,
+        authentication: authentication(flags, signing_key),
+        admission: Admission {
+            enable: flags.authorization.enable_admission_plugins.clone(),
+            disable: flags.authorization.disable_admission_plugins.clone(),
+        },
+        kubelet_tls: tls::kubelet_client(flags)?,
+        shutdown,
+        ..Options::default()
+    })
+}
+
+fn advertise(flags: &Flags, address: SocketAddr) -> Result<SocketAddrV4> {
+    match flags.serving.advertise_address.unwrap_or(address.ip()) {
+        IpAddr::V4(ip) if ip.is_unspecified() => {
+            Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, address.port()))
+        }
+        IpAddr::V4(ip) => Ok(SocketAddrV4::new(ip, address.port())),
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, address.port()))
+        }
+        IpAddr::V6(ip) => bail!("--advertise-address: {ip} is not an IPv4 address"),
+    }
+}
+
+fn authentication(flags: &Flags, signing_key: PathBuf) -> Authentication {
+    let (accounts, own) = (&flags.accounts, &flags.authentication);
+    let key_files = match accounts.service_account_key_file.is_empty() {
+        true => vec![signing_key.clone()],
+        false => accounts.service_account_key_file.clone(),
+    };
+    Authentication {
+        token_auth_file: own.token_auth_file.clone(),
+        anonymous: own.anonymous_auth,
+        service_account_issuers: accounts.service_account_issuer.clone(),
+        service_account_key_files: key_files,
+        service_account_signing_key_file: Some(signing_key),
+        service_account_jwks_uri: accounts.service_account_jwks_uri.clone(),
+        service_account_max_token_expiration: accounts.service_account_max_token_expiration,
+        api_audiences: own.api_audiences.clone(),
+        request_header: request_header(flags),
+    }
+}
+
+fn request_header(flags: &Flags) -> Option<RequestHeader> {
+    let proxy = &flags.proxy;
+    Some(RequestHeader {
+        client_ca_file: proxy.requestheader_client_ca_file.clone()?,
+        allowed_names: proxy.requestheader_allowed_names.clone(),
+        username_headers: proxy.requestheader_username_headers.clone(),
+        uid_headers: proxy.requestheader_uid_headers.clone(),
+        group_headers: proxy.requestheader_group_headers.clone(),
+        extra_headers_prefix: proxy.requestheader_extra_headers_prefix.clone(),
+    })
+}
