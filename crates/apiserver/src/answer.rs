@@ -68,7 +68,16 @@ pub fn text(code: u16, text: impl Into<Cow<'static, str>>) -> HttpResponse {
 
 /// What Go's mux says about a path that nobody has.
 pub fn page_not_found() -> HttpResponse {
-    let mut response = text(404, "404 page not found\n");
+    error(404, "404 page not found")
+}
+
+/// A text that says what went wrong, as Go's `http.Error` sends it.
+pub fn error(code: u16, text: &str) -> HttpResponse {
+    nosniff(self::text(code, format!("{text}\n")))
+}
+
+/// Forbids browsers to guess another type.
+pub fn nosniff(mut response: HttpResponse) -> HttpResponse {
     response.headers_mut().insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),

@@ -19,6 +19,7 @@ mod convert;
 mod create;
 mod delete;
 mod expiry;
+mod health;
 mod identity;
 mod impersonate;
 mod keys;

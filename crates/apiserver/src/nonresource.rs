@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::answer::{self, HttpResponse};
+use crate::health;
 use crate::media;
 use crate::query::Query;
 use crate::respond;
@@ -42,7 +43,10 @@ pub fn answer(server: &Server, parts: &Parts, path: &str, query: &Query) -> Http
     let slash = parts.uri.path().ends_with('/') && !path.is_empty();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     if let ["healthz" | "livez" | "readyz", rest @ ..] = &segments[..] {
-        return health(segments[0], rest, slash, query);
+        return match slash {
+            true => answer::page_not_found(),
+            false => health::answer(server, segments[0], &rest.join("/"), query),
+        };
     }
     let served = server.served();
     let table = &served.table;
@@ -72,19 +76,6 @@ pub fn answer(server: &Server, parts: &Parts, path: &str, query: &Query) -> Http
     }
 }
 
-/// A server that answers is healthy: it opens its port when the store is read and bootstrapped.
-fn health(root: &str, rest: &[&str], slash: bool, query: &Query) -> HttpResponse {
-    match rest {
-        [] if !slash && query.get("verbose").is_some() => answer::text(
-            200,
-            format!("[+]ping ok\n[+]store ok\n{root} check passed\n"),
-        ),
-        [] if !slash => answer::text(200, "ok"),
-        ["ping" | "store" | "etcd"] => answer::text(200, "ok"),
-        _ => answer::page_not_found(),
-    }
-}
-
 fn roots(table: &Table) -> HttpResponse {
     let mut paths: Vec<String> = vec!["/api".into(), "/apis".into()];
     for (group, version) in table.group_versions() {
@@ -96,7 +87,8 @@ fn roots(table: &Table) -> HttpResponse {
             }
         }
     }
-    paths.extend(["/healthz", "/livez", "/openapi/v3", "/readyz", "/version"].map(String::from));
+    paths.extend(health::paths());
+    paths.extend(["/metrics", "/openapi/v3", "/version"].map(String::from));
     paths.sort();
     paths.dedup();
     answer::json(200, &json!({"paths": paths}))

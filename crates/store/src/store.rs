@@ -127,6 +127,12 @@ impl Store {
         })
     }
 
+    /// Whether nothing can be written any more: the committer has ended.
+    pub fn is_closed(&self) -> bool {
+        let thread = self.committer.thread.as_ref();
+        thread.is_none_or(JoinHandle::is_finished)
+    }
+
     /// The newest revision.
     pub fn revision(&self) -> u64 {
         self.shared.state.read().revision
