@@ -1,6 +1,7 @@
 //! Tasks around the code: `cargo xtask TASK`.
 
 mod bench;
+mod conformance;
 mod demo;
 mod images;
 mod interrupt;
@@ -38,6 +39,8 @@ enum Task {
     Bench(bench::Options),
     /// Play recorded answers of a kube-apiserver against a fresh karve and compare.
     Recorded(recorded::Options),
+    /// Run upstream's end-to-end tests on a fresh cluster, in a network with no way out.
+    Conformance(conformance::Options),
     /// Check that crates depend on lower layers only.
     Layers,
     /// Make the schema table of `crates/api` from the Go modules of Kubernetes.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Images => images::run(),
         Task::Bench(options) => bench::run(&options),
         Task::Recorded(options) => recorded::run(&options),
+        Task::Conformance(options) => conformance::run(&options),
         Task::Layers => layers::run(),
         Task::Schema { modules, output } => schema::run(&modules, &output),
     };

@@ -4,6 +4,7 @@
 //! watching.
 
 pub mod busybox;
+pub mod conformance;
 pub mod elf;
 pub mod outer;
 pub mod stub_api;
