@@ -67,14 +67,15 @@ pub(crate) fn start(
 
 /// Starts what removes things; it needs to know all kinds first.
 async fn cleaning(context: Context, shutdown: CancellationToken) {
-    let discovery = Inventory::discover(&context.client);
-    let Some(inventory) = shutdown.run_until_cancelled(discovery).await else {
-        return;
-    };
     let mut tasks = JoinSet::new();
-    inventory.start(&context.client, &context.kinds, &mut tasks, &shutdown);
-    let client = context.client.clone();
-    tasks.spawn(gc::run(client, Arc::clone(&inventory), shutdown.clone()));
+    let inventory = Inventory::new();
+    let start = inventory.start(&context.client, &context.kinds, &mut tasks, &shutdown);
+    if shutdown.run_until_cancelled(start).await.is_none() {
+        return;
+    }
+    let (client, kinds) = (context.client.clone(), context.kinds.clone());
+    tasks.spawn(Arc::clone(&inventory).keep_up(client, kinds, shutdown.clone()));
+    tasks.spawn(gc::run(context.clone(), Arc::clone(&inventory), shutdown.clone()));
     tasks.spawn(namespace::run(context, inventory, shutdown));
     while let Some(ended) = tasks.join_next().await {
         if let Err(err) = ended {

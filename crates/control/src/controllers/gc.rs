@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::{
+    api::core::v1::ObjectReference,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
 use kube::{
     Client,
     api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy, Request},
@@ -26,8 +29,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::plan::{Action, Owner};
-use super::inventory::{Graph, Inventory, Object, Observed, Resource};
+use super::{
+    Context,
+    inventory::{Graph, Inventory, Object, Observed, Resource},
+};
 use crate::{
+    event::{Kind, Recorder},
     queue::{Outcome, Queue},
     watch::Key,
 };
@@ -55,12 +62,6 @@ enum Error {
         path: String,
         name: Arc<str>,
     },
-    #[error("no kind {kind} in {api_version}, which {object} names as its owner")]
-    UnknownKind {
-        api_version: String,
-        kind: String,
-        object: Key,
-    },
 }
 
 impl Error {
@@ -81,16 +82,26 @@ struct Collector {
     queue: Queue<String>,
     /// UIDs that no object has any more.
     gone: Mutex<HashSet<String>>,
+    /// Objects with owners of kinds that the server doesn't have, or not yet.
+    puzzling: Mutex<HashSet<String>>,
+    recorder: Recorder,
 }
 
 /// Runs the collector until shutdown. Keys are UIDs.
-pub(super) async fn run(client: Client, inventory: Arc<Inventory>, shutdown: CancellationToken) {
+pub(super) async fn run(context: Context, inventory: Arc<Inventory>, shutdown: CancellationToken) {
     let queue: Queue<String> = Queue::new();
     let collector = Arc::new(Collector {
-        client,
+        client: context.client,
         inventory: Arc::clone(&inventory),
         queue: queue.clone(),
         gone: Mutex::default(),
+        puzzling: Mutex::default(),
+        recorder: context.recorder.component("garbage-collector-controller"),
+    });
+    let puzzled = Arc::clone(&collector);
+    inventory.subscribe_to_kinds(move || {
+        let again = std::mem::take(&mut *puzzled.puzzling.lock());
+        puzzled.queue.add_all(again);
     });
     let observer = Arc::clone(&collector);
     inventory.subscribe(move |graph, observed| observer.observe(graph, &observed));
@@ -165,9 +176,44 @@ impl Collector {
             true => BTreeMap::new(),
             false => self.find_owners(&object).await?,
         };
-        let action = plan::plan(&object, &self.inventory.graph.lock(), &found);
+        if found.values().any(|owner| *owner == Owner::Unknown) {
+            // Nothing can be said of such an owner; a new kind asks again.
+            self.puzzling.lock().insert(uid.to_owned());
+            return Ok(Outcome::Settled);
+        }
+        let action = {
+            let graph = self.inventory.graph.lock();
+            self.tell_of_strangers(&object, &graph);
+            plan::plan(&object, &graph, &found)
+        };
         self.carry_out(&object, action).await?;
         Ok(Outcome::Settled)
+    }
+
+    /// Tells people of owners in other namespaces, which own nothing.
+    fn tell_of_strangers(&self, object: &Object, graph: &Graph) {
+        for owner in plan::strangers(object, graph) {
+            let namespace = &object.key.namespace;
+            let message = format!(
+                "ownerRef [{}/{}, namespace: {namespace}, name: {}, uid: {}] does not exist in namespace \"{namespace}\"",
+                owner.api_version, owner.kind, owner.name, owner.uid
+            );
+            let regarding = self.reference(object);
+            self.recorder.send(regarding, Kind::Warning, "OwnerRefInvalidNamespace", message, None);
+        }
+    }
+
+    fn reference(&self, object: &Object) -> ObjectReference {
+        let resource = self.inventory.resource(object.resource);
+        let group = Some(resource.group.as_str()).filter(|group| !group.is_empty());
+        ObjectReference {
+            api_version: Some(group.map_or(resource.version.clone(), |group| format!("{group}/{}", resource.version))),
+            kind: Some(resource.kind.clone()),
+            namespace: object.key.scope().map(str::to_owned),
+            name: Some(object.key.name.to_string()),
+            uid: Some(object.uid.clone()),
+            ..ObjectReference::default()
+        }
     }
 
     /// Looks up owners that the graph does not have.
@@ -191,18 +237,15 @@ impl Collector {
     }
 
     async fn look_up(&self, object: &Object, owner: &OwnerReference) -> Result<Owner, Error> {
-        let resource = self.inventory.resource_of(&owner.api_version, &owner.kind);
-        let resource = resource.ok_or_else(|| Error::UnknownKind {
-            api_version: owner.api_version.clone(),
-            kind: owner.kind.clone(),
-            object: object.key.clone(),
-        })?;
+        let Some(resource) = self.inventory.resource_of(&owner.api_version, &owner.kind) else {
+            return Ok(Owner::Unknown);
+        };
         if resource.namespaced && object.key.scope().is_none() {
             // A namespaced owner of a cluster-scoped object can't be found.
             return Ok(Owner::Gone);
         }
         let key = Key::new(&object.key.namespace, &owner.name);
-        let meta = self.read(resource, &key).await?;
+        let meta = self.read(&resource, &key).await?;
         Ok(
             match meta.filter(|meta| meta.uid.as_ref() == Some(&owner.uid)) {
                 None => Owner::Gone,
@@ -212,7 +255,8 @@ impl Collector {
     }
 
     async fn carry_out(&self, object: &Object, action: Action) -> Result<(), Error> {
-        let resource = &self.inventory.resources[object.resource];
+        let resource = self.inventory.resource(object.resource);
+        let resource = &*resource;
         match action {
             Action::Nothing => Ok(()),
             Action::Delete(policy) => self.delete(resource, object, policy).await,
@@ -228,9 +272,9 @@ impl Collector {
             }
             Action::Orphan { dependents } => {
                 for dependent in &dependents {
-                    let resource = &self.inventory.resources[dependent.resource];
+                    let resource = self.inventory.resource(dependent.resource);
                     let owner = std::slice::from_ref(&object.uid);
-                    self.drop_owners(resource, dependent, owner).await?;
+                    self.drop_owners(&resource, dependent, owner).await?;
                 }
                 self.drop_finalizer(resource, object, super::inventory::ORPHAN)
                     .await
@@ -315,7 +359,10 @@ impl Collector {
         let patch = Patch::Strategic(patch);
         match self.patch(resource, &object.key, &patch).await {
             // Custom resources know no strategic merge.
-            Err(err) if err.code() == 415 => self.replace_owners(resource, object, uids).await,
+            Err(err) if err.code() == 415 => {
+                let drop = |owners: &mut Vec<OwnerReference>| owners.retain(|owner| !uids.contains(&owner.uid));
+                self.change_owners(resource, object, drop).await
+            }
             Err(err) if err.code() == 409 => Ok(()),
             patched => patched,
         }
@@ -329,27 +376,32 @@ impl Collector {
             .map(|owner| json!({"uid": owner.uid, "blockOwnerDeletion": false}))
             .collect();
         let patch = json!({"metadata": {"uid": object.uid, "ownerReferences": owners}});
-        match self
-            .patch(resource, &object.key, &Patch::Strategic(patch))
-            .await
-        {
+        let patch = Patch::Strategic(patch);
+        match self.patch(resource, &object.key, &patch).await {
+            // Custom resources know no strategic merge.
+            Err(err) if err.code() == 415 => {
+                let unblock = |owners: &mut Vec<OwnerReference>| {
+                    owners.iter_mut().for_each(|owner| owner.block_owner_deletion = Some(false));
+                };
+                self.change_owners(resource, object, unblock).await
+            }
             Err(err) if err.code() == 409 => Ok(()),
             patched => patched,
         }
     }
 
-    async fn replace_owners(
+    async fn change_owners(
         &self,
         resource: &Resource,
         object: &Object,
-        uids: &[String],
+        change: impl FnOnce(&mut Vec<OwnerReference>),
     ) -> Result<(), Error> {
         let meta = self.read(resource, &object.key).await?;
         let Some(meta) = meta.filter(|meta| meta.uid.as_ref() == Some(&object.uid)) else {
             return Ok(());
         };
         let mut owners = meta.owner_references.unwrap_or_default();
-        owners.retain(|owner| !uids.contains(&owner.uid));
+        change(&mut owners);
         let owners = (!owners.is_empty()).then_some(owners);
         let patch = json!({"metadata": {
             "resourceVersion": meta.resource_version,

@@ -1,15 +1,17 @@
 //! Namespaces that are being deleted: their content goes first.
 //!
 //! Pods go before all else (KEP-5080), so that nothing they rely on, such as a
-//! NetworkPolicy, ends before they do. The rest is deleted kind by kind. Each
-//! object that goes asks for another look, so nothing has to be waited for by
-//! the clock.
+//! NetworkPolicy, ends before they do. The rest is deleted kind by kind, each
+//! kind that the server has at that moment; what fails is told in the
+//! namespace's conditions and does not hold up the rest. Each object that goes
+//! asks for another look, so that only kinds that can't be watched have to be
+//! waited for by the clock.
 
 mod conditions;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
 use kube::{
     Resource as _,
@@ -23,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::conditions::Remaining;
 use super::{
     Context,
-    inventory::{Inventory, Resource},
+    inventory::{Inventory, Resource, discover},
 };
 use crate::{
     queue::{Outcome, Queue},
@@ -36,6 +38,8 @@ const PARALLEL: usize = 8;
 /// Kinds of one namespace that are emptied at once.
 const KINDS_AT_ONCE: usize = 8;
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Until the next look at what can't be watched, as upstream estimates it.
+const UNWATCHED: Duration = Duration::from_secs(8);
 const FINALIZER: &str = "kubernetes";
 
 /// Why a namespace could not be emptied.
@@ -50,8 +54,24 @@ enum Error {
     },
     #[error("{action} {path}: no answer within {DEADLINE:?}")]
     Deadline { action: &'static str, path: String },
+    #[error("some content of namespace {0} can't be deleted")]
+    Incomplete(Arc<str>),
     #[error(transparent)]
     Write(#[from] write::Error),
+}
+
+impl Error {
+    fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { source: kube::Error::Api(status), .. } if status.code == 404)
+    }
+
+    /// What a condition quotes: the server's own words, if it answered.
+    fn message(&self) -> String {
+        match self {
+            Self::Refused { source: kube::Error::Api(status), .. } => status.message.clone(),
+            other => other.to_string(),
+        }
+    }
 }
 
 struct Controller {
@@ -112,42 +132,56 @@ impl Controller {
         if !finalizers(&namespace).iter().any(|one| one == FINALIZER) {
             return Ok(Outcome::Settled);
         }
-        let remaining = self.empty(&key.name).await?;
+        let remaining = self.empty(&key.name).await;
         self.write_conditions(&namespace, &remaining).await?;
-        if remaining.is_empty() {
-            self.finalize(&key).await?;
+        if remaining.has_failed() {
+            return Err(Error::Incomplete(key.name));
         }
+        if !remaining.is_empty() {
+            return Ok(remaining.next_look().map_or(Outcome::Settled, Outcome::After));
+        }
+        self.finalize(&key).await?;
         Ok(Outcome::Settled)
     }
 
     /// Deletes what is in the namespace; tells what is still there.
-    async fn empty(&self, namespace: &str) -> Result<Remaining, Error> {
+    async fn empty(&self, namespace: &str) -> Remaining {
         let mut remaining = Remaining::default();
-        let all = self
-            .inventory
-            .resources
-            .iter()
-            .filter(|resource| resource.namespaced);
+        let found = match discover(&self.context.client).await {
+            Ok(found) => found,
+            Err(err) => {
+                remaining.unknown(err.to_string());
+                return remaining;
+            }
+        };
+        remaining.undiscovered(&found.failed);
+        let all = found.resources.into_iter().filter(|resource| resource.namespaced);
         let (pods, others): (Vec<_>, Vec<_>) =
             all.partition(|resource| resource.group.is_empty() && resource.kind == "Pod");
-        for resource in pods {
-            remaining.add(resource, self.empty_of(resource, namespace).await?);
+        self.empty_all(&pods, namespace, &mut remaining).await;
+        if remaining.is_empty() {
+            self.empty_all(&others, namespace, &mut remaining).await;
         }
-        if !remaining.is_empty() {
-            return Ok(remaining);
-        }
-        for some in others.chunks(KINDS_AT_ONCE) {
-            let emptied = some
-                .iter()
-                .map(|resource| self.empty_of(resource, namespace));
-            for (resource, left) in some.iter().zip(try_join_all(emptied).await?) {
-                remaining.add(resource, left);
+        remaining
+    }
+
+    async fn empty_all(&self, resources: &[Resource], namespace: &str, remaining: &mut Remaining) {
+        for some in resources.chunks(KINDS_AT_ONCE) {
+            let emptied = some.iter().map(|resource| self.empty_of(resource, namespace));
+            for (resource, left) in some.iter().zip(join_all(emptied).await) {
+                match left {
+                    Ok(left) => {
+                        if !left.is_empty() && !self.inventory.follows(resource) {
+                            remaining.look_again_in(UNWATCHED);
+                        }
+                        remaining.add(resource, left);
+                    }
+                    // The kind itself is gone, and its objects with it.
+                    Err(err) if err.is_not_found() => {}
+                    Err(err) => remaining.fail(err.message()),
+                }
             }
         }
-        if remaining.is_empty() {
-            self.empty_of(&events(), namespace).await?;
-        }
-        Ok(remaining)
     }
 
     /// Deletes all objects of a kind; the finalizers of each that stays.
@@ -171,10 +205,7 @@ impl Controller {
                 let name = object.metadata.name.unwrap_or_default();
                 let request = Request::new(path.clone()).delete(&name, &params);
                 match self.call::<Value>("delete one of", &path, request).await {
-                    Err(Error::Refused {
-                        source: kube::Error::Api(status),
-                        ..
-                    }) if status.code == 404 => {}
+                    Err(err) if err.is_not_found() => {}
                     deleted => drop(deleted?),
                 }
             }
@@ -245,24 +276,9 @@ impl Controller {
         let request =
             request.replace_subresource("finalize", &key.name, &PostParams::default(), body);
         match self.call::<Value>("finalize one of", &path, request).await {
-            Err(Error::Refused {
-                source: kube::Error::Api(status),
-                ..
-            }) if status.code == 404 => Ok(()),
+            Err(err) if err.is_not_found() => Ok(()),
             finalized => finalized.map(drop),
         }
-    }
-}
-
-/// Events are not in the inventory, but in namespaces.
-fn events() -> Resource {
-    Resource {
-        group: String::new(),
-        version: "v1".into(),
-        kind: "Event".into(),
-        plural: "events".into(),
-        namespaced: true,
-        deletes_collection: true,
     }
 }
 

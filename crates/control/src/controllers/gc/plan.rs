@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::PropagationPolicy;
 
 use crate::controllers::inventory::{Graph, Object};
@@ -11,6 +12,8 @@ use crate::controllers::inventory::{Graph, Object};
 pub(super) enum Owner {
     Lives,
     Gone,
+    /// The server has no such kind, so it can't be looked up.
+    Unknown,
 }
 
 /// What to do.
@@ -86,6 +89,12 @@ pub(super) fn plan(object: &Object, graph: &Graph, found: &BTreeMap<String, Owne
         } => PropagationPolicy::Foreground,
         _ => PropagationPolicy::Background,
     })
+}
+
+/// Owners in other namespaces.
+pub(super) fn strangers<'a>(object: &'a Object, graph: &Graph) -> Vec<&'a OwnerReference> {
+    let stranger = |owner: &&OwnerReference| graph.get(&owner.uid).is_some_and(|node| is_out_of_reach(object, node));
+    object.owners.iter().filter(stranger).collect()
 }
 
 /// An owner in another namespace owns nothing.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A kind of objects that can be listed, watched and deleted.
+/// A kind of objects that can be listed and deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::controllers) struct Resource {
     pub(in crate::controllers) group: String,
@@ -19,6 +19,8 @@ pub(in crate::controllers) struct Resource {
     pub(in crate::controllers) plural: String,
     pub(in crate::controllers) namespaced: bool,
     pub(in crate::controllers) deletes_collection: bool,
+    /// Changes can be watched.
+    pub(in crate::controllers) watches: bool,
 }
 
 impl Resource {
@@ -46,23 +48,41 @@ impl Resource {
         format!("{}.{}", self.plural, self.group)
     }
 
-    /// Events are the one kind that ownership is not kept for.
-    fn is_event(&self) -> bool {
-        self.kind == "Event"
+    /// Events are the one kind that ownership is not kept for; what can't be watched can't be followed.
+    pub(super) fn is_followed(&self) -> bool {
+        self.watches && self.kind != "Event"
     }
+
+    /// Objects of this kind add kinds to the server.
+    pub(super) fn makes_kinds(&self) -> bool {
+        let name = (self.group.as_str(), self.kind.as_str());
+        matches!(
+            name,
+            ("apiextensions.k8s.io", "CustomResourceDefinition") | ("apiregistration.k8s.io", "APIService")
+        )
+    }
+}
+
+/// What the server says of its kinds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::controllers) struct Discovered {
+    /// What can be listed and deleted, each in its preferred version.
+    pub(in crate::controllers) resources: Vec<Resource>,
+    /// Groups' versions (`example.com/v1`) that the server could not ask for.
+    pub(in crate::controllers) failed: Vec<String>,
 }
 
 /// Why the kinds are not known.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(in crate::controllers) enum Error {
     #[error("ask the API server for its kinds")]
     Discover(#[source] kube::Error),
     #[error("ask the API server for its kinds: no answer within {DEADLINE:?}")]
     Deadline,
 }
 
-/// Asks for all kinds (but events), each in its preferred version.
-pub(super) async fn discover(client: &Client) -> Result<Vec<Resource>, Error> {
+/// Asks for all kinds.
+pub(in crate::controllers) async fn discover(client: &Client) -> Result<Discovered, Error> {
     let answers = async {
         let core = client.list_core_api_versions_aggregated().await?;
         let groups = client.list_api_groups_aggregated().await?;
@@ -71,40 +91,47 @@ pub(super) async fn discover(client: &Client) -> Result<Vec<Resource>, Error> {
     let groups = timeout(DEADLINE, answers)
         .await
         .map_err(|_| Error::Deadline)?;
-    let resources = groups.map_err(Error::Discover)?.flat_map(of_group);
-    Ok(resources.filter(|resource| !resource.is_event()).collect())
+    let mut found = Discovered::default();
+    groups.map_err(Error::Discover)?.for_each(|group| found.add(group));
+    Ok(found)
 }
 
-/// The kinds of a group; of several versions the first is preferred.
-fn of_group(group: APIGroupDiscovery) -> Vec<Resource> {
-    let name = group
-        .metadata
-        .and_then(|meta| meta.name)
-        .unwrap_or_default();
-    let mut found: Vec<Resource> = Vec::new();
-    for version in group.versions {
-        let number = version.version.unwrap_or_default();
-        for resource in version.resources {
-            let Some(resource) = of_version(&name, &number, resource) else {
-                continue;
-            };
-            if !found.iter().any(|other| other.plural == resource.plural) {
-                found.push(resource);
+impl Discovered {
+    /// Adds the kinds of a group; of several versions the first is preferred.
+    fn add(&mut self, group: APIGroupDiscovery) {
+        let name = group
+            .metadata
+            .and_then(|meta| meta.name)
+            .unwrap_or_default();
+        let mut found: Vec<Resource> = Vec::new();
+        for version in group.versions {
+            let number = version.version.unwrap_or_default();
+            if version.freshness.as_deref() == Some("Stale") {
+                self.failed.push(format!("{name}/{number}"));
+            }
+            for resource in version.resources {
+                let Some(resource) = of_version(&name, &number, resource) else {
+                    continue;
+                };
+                if !found.iter().any(|other| other.plural == resource.plural) {
+                    found.push(resource);
+                }
             }
         }
+        self.resources.append(&mut found);
     }
-    found
 }
 
 fn of_version(group: &str, version: &str, resource: APIResourceDiscovery) -> Option<Resource> {
     let can = |verb: &str| resource.verbs.iter().any(|one| one == verb);
     let kind = resource.response_kind.as_ref()?.kind.clone()?;
-    (can("list") && can("watch") && can("delete")).then(|| Resource {
+    (can("list") && can("delete")).then(|| Resource {
         group: group.to_owned(),
         version: version.to_owned(),
         kind,
         plural: resource.resource.clone().unwrap_or_default(),
         namespaced: resource.scope.as_deref() == Some("Namespaced"),
         deletes_collection: can("deletecollection"),
+        watches: can("watch"),
     })
 }

@@ -1,5 +1,7 @@
 //! What a namespace says while it is emptied.
 
+use std::time::Duration;
+
 use k8s_openapi::{
     api::core::v1::{NamespaceCondition, NamespaceStatus},
     apimachinery::pkg::apis::meta::v1::Time,
@@ -13,6 +15,11 @@ use super::{Counts, Resource};
 pub(super) struct Remaining {
     resources: Counts,
     finalizers: Counts,
+    /// Why kinds are not known.
+    discovery: Option<String>,
+    /// What went wrong with kinds that are.
+    failures: Vec<String>,
+    next_look: Option<Duration>,
 }
 
 impl Remaining {
@@ -24,6 +31,43 @@ impl Remaining {
         for finalizer in objects.into_iter().flatten() {
             *self.finalizers.entry(finalizer).or_default() += 1;
         }
+    }
+
+    /// The server did not tell its kinds.
+    pub(super) fn unknown(&mut self, why: String) {
+        self.discovery = Some(why);
+    }
+
+    /// The server could not tell the kinds of these versions of groups.
+    pub(super) fn undiscovered(&mut self, versions: &[String]) {
+        if versions.is_empty() {
+            return;
+        }
+        let stale = versions.iter().map(|version| format!("{version}: stale GroupVersion discovery: {version}"));
+        let stale: Vec<String> = stale.collect();
+        self.discovery = Some(format!(
+            "Discovery failed for some groups, {} failing: unable to retrieve the complete list of server APIs: {}",
+            stale.len(),
+            stale.join(", ")
+        ));
+    }
+
+    /// A kind could not be emptied.
+    pub(super) fn fail(&mut self, why: String) {
+        self.failures.push(why);
+    }
+
+    pub(super) fn look_again_in(&mut self, delay: Duration) {
+        self.next_look = Some(delay);
+    }
+
+    pub(super) fn next_look(&self) -> Option<Duration> {
+        self.next_look
+    }
+
+    /// True if there may be more than what is known to be there.
+    pub(super) fn has_failed(&self) -> bool {
+        self.discovery.is_some() || !self.failures.is_empty()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -104,25 +148,19 @@ fn wanted(remaining: &Remaining) -> [Condition; 5] {
             ),
         ),
     };
+    let discovery = match &remaining.discovery {
+        None => ("False", "ResourcesDiscovered", "All resources successfully discovered".to_owned()),
+        Some(why) => ("True", "DiscoveryFailed", why.clone()),
+    };
     [
-        (
-            "NamespaceDeletionDiscoveryFailure",
-            "False",
-            "ResourcesDiscovered",
-            "All resources successfully discovered".to_owned(),
-        ),
+        ("NamespaceDeletionDiscoveryFailure", discovery.0, discovery.1, discovery.2),
         (
             "NamespaceDeletionGroupVersionParsingFailure",
             "False",
             "ParsedGroupVersions",
             "All legacy kube types successfully parsed".to_owned(),
         ),
-        (
-            "NamespaceDeletionContentFailure",
-            "False",
-            "ContentDeleted",
-            "All content successfully deleted, may be waiting on finalization".to_owned(),
-        ),
+        deletion(&remaining.failures),
         ("NamespaceContentRemaining", content.0, content.1, content.2),
         (
             "NamespaceFinalizersRemaining",
@@ -131,6 +169,22 @@ fn wanted(remaining: &Remaining) -> [Condition; 5] {
             finalizers.2,
         ),
     ]
+}
+
+fn deletion(failures: &[String]) -> Condition {
+    const NAME: &str = "NamespaceDeletionContentFailure";
+    if failures.is_empty() {
+        let message = "All content successfully deleted, may be waiting on finalization";
+        return (NAME, "False", "ContentDeleted", message.to_owned());
+    }
+    let mut failures = failures.to_vec();
+    failures.sort();
+    let message = format!(
+        "Failed to delete all resource types, {} remaining: {}",
+        failures.len(),
+        failures.join(", ")
+    );
+    (NAME, "True", "ContentDeletionFailed", message)
 }
 
 #[cfg(test)]
@@ -145,6 +199,7 @@ mod tests {
             plural: "configmaps".into(),
             namespaced: true,
             deletes_collection: true,
+            watches: true,
         }
     }
 
@@ -153,6 +208,22 @@ mod tests {
         conditions
             .map(|one| format!("{} {}", one.status, one.message.clone().unwrap()))
             .collect()
+    }
+
+    #[test]
+    fn failures_are_told_in_upstreams_words() {
+        let mut remaining = Remaining::default();
+        remaining.undiscovered(&["example.com/v1".into()]);
+        remaining.fail("no".into());
+        let told = status(&NamespaceStatus::default(), &remaining, Timestamp::UNIX_EPOCH);
+        let messages: Vec<String> = told.conditions.unwrap().into_iter().filter_map(|one| one.message).collect();
+        assert_eq!(
+            messages[0],
+            "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: \
+             example.com/v1: stale GroupVersion discovery: example.com/v1"
+        );
+        assert_eq!(messages[2], "Failed to delete all resource types, 1 remaining: no");
+        assert!(remaining.has_failed());
     }
 
     #[test]
