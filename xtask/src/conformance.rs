@@ -114,7 +114,10 @@ fn test(stage: &Stage, options: &Options, e2e: &Path, report: &Path) -> Result<(
         .context("the stage has a kubeconfig")?
         .to_owned();
     command.arg("--kubeconfig").arg(kubeconfig);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut child = command.spawn().context("start e2e.test")?;
     let output = BufReader::new(child.stdout.take().context("output is a pipe")?);
     let mut name = String::new();
@@ -129,7 +132,11 @@ fn test(stage: &Stage, options: &Options, e2e: &Path, report: &Path) -> Result<(
     }
     // Its code says whether all passed, which the report says too.
     child.wait().context("wait for e2e.test")?;
-    ensure!(report.exists(), "e2e.test made no report; see {}", log.display());
+    ensure!(
+        report.exists(),
+        "e2e.test made no report; see {}",
+        log.display()
+    );
     Ok(())
 }
 
@@ -137,6 +144,10 @@ fn test(stage: &Stage, options: &Options, e2e: &Path, report: &Path) -> Result<(
 fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("run {program}"))?;
-    ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "{program}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).with_context(|| format!("read what {program} prints"))
 }

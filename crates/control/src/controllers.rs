@@ -75,7 +75,11 @@ async fn cleaning(context: Context, shutdown: CancellationToken) {
     }
     let (client, kinds) = (context.client.clone(), context.kinds.clone());
     tasks.spawn(Arc::clone(&inventory).keep_up(client, kinds, shutdown.clone()));
-    tasks.spawn(gc::run(context.clone(), Arc::clone(&inventory), shutdown.clone()));
+    tasks.spawn(gc::run(
+        context.clone(),
+        Arc::clone(&inventory),
+        shutdown.clone(),
+    ));
     tasks.spawn(namespace::run(context, inventory, shutdown));
     while let Some(ended) = tasks.join_next().await {
         if let Err(err) = ended {

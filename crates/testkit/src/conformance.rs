@@ -22,11 +22,17 @@ pub struct Ingredients {
 impl Ingredients {
     /// The image called `reference`, if there is a stand-in for it.
     pub fn image(&self, reference: &str) -> Result<Option<ImageArchive>> {
-        let name: ImageRef = reference.parse().with_context(|| format!("read image name {reference}"))?;
-        let path = reference.rsplit_once(':').map_or(reference, |(path, _)| path);
+        let name: ImageRef = reference
+            .parse()
+            .with_context(|| format!("read image name {reference}"))?;
+        let path = reference
+            .rsplit_once(':')
+            .map_or(reference, |(path, _)| path);
         let short = path.rsplit('/').next().unwrap_or(path);
         let image = match short {
-            "agnhost" if !reference.contains("authenticated") => self.agnhost(&["pause"], reference)?,
+            "agnhost" if !reference.contains("authenticated") => {
+                self.agnhost(&["pause"], reference)?
+            }
             "pause" => self.agnhost(&["pause"], "")?,
             "busybox" => busybox::image(reference)?,
             "glibc-dns-testing" | "jessie-dnsutils" => self.agnhost(&["pause"], "")?,
@@ -68,27 +74,54 @@ impl Ingredients {
         let mut layer = Layer::default();
         let data = format!("{{\"image\": \"{name}.jpg\"}}\n");
         layer.file("data.json", data.as_bytes(), Owner::root(0o644))?;
-        layer.file("etc/os-release", b"NAME=\"Alpine Linux\"\n", Owner::root(0o644))?;
+        layer.file(
+            "etc/os-release",
+            b"NAME=\"Alpine Linux\"\n",
+            Owner::root(0o644),
+        )?;
         image.layers.push(layer.finish()?);
         Ok(image)
     }
 
     fn nginx(&self, mark: &str) -> Result<ImageArchive> {
         let mut image = busybox::image("nginx")?;
-        let search: Vec<PathBuf> = ["usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib"]
-            .map(|dir| self.nginx_root.join(dir))
-            .into_iter()
-            .filter(|dir| dir.is_dir())
-            .collect();
+        let search: Vec<PathBuf> = [
+            "usr/lib/x86_64-linux-gnu",
+            "usr/lib/aarch64-linux-gnu",
+            "usr/lib",
+        ]
+        .map(|dir| self.nginx_root.join(dir))
+        .into_iter()
+        .filter(|dir| dir.is_dir())
+        .collect();
         let mut layer = Layer::default();
-        elf::add_program(&mut layer, &self.nginx_root.join("usr/sbin/nginx"), "usr/sbin/nginx", &search)?;
-        for folder in ["var/log/nginx", "var/lib/nginx/body", "var/lib/nginx/proxy", "run"] {
+        elf::add_program(
+            &mut layer,
+            &self.nginx_root.join("usr/sbin/nginx"),
+            "usr/sbin/nginx",
+            &search,
+        )?;
+        for folder in [
+            "var/log/nginx",
+            "var/lib/nginx/body",
+            "var/lib/nginx/proxy",
+            "run",
+        ] {
             layer.directory(folder, Owner::root(0o755))?;
         }
         let configuration = include_str!("conformance/nginx.conf");
-        layer.file("etc/nginx/nginx.conf", configuration.as_bytes(), Owner::root(0o644))?;
+        layer.file(
+            "etc/nginx/nginx.conf",
+            configuration.as_bytes(),
+            Owner::root(0o644),
+        )?;
         let page = Path::new("usr/share/nginx/html/index.html");
-        elf::add_file(&mut layer, &self.nginx_root.join(page), "usr/share/nginx/html/index.html", 0o644)?;
+        elf::add_file(
+            &mut layer,
+            &self.nginx_root.join(page),
+            "usr/share/nginx/html/index.html",
+            0o644,
+        )?;
         layer.file("etc/image", mark.as_bytes(), Owner::root(0o644))?;
         image.layers.push(layer.finish()?);
         image.config.entrypoint = Some(vec!["/usr/sbin/nginx".to_owned()]);

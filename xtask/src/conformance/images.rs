@@ -20,7 +20,11 @@ pub fn make(e2e: &Path, agnhost: Option<&Path>) -> Result<PathBuf> {
     let nginx = packages::unpack(&folder.join("nginx"), &["nginx-light"], "usr/sbin/nginx")?;
     let writer = workspace::build("karve-testkit", "conformance-images", Profile::Dev)?;
     let mut write = Command::new(writer);
-    write.arg(agnhost).arg(nginx).arg(&archives).args(names(e2e)?);
+    write
+        .arg(agnhost)
+        .arg(nginx)
+        .arg(&archives)
+        .args(names(e2e)?);
     let made = output(&mut write)?;
     eprintln!("xtask: made {} images", made.lines().count());
     Ok(archives)
@@ -29,7 +33,10 @@ pub fn make(e2e: &Path, agnhost: Option<&Path>) -> Result<PathBuf> {
 /// The images that tests may ask for.
 fn names(e2e: &Path) -> Result<Vec<String>> {
     let list = output(Command::new(e2e).arg("--list-images"))?;
-    let names = list.lines().map(str::trim).filter(|line| line.contains('/') && line.contains(':'));
+    let names = list
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.contains('/') && line.contains(':'));
     Ok(names.map(str::to_owned).collect())
 }
 

@@ -43,13 +43,20 @@ impl Spec {
 
     fn name(&self) -> String {
         let mut parts = self.container_hierarchy_texts.clone().unwrap_or_default();
-        let leaf = if self.is_test() { &self.leaf_node_text } else { &self.leaf_node_type };
+        let leaf = if self.is_test() {
+            &self.leaf_node_text
+        } else {
+            &self.leaf_node_type
+        };
         parts.push(leaf.clone());
         parts.join(" ")
     }
 
     fn message(&self) -> String {
-        let message = self.failure.as_ref().map_or("", |failure| failure.message.trim());
+        let message = self
+            .failure
+            .as_ref()
+            .map_or("", |failure| failure.message.trim());
         message.lines().take(3).collect::<Vec<_>>().join(" / ")
     }
 }
@@ -57,8 +64,8 @@ impl Spec {
 /// Prints each test that ran, and a last line; fails when one failed, or none ran.
 pub fn print(path: &Path) -> Result<()> {
     let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
-    let suites: Vec<Suite> =
-        serde_json::from_reader(BufReader::new(file)).with_context(|| format!("decode {}", path.display()))?;
+    let suites: Vec<Suite> = serde_json::from_reader(BufReader::new(file))
+        .with_context(|| format!("decode {}", path.display()))?;
     let (lines, passed, failed) = lines(&suites);
     lines.iter().for_each(|line| println!("{line}"));
     println!("{passed} passed, {failed} failed");
@@ -82,7 +89,11 @@ fn lines(suites: &[Suite]) -> (Vec<String>, usize, usize) {
                 "passed" => {}
                 _ => {
                     failed += 1;
-                    lines.push(format!("FAILED {} ({seconds:.1} s): {}", spec.name(), spec.message()));
+                    lines.push(format!(
+                        "FAILED {} ({seconds:.1} s): {}",
+                        spec.name(),
+                        spec.message()
+                    ));
                 }
             }
         }

@@ -199,7 +199,13 @@ impl Collector {
                 owner.api_version, owner.kind, owner.name, owner.uid
             );
             let regarding = self.reference(object);
-            self.recorder.send(regarding, Kind::Warning, "OwnerRefInvalidNamespace", message, None);
+            self.recorder.send(
+                regarding,
+                Kind::Warning,
+                "OwnerRefInvalidNamespace",
+                message,
+                None,
+            );
         }
     }
 
@@ -207,7 +213,9 @@ impl Collector {
         let resource = self.inventory.resource(object.resource);
         let group = Some(resource.group.as_str()).filter(|group| !group.is_empty());
         ObjectReference {
-            api_version: Some(group.map_or(resource.version.clone(), |group| format!("{group}/{}", resource.version))),
+            api_version: Some(group.map_or(resource.version.clone(), |group| {
+                format!("{group}/{}", resource.version)
+            })),
             kind: Some(resource.kind.clone()),
             namespace: object.key.scope().map(str::to_owned),
             name: Some(object.key.name.to_string()),
@@ -360,7 +368,9 @@ impl Collector {
         match self.patch(resource, &object.key, &patch).await {
             // Custom resources know no strategic merge.
             Err(err) if err.code() == 415 => {
-                let drop = |owners: &mut Vec<OwnerReference>| owners.retain(|owner| !uids.contains(&owner.uid));
+                let drop = |owners: &mut Vec<OwnerReference>| {
+                    owners.retain(|owner| !uids.contains(&owner.uid))
+                };
                 self.change_owners(resource, object, drop).await
             }
             Err(err) if err.code() == 409 => Ok(()),
@@ -381,7 +391,9 @@ impl Collector {
             // Custom resources know no strategic merge.
             Err(err) if err.code() == 415 => {
                 let unblock = |owners: &mut Vec<OwnerReference>| {
-                    owners.iter_mut().for_each(|owner| owner.block_owner_deletion = Some(false));
+                    owners
+                        .iter_mut()
+                        .for_each(|owner| owner.block_owner_deletion = Some(false));
                 };
                 self.change_owners(resource, object, unblock).await
             }

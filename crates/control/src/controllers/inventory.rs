@@ -98,7 +98,12 @@ impl Inventory {
     }
 
     /// Keeps up with the kinds that the server has, until shutdown.
-    pub(super) async fn keep_up(self: Arc<Self>, client: Client, shared: Kinds, shutdown: CancellationToken) {
+    pub(super) async fn keep_up(
+        self: Arc<Self>,
+        client: Client,
+        shared: Kinds,
+        shutdown: CancellationToken,
+    ) {
         let mut tasks = JoinSet::new();
         loop {
             tokio::select! {
@@ -123,7 +128,11 @@ impl Inventory {
         tasks: &mut JoinSet<()>,
         shutdown: &CancellationToken,
     ) {
-        let followable = found.resources.into_iter().filter(Resource::is_followed).collect();
+        let followable = found
+            .resources
+            .into_iter()
+            .filter(Resource::is_followed)
+            .collect();
         let change = change(&self.kinds.lock(), followable, &found.failed);
         for number in change.gone {
             self.forget(number);
@@ -184,7 +193,12 @@ impl Inventory {
                     followed: followed.clone(),
                 });
                 let sink: Arc<dyn Sink<PartialObjectMeta<DynamicObject>>> = sink;
-                tasks.spawn(reflector::run(client.clone(), selection, sink, followed.stop.clone()));
+                tasks.spawn(reflector::run(
+                    client.clone(),
+                    selection,
+                    sink,
+                    followed.stop.clone(),
+                ));
             }
         }
     }
@@ -226,8 +240,11 @@ impl Inventory {
     pub(super) fn resource_of(&self, api_version: &str, kind: &str) -> Option<Arc<Resource>> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         let kinds = self.kinds.lock();
-        let mut living = kinds.iter().filter(|followed| !followed.stop.is_cancelled());
-        let found = living.find(|followed| followed.resource.group == group && followed.resource.kind == kind);
+        let mut living = kinds
+            .iter()
+            .filter(|followed| !followed.stop.is_cancelled());
+        let found = living
+            .find(|followed| followed.resource.group == group && followed.resource.kind == kind);
         found.map(|followed| Arc::clone(&followed.resource))
     }
 
@@ -236,7 +253,8 @@ impl Inventory {
         let kinds = self.kinds.lock();
         kinds.iter().any(|followed| {
             let known = &followed.resource;
-            (&known.group, &known.plural) == (&resource.group, &resource.plural) && !followed.stop.is_cancelled()
+            (&known.group, &known.plural) == (&resource.group, &resource.plural)
+                && !followed.stop.is_cancelled()
         })
     }
 
@@ -318,7 +336,8 @@ impl Sink<PartialObjectMeta<DynamicObject>> for Follower {
             .filter_map(|object| object.metadata.uid.clone())
             .collect();
         let gone = self.inventory.graph.lock().others(self.number, &listed);
-        gone.iter().for_each(|uid| self.inventory.remove(&uid_only(uid)));
+        gone.iter()
+            .for_each(|uid| self.inventory.remove(&uid_only(uid)));
         for object in objects {
             self.inventory.apply(self.number, object.meta());
         }

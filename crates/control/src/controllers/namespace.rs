@@ -68,7 +68,10 @@ impl Error {
     /// What a condition quotes: the server's own words, if it answered.
     fn message(&self) -> String {
         match self {
-            Self::Refused { source: kube::Error::Api(status), .. } => status.message.clone(),
+            Self::Refused {
+                source: kube::Error::Api(status),
+                ..
+            } => status.message.clone(),
             other => other.to_string(),
         }
     }
@@ -138,7 +141,9 @@ impl Controller {
             return Err(Error::Incomplete(key.name));
         }
         if !remaining.is_empty() {
-            return Ok(remaining.next_look().map_or(Outcome::Settled, Outcome::After));
+            return Ok(remaining
+                .next_look()
+                .map_or(Outcome::Settled, Outcome::After));
         }
         self.finalize(&key).await?;
         Ok(Outcome::Settled)
@@ -155,7 +160,10 @@ impl Controller {
             }
         };
         remaining.undiscovered(&found.failed);
-        let all = found.resources.into_iter().filter(|resource| resource.namespaced);
+        let all = found
+            .resources
+            .into_iter()
+            .filter(|resource| resource.namespaced);
         let (pods, others): (Vec<_>, Vec<_>) =
             all.partition(|resource| resource.group.is_empty() && resource.kind == "Pod");
         self.empty_all(&pods, namespace, &mut remaining).await;
@@ -167,7 +175,9 @@ impl Controller {
 
     async fn empty_all(&self, resources: &[Resource], namespace: &str, remaining: &mut Remaining) {
         for some in resources.chunks(KINDS_AT_ONCE) {
-            let emptied = some.iter().map(|resource| self.empty_of(resource, namespace));
+            let emptied = some
+                .iter()
+                .map(|resource| self.empty_of(resource, namespace));
             for (resource, left) in some.iter().zip(join_all(emptied).await) {
                 match left {
                     Ok(left) => {

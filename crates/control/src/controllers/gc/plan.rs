@@ -93,7 +93,11 @@ pub(super) fn plan(object: &Object, graph: &Graph, found: &BTreeMap<String, Owne
 
 /// Owners in other namespaces.
 pub(super) fn strangers<'a>(object: &'a Object, graph: &Graph) -> Vec<&'a OwnerReference> {
-    let stranger = |owner: &&OwnerReference| graph.get(&owner.uid).is_some_and(|node| is_out_of_reach(object, node));
+    let stranger = |owner: &&OwnerReference| {
+        graph
+            .get(&owner.uid)
+            .is_some_and(|node| is_out_of_reach(object, node))
+    };
     object.owners.iter().filter(stranger).collect()
 }
 

@@ -44,13 +44,21 @@ pub(super) struct Change {
 /// is another one, or which became another kind under the same name, goes and comes.
 pub(super) fn change(followed: &[Followed], found: Vec<Resource>, failed: &[String]) -> Change {
     let unknown = |known: &Resource| failed.contains(&format!("{}/{}", known.group, known.version));
-    let living = || followed.iter().enumerate().filter(|(_, one)| !one.stop.is_cancelled());
+    let living = || {
+        followed
+            .iter()
+            .enumerate()
+            .filter(|(_, one)| !one.stop.is_cancelled())
+    };
     let gone = living()
         .filter(|(_, one)| !unknown(&one.resource) && !found.contains(&one.resource))
         .map(|(number, _)| number)
         .collect();
     let known = |resource: &Resource| living().any(|(_, one)| *one.resource == *resource);
-    let new = found.into_iter().filter(|resource| !known(resource)).collect();
+    let new = found
+        .into_iter()
+        .filter(|resource| !known(resource))
+        .collect();
     Change { new, gone }
 }
 
@@ -71,30 +79,50 @@ mod tests {
     }
 
     fn followed(resources: &[Resource]) -> Vec<Followed> {
-        let followed = resources.iter().map(|one| Followed::new(one.clone(), CancellationToken::new()));
+        let followed = resources
+            .iter()
+            .map(|one| Followed::new(one.clone(), CancellationToken::new()));
         followed.collect()
     }
 
     #[test]
     fn kinds_come_and_go() {
-        let (a, b, newer) = (resource("a", "v1"), resource("b", "v1"), resource("a", "v2"));
+        let (a, b, newer) = (
+            resource("a", "v1"),
+            resource("b", "v1"),
+            resource("a", "v2"),
+        );
         let have = followed(&[a.clone(), b.clone()]);
         let table = [
             (vec![a.clone(), b.clone()], vec![], vec![], vec![]),
             (vec![a.clone()], vec![], vec![], vec![1]),
-            (vec![newer.clone(), b.clone()], vec![], vec![newer.clone()], vec![0]),
+            (
+                vec![newer.clone(), b.clone()],
+                vec![],
+                vec![newer.clone()],
+                vec![0],
+            ),
             (vec![], vec!["example.com/v1".to_owned()], vec![], vec![]),
-            (vec![], vec!["example.org/v1".to_owned()], vec![], vec![0, 1]),
+            (
+                vec![],
+                vec!["example.org/v1".to_owned()],
+                vec![],
+                vec![0, 1],
+            ),
         ];
         for (found, failed, new, gone) in table {
-            assert_eq!(change(&have, found.clone(), &failed), Change { new, gone }, "{found:?} {failed:?}");
+            assert_eq!(
+                change(&have, found.clone(), &failed),
+                Change { new, gone },
+                "{found:?} {failed:?}"
+            );
         }
     }
 
     #[test]
     fn a_kind_that_went_may_come_back() {
         let a = resource("a", "v1");
-        let have = followed(&[a.clone()]);
+        let have = followed(std::slice::from_ref(&a));
         have[0].stop.cancel();
         let back = Change {
             new: vec![a.clone()],

@@ -58,7 +58,8 @@ impl Resource {
         let name = (self.group.as_str(), self.kind.as_str());
         matches!(
             name,
-            ("apiextensions.k8s.io", "CustomResourceDefinition") | ("apiregistration.k8s.io", "APIService")
+            ("apiextensions.k8s.io", "CustomResourceDefinition")
+                | ("apiregistration.k8s.io", "APIService")
         )
     }
 }
@@ -92,7 +93,9 @@ pub(in crate::controllers) async fn discover(client: &Client) -> Result<Discover
         .await
         .map_err(|_| Error::Deadline)?;
     let mut found = Discovered::default();
-    groups.map_err(Error::Discover)?.for_each(|group| found.add(group));
+    groups
+        .map_err(Error::Discover)?
+        .for_each(|group| found.add(group));
     Ok(found)
 }
 

@@ -43,7 +43,9 @@ impl Remaining {
         if versions.is_empty() {
             return;
         }
-        let stale = versions.iter().map(|version| format!("{version}: stale GroupVersion discovery: {version}"));
+        let stale = versions
+            .iter()
+            .map(|version| format!("{version}: stale GroupVersion discovery: {version}"));
         let stale: Vec<String> = stale.collect();
         self.discovery = Some(format!(
             "Discovery failed for some groups, {} failing: unable to retrieve the complete list of server APIs: {}",
@@ -149,11 +151,20 @@ fn wanted(remaining: &Remaining) -> [Condition; 5] {
         ),
     };
     let discovery = match &remaining.discovery {
-        None => ("False", "ResourcesDiscovered", "All resources successfully discovered".to_owned()),
+        None => (
+            "False",
+            "ResourcesDiscovered",
+            "All resources successfully discovered".to_owned(),
+        ),
         Some(why) => ("True", "DiscoveryFailed", why.clone()),
     };
     [
-        ("NamespaceDeletionDiscoveryFailure", discovery.0, discovery.1, discovery.2),
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            discovery.0,
+            discovery.1,
+            discovery.2,
+        ),
         (
             "NamespaceDeletionGroupVersionParsingFailure",
             "False",
@@ -215,14 +226,26 @@ mod tests {
         let mut remaining = Remaining::default();
         remaining.undiscovered(&["example.com/v1".into()]);
         remaining.fail("no".into());
-        let told = status(&NamespaceStatus::default(), &remaining, Timestamp::UNIX_EPOCH);
-        let messages: Vec<String> = told.conditions.unwrap().into_iter().filter_map(|one| one.message).collect();
+        let told = status(
+            &NamespaceStatus::default(),
+            &remaining,
+            Timestamp::UNIX_EPOCH,
+        );
+        let messages: Vec<String> = told
+            .conditions
+            .unwrap()
+            .into_iter()
+            .filter_map(|one| one.message)
+            .collect();
         assert_eq!(
             messages[0],
             "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: \
              example.com/v1: stale GroupVersion discovery: example.com/v1"
         );
-        assert_eq!(messages[2], "Failed to delete all resource types, 1 remaining: no");
+        assert_eq!(
+            messages[2],
+            "Failed to delete all resource types, 1 remaining: no"
+        );
         assert!(remaining.has_failed());
     }
 
