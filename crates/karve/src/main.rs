@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         return karve_runtime::shim::main(arguments);
     }
     if let Some(name) = started_as().filter(|name| envtest::plays(name)) {
-        start_log(Level::WARN);
+        start_log(LevelFilter::WARN);
         return envtest::main(&name);
     }
     let lives_long = role == "server" || role == "agent";
