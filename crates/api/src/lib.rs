@@ -8,6 +8,7 @@
 //! Invariant: everything is a pure function of its arguments. Deliberately absent: I/O, async, clocks and random
 //! numbers (times and UIDs are passed in), and the typed structs of client libraries.
 
+pub mod amounts;
 pub mod apply;
 pub mod crd;
 pub mod decode;
@@ -21,6 +22,7 @@ pub mod openapi;
 pub mod patch;
 pub mod print;
 pub mod quantity;
+pub mod quota;
 pub mod resource;
 pub mod schema;
 pub mod selector;
