@@ -126,7 +126,10 @@ pub fn of_pod(pod: &Value, side: Side) -> Amounts {
         // Who has no limit gets none by the overhead.
         Side::Limits => {
             let limited = |name: &String| total.get(name).is_some_and(|limit| !limit.is_zero());
-            let more = overhead.into_iter().filter(|(name, _)| limited(name)).collect();
+            let more = overhead
+                .into_iter()
+                .filter(|(name, _)| limited(name))
+                .collect();
             add(&mut total, &more);
         }
     }
@@ -207,7 +210,11 @@ mod tests {
         ];
         for (init, want) in rows {
             let pod = json!({"spec": {"containers": [container("1"), container("2")], "initContainers": init}});
-            assert_eq!(list(&of_spec(&pod, Side::Requests)), format!("cpu={want}"), "{pod}");
+            assert_eq!(
+                list(&of_spec(&pod, Side::Requests)),
+                format!("cpu={want}"),
+                "{pod}"
+            );
         }
     }
 
@@ -231,8 +238,15 @@ mod tests {
                 "containerStatuses": [{"name": "c", "allocatedResources": {"cpu": "2"}, "resources": {"requests": {"cpu": "1"}}}],
             }})
         };
-        for (spec, reason, want) in [("3", "Deferred", "3"), ("1", "Deferred", "2"), ("3", "Infeasible", "2")] {
-            assert_eq!(list(&of_pod(&pod(spec, reason), Side::Requests)), format!("cpu={want}"));
+        for (spec, reason, want) in [
+            ("3", "Deferred", "3"),
+            ("1", "Deferred", "2"),
+            ("3", "Infeasible", "2"),
+        ] {
+            assert_eq!(
+                list(&of_pod(&pod(spec, reason), Side::Requests)),
+                format!("cpu={want}")
+            );
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod intstr;
 pub mod names;
 pub mod openapi;
 pub mod patch;
+pub mod pod_security;
 pub mod print;
 pub mod quantity;
 pub mod quota;

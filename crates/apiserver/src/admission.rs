@@ -11,10 +11,16 @@
 mod attributes;
 mod claim_resize;
 mod default_class;
+mod limit_ranger;
 mod lookup;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_resize;
+mod pod_security;
+mod pod_topology;
 mod priority;
+pub mod quota;
+mod runtime_class;
 mod service_account;
 mod storage_protection;
 mod taint_nodes;
@@ -34,6 +40,8 @@ use crate::server::Server;
 pub struct Admitted {
     /// What belongs to the commit of the object: usage of quotas.
     pub ops: Vec<Op>,
+    /// Held until the commit.
+    pub turn: Option<quota::Turn>,
 }
 
 /// The mutating half.
@@ -43,6 +51,7 @@ async fn mutate_with(
     _notes: &mut Notes,
 ) -> Result<(), Refusal> {
     namespace_lifecycle::mutate(server, attributes)?;
+    limit_ranger::mutate(server, attributes)?;
     service_account::mutate(server, attributes)?;
     node_restriction::mutate(server, attributes)?;
     taint_nodes::mutate(attributes);
@@ -51,7 +60,9 @@ async fn mutate_with(
     default_class::mutate_claim(server, attributes);
     storage_protection::mutate(attributes);
     // Upstream's PodGroupProtection is about a kind that is not served by default.
-    default_class::mutate_ingress(server, attributes)?;
+    runtime_class::mutate(server, attributes)?;
+    default_class::mutate_ingress(server, attributes);
+    pod_topology::mutate(server, attributes);
     // Here: MutatingAdmissionPolicy, MutatingAdmissionWebhook.
     Ok(())
 }
@@ -60,14 +71,21 @@ async fn mutate_with(
 async fn validate_with(
     server: &Server,
     attributes: &Attributes<'_>,
-    _notes: &mut Notes,
+    notes: &mut Notes,
 ) -> Result<Admitted, Refusal> {
+    limit_ranger::validate(server, attributes)?;
     service_account::validate(server, attributes)?;
+    pod_security::validate(server, attributes, notes)?;
     priority::validate(server, attributes)?;
     claim_resize::validate(server, attributes)?;
+    runtime_class::validate(server, attributes)?;
     // Here: CertificateApproval, CertificateSigning, ClusterTrustBundleAttest, CertificateSubjectRestriction.
+    // No feature that nodes declare (KEP-5328) is one that an update of a Pod could need.
+    pod_resize::validate(server, attributes)?;
     // Here: ValidatingAdmissionPolicy, ValidatingAdmissionWebhook.
-    Ok(Admitted::default())
+    let mut admitted = Admitted::default();
+    quota::validate(server, attributes, &mut admitted).await?;
+    Ok(admitted)
 }
 
 /// Lets the cluster change a new or changed object, or refuse it. `old` is the stored object of an update.

@@ -59,6 +59,8 @@ pub async fn create_object(
         let mut ops = prepare(server, call, &mut attempt, dry_run)?;
         let admitted = admission::validate(server, call, &mut attempt, None, dry_run).await?;
         ops.extend(admitted.ops);
+        // Held until the commit.
+        let _turn = admitted.turn;
         let key = crate::keys::key(&call.resource, call.namespace(), attempt.meta("name"));
         if let Some(existing) = server.store.get(&key) {
             let existing = object::decode(existing.value(), &call.resource);

@@ -16,6 +16,7 @@ use karve_api::strategy::warnings;
 use karve_store::Store;
 use parking_lot::RwLock;
 
+use crate::admission::quota;
 use crate::answer::{self, HttpResponse, Refusal};
 use crate::authorize::{Attributes, Authorizer};
 use crate::body::Body;
@@ -42,6 +43,7 @@ pub struct Server {
     pub(crate) options: Options,
     pub(crate) presence: Presence,
     pub(crate) authorizer: Authorizer,
+    pub(crate) quota_turns: quota::Turns,
     served: RwLock<Arc<Served>>,
 }
 
@@ -62,6 +64,7 @@ impl Server {
             ..Served::default()
         };
         Server {
+            quota_turns: quota::Turns::default(),
             store,
             options,
             presence: Presence::default(),

@@ -66,9 +66,10 @@ pub async fn apply(
         let old = object::decode(entry.value(), &call.resource);
         let wanted = change(call, &old)?;
         let changed = next_version(server, call, &old, wanted, entry.revision(), dry_run).await?;
-        let Some((mut next, mut ops)) = changed else {
+        let Some((mut next, admitted)) = changed else {
             return Ok(entry.value().clone());
         };
+        let (mut ops, _turn) = (admitted.ops, admitted.turn);
         let gone = is_gone(call, &old, &next);
         if gone {
             ops = allocate::for_delete(server, call, &old);
@@ -130,22 +131,23 @@ async fn next_version(
     wanted: Value,
     stored: u64,
     dry_run: bool,
-) -> Result<Option<(Value, Vec<Op>)>, Refusal> {
+) -> Result<Option<(Value, Admitted)>, Refusal> {
     check_uid(call, old, &wanted)?;
     let mut next = wanted;
     keep_metadata(call, old, &mut next);
     semantics::record_manager(call, Some(old), &mut next);
     mutate(server, call, old, &mut next, dry_run).await?;
     check_version(call, &next, stored)?;
-    let mut ops = allocate::for_update(server, call, old, &mut next, dry_run)?;
+    let ops = allocate::for_update(server, call, old, &mut next, dry_run)?;
     semantics::prepare_update(call, old, &mut next);
     semantics::validate_update(call, old, &next)?;
     semantics::tidy(call, &mut next);
     object::check_bounds(&next)?;
-    ops.extend(validate(server, call, old, &mut next, dry_run).await?.ops);
+    let mut admitted = validate(server, call, old, &mut next, dry_run).await?;
+    admitted.ops.extend(ops);
     let mut same = next.clone();
     same.set_meta("resourceVersion", old.meta("resourceVersion"));
-    Ok((same != *old).then_some((next, ops)))
+    Ok((same != *old).then_some((next, admitted)))
 }
 
 /// Whether admission sees a Scale instead of the object.

@@ -27,7 +27,9 @@ impl Evaluator {
         match (self, request.subresource) {
             (Evaluator::Pods, "") => {
                 let terminating = pods::is_terminating(request.object);
-                request.old.is_none_or(|old| pods::is_terminating(old) != terminating)
+                request
+                    .old
+                    .is_none_or(|old| pods::is_terminating(old) != terminating)
             }
             (Evaluator::Pods, "resize") | (Evaluator::Claims, "status") => !creates,
             (Evaluator::Services | Evaluator::Claims | Evaluator::ResourceClaims, "") => true,
@@ -107,7 +109,9 @@ fn concerned(
         if names.iter().any(|name| used.get(*name).is_none()) {
             names.sort_unstable();
             let names = names.join(",");
-            return Err(format!("status unknown for quota: {quota_name}, resources: {names}"));
+            return Err(format!(
+                "status unknown for quota: {quota_name}, resources: {names}"
+            ));
         }
         concerned.push(index);
     }
@@ -130,7 +134,10 @@ fn growth(usage: &Amounts, before: &Amounts) -> Amounts {
 /// The new `used`; `None` when the request does not change it.
 fn charge(quota: &Value, delta: &Amounts, subresource: &str) -> Result<Option<Amounts>, String> {
     let status = &quota["status"];
-    let (hard, used) = (amounts::read(&status["hard"]), amounts::read(&status["used"]));
+    let (hard, used) = (
+        amounts::read(&status["hard"]),
+        amounts::read(&status["used"]),
+    );
     let requested: Amounts = delta
         .iter()
         .filter(|(name, _)| hard.contains_key(*name))
@@ -151,7 +158,11 @@ fn charge(quota: &Value, delta: &Amounts, subresource: &str) -> Result<Option<Am
     }
     let only = |all: &Amounts| {
         let kept = all.iter().filter(|(name, _)| exceeded.contains(name));
-        amounts::list(&kept.map(|(name, amount)| (name.clone(), amount.clone())).collect())
+        amounts::list(
+            &kept
+                .map(|(name, amount)| (name.clone(), amount.clone()))
+                .collect(),
+        )
     };
     Err(format!(
         "exceeded quota: {}, requested: {}, used: {}, limited: {}",

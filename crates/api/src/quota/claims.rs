@@ -26,8 +26,11 @@ pub(super) fn usage(claim: &Value) -> Amounts {
     let mut charge = |name: String, amount: Quantity| {
         used.insert(name, amount);
     };
-    let annotation = claim["metadata"]["annotations"]["volume.beta.kubernetes.io/storage-class"].as_str();
-    let class = annotation.or(claim["spec"]["storageClassName"].as_str()).unwrap_or_default();
+    let annotation =
+        claim["metadata"]["annotations"]["volume.beta.kubernetes.io/storage-class"].as_str();
+    let class = annotation
+        .or(claim["spec"]["storageClassName"].as_str())
+        .unwrap_or_default();
     charge("count/persistentvolumeclaims".into(), Quantity::from_int(1));
     charge(COUNT.into(), Quantity::from_int(1));
     if !class.is_empty() {
@@ -87,9 +90,16 @@ pub(super) fn device_usage(claim: &Value) -> Amounts {
         _ => 0,
     };
     let class = |request: &Value| {
-        format!("{}{DEVICES}", request["deviceClassName"].as_str().unwrap_or_default())
+        format!(
+            "{}{DEVICES}",
+            request["deviceClassName"].as_str().unwrap_or_default()
+        )
     };
-    for request in claim["spec"]["devices"]["requests"].as_array().into_iter().flatten() {
+    for request in claim["spec"]["devices"]["requests"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         if let Some(alternatives) = request["firstAvailable"].as_array() {
             // The worst case of each class.
             let mut most: BTreeMap<String, i64> = BTreeMap::new();

@@ -42,7 +42,12 @@ const IGNORED: [(&str, &str); 10] = [
 ];
 
 /// Names from before there was `count/`.
-const ALIASES: [&str; 4] = ["configmaps", "replicationcontrollers", "resourcequotas", "secrets"];
+const ALIASES: [&str; 4] = [
+    "configmaps",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+];
 
 impl Evaluator {
     /// Of a resource; `None` when it does not count.

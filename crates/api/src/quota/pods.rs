@@ -69,7 +69,10 @@ pub(super) fn usage(pod: &Value, now: Timestamp) -> Amounts {
 
 /// Compute resources of a Pod that is over, or that should have gone by now, are free again.
 fn is_charged(pod: &Value, now: Timestamp) -> bool {
-    if matches!(pod["status"]["phase"].as_str(), Some("Failed" | "Succeeded")) {
+    if matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Failed" | "Succeeded")
+    ) {
         return false;
     }
     let marked = pod["metadata"]["deletionTimestamp"].as_str();
@@ -110,7 +113,11 @@ pub(super) fn missing(names: &[&str], pod: &Value) -> Option<String> {
     if amounts::has_pod_level(pod) {
         return None;
     }
-    let demanded: BTreeSet<&str> = names.iter().copied().filter(|n| DEMANDED.contains(n)).collect();
+    let demanded: BTreeSet<&str> = names
+        .iter()
+        .copied()
+        .filter(|n| DEMANDED.contains(n))
+        .collect();
     let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for list in ["containers", "initContainers"] {
         for container in pod["spec"][list].as_array().into_iter().flatten() {
@@ -137,7 +144,9 @@ pub(super) fn missing(names: &[&str], pod: &Value) -> Option<String> {
 
 /// Whether it ends by itself at a known time.
 pub(super) fn is_terminating(pod: &Value) -> bool {
-    pod["spec"]["activeDeadlineSeconds"].as_i64().is_some_and(|seconds| seconds >= 0)
+    pod["spec"]["activeDeadlineSeconds"]
+        .as_i64()
+        .is_some_and(|seconds| seconds >= 0)
 }
 
 pub(super) fn in_scope(scope: &Value, pod: &Value) -> bool {

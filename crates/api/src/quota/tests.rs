@@ -26,13 +26,21 @@ fn pods_are_charged_or_refused_with_upstreams_words() {
     let none = json!({});
     let scoped = json!({"scopes": ["Terminating"]});
     let rows = [
-        (&none, json!({"pods": "2"}), json!({"pods": "1"}), pod(json!({})), Ok("pods=2")),
+        (
+            &none,
+            json!({"pods": "2"}),
+            json!({"pods": "1"}),
+            pod(json!({})),
+            Ok("pods=2"),
+        ),
         (
             &none,
             json!({"pods": "1", "cpu": "1"}),
             json!({"pods": "1", "cpu": "500m"}),
             pod(json!({"cpu": "600m"})),
-            Err("exceeded quota: q, requested: cpu=600m,pods=1, used: cpu=500m,pods=1, limited: cpu=1,pods=1"),
+            Err(
+                "exceeded quota: q, requested: cpu=600m,pods=1, used: cpu=500m,pods=1, limited: cpu=1,pods=1",
+            ),
         ),
         (
             &none,
@@ -48,21 +56,44 @@ fn pods_are_charged_or_refused_with_upstreams_words() {
             pod(json!({})),
             Err("status unknown for quota: q, resources: pods"),
         ),
-        (&scoped, json!({"pods": "0"}), json!({"pods": "0"}), pod(json!({})), Ok("")),
-        (&none, json!({"secrets": "0"}), json!({"secrets": "0"}), pod(json!({})), Ok("")),
+        (
+            &scoped,
+            json!({"pods": "0"}),
+            json!({"pods": "0"}),
+            pod(json!({})),
+            Ok(""),
+        ),
+        (
+            &none,
+            json!({"secrets": "0"}),
+            json!({"secrets": "0"}),
+            pod(json!({})),
+            Ok(""),
+        ),
         (
             &none,
             json!({"requests.example.com/gpu": "1"}),
             json!({"requests.example.com/gpu": "1"}),
             pod(json!({"example.com/gpu": 1})),
-            Err("exceeded quota: q, requested: requests.example.com/gpu=1, used: requests.example.com/gpu=1, limited: requests.example.com/gpu=1"),
+            Err(
+                "exceeded quota: q, requested: requests.example.com/gpu=1, used: requests.example.com/gpu=1, limited: requests.example.com/gpu=1",
+            ),
         ),
     ];
     for (spec, hard, used, pod, want) in rows {
         let quotas = [quota(spec.clone(), hard, used)];
         let got = check(&quotas, &Evaluator::Pods, create(&pod), now());
-        let got = got.map(|changed| changed.iter().map(|(_, used)| amounts::list(used)).collect::<String>());
-        assert_eq!(got, want.map(str::to_owned).map_err(str::to_owned), "{quotas:?}");
+        let got = got.map(|changed| {
+            changed
+                .iter()
+                .map(|(_, used)| amounts::list(used))
+                .collect::<String>()
+        });
+        assert_eq!(
+            got,
+            want.map(str::to_owned).map_err(str::to_owned),
+            "{quotas:?}"
+        );
     }
 }
 
@@ -81,14 +112,21 @@ fn updates_are_charged_for_growth_only() {
             object: new,
             old: Some(old),
         };
-        check(&quotas, &Evaluator::Services, request, now())
-            .map(|changed| changed.iter().map(|(_, used)| amounts::list(used)).collect::<String>())
+        check(&quotas, &Evaluator::Services, request, now()).map(|changed| {
+            changed
+                .iter()
+                .map(|(_, used)| amounts::list(used))
+                .collect::<String>()
+        })
     };
     assert_eq!(
         change(&service("ClusterIP", 2), &service("LoadBalancer", 2)).as_deref(),
         Ok("services=1,services.loadbalancers=1,services.nodeports=3")
     );
-    assert_eq!(change(&service("NodePort", 2), &service("NodePort", 1)).as_deref(), Ok(""));
+    assert_eq!(
+        change(&service("NodePort", 2), &service("NodePort", 1)).as_deref(),
+        Ok("")
+    );
     assert!(change(&service("ClusterIP", 3), &service("NodePort", 3)).is_err());
 }
 
@@ -106,12 +144,21 @@ fn usage_counts_what_the_scopes_select() {
         (scope("NotIn", json!(["high"])), "pods=2"),
         (scope("Exists", json!([])), "pods=2"),
         (scope("DoesNotExist", json!([])), "pods=1"),
-        (json!({"scopes": ["BestEffort", "NotTerminating"]}), "pods=3"),
+        (
+            json!({"scopes": ["BestEffort", "NotTerminating"]}),
+            "pods=3",
+        ),
         (json!({"scopes": ["NotBestEffort"]}), "pods=0"),
     ];
     for (spec, want) in rows {
         let quota = quota(spec, json!({}), json!({}));
-        let used = usage(&quota, &["pods", "secrets"], &Evaluator::Pods, &objects, now());
+        let used = usage(
+            &quota,
+            &["pods", "secrets"],
+            &Evaluator::Pods,
+            &objects,
+            now(),
+        );
         assert_eq!(amounts::list(&used), want, "{quota}");
     }
 }
@@ -132,8 +179,17 @@ fn claims_count_by_class_in_whole_bytes() {
 
 #[test]
 fn names_lead_to_the_resources_that_count() {
-    let found = tracked(["count/deployments.apps", "secrets", "requests.cpu", "count/events", "bogus"]);
-    let found: Vec<String> = found.iter().map(|(group, plural)| format!("{group}/{plural}")).collect();
+    let found = tracked([
+        "count/deployments.apps",
+        "secrets",
+        "requests.cpu",
+        "count/events",
+        "bogus",
+    ]);
+    let found: Vec<String> = found
+        .iter()
+        .map(|(group, plural)| format!("{group}/{plural}"))
+        .collect();
     assert_eq!(found, ["apps/deployments", "/secrets", "/pods"]);
 }
 
@@ -141,8 +197,15 @@ fn names_lead_to_the_resources_that_count() {
 fn pods_that_are_over_use_no_compute() {
     let mut over = pod(json!({"cpu": "1"}));
     over["status"] = json!({"phase": "Succeeded"});
-    assert_eq!(amounts::list(&Evaluator::Pods.usage(&over, now())), "count/pods=1");
+    assert_eq!(
+        amounts::list(&Evaluator::Pods.usage(&over, now())),
+        "count/pods=1"
+    );
     let mut stuck = pod(json!({}));
-    stuck["metadata"] = json!({"deletionTimestamp": "2025-12-31T23:00:00Z", "deletionGracePeriodSeconds": 30});
-    assert_eq!(amounts::list(&Evaluator::Pods.usage(&stuck, now())), "count/pods=1");
+    stuck["metadata"] =
+        json!({"deletionTimestamp": "2025-12-31T23:00:00Z", "deletionGracePeriodSeconds": 30});
+    assert_eq!(
+        amounts::list(&Evaluator::Pods.usage(&stuck, now())),
+        "count/pods=1"
+    );
 }

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use super::{Attributes, Operation, lookup};
-use crate::answer::Refusal;
 use crate::object::{self, Meta};
 use crate::server::Server;
 
@@ -25,19 +24,18 @@ pub fn mutate_claim(server: &Server, attributes: &mut Attributes<'_>) {
 }
 
 /// An ingress gets its ingress class.
-pub fn mutate_ingress(server: &Server, attributes: &mut Attributes<'_>) -> Result<(), Refusal> {
+pub fn mutate_ingress(server: &Server, attributes: &mut Attributes<'_>) {
     const MARKS: [&str; 1] = ["ingressclass.kubernetes.io/is-default-class"];
     const BY_ANNOTATION: &str = "kubernetes.io/ingress.class";
     if attributes.operation != Operation::Create
         || !attributes.is("networking.k8s.io", "ingresses")
         || is_named(attributes, "ingressClassName", BY_ANNOTATION)
     {
-        return Ok(());
+        return;
     }
     if let Some(class) = newest(server, "networking.k8s.io", "ingressclasses", &MARKS) {
         set(attributes, "ingressClassName", class);
     }
-    Ok(())
 }
 
 fn is_named(attributes: &Attributes<'_>, field: &str, annotation: &str) -> bool {

@@ -18,7 +18,9 @@ pub fn mutate(server: &Server, attributes: &mut Attributes<'_>) -> Result<(), Re
     }
     let ranges = lookup::list(server, "", "limitranges", attributes.namespace());
     if let Some(pod) = &mut attributes.object {
-        ranges.iter().for_each(|(_, range)| set_defaults(range, pod));
+        ranges
+            .iter()
+            .for_each(|(_, range)| set_defaults(range, pod));
     }
     Ok(())
 }
@@ -83,10 +85,17 @@ fn set_defaults(range: &Value, pod: &mut Value) {
         maxima.extend(amounts::read(&limit["default"]));
     }
     let mut notes = Vec::new();
-    for (list, what) in [("containers", "container"), ("initContainers", "init container")] {
+    for (list, what) in [
+        ("containers", "container"),
+        ("initContainers", "init container"),
+    ] {
         let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
         for container in containers.into_iter().flatten().filter(|c| c.is_object()) {
-            let name = container.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let name = container
+                .get("name")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
             for (side, defaults) in [(Side::Requests, &requests), (Side::Limits, &maxima)] {
                 let set = fill(container, side, defaults);
                 if !set.is_empty() {
@@ -106,7 +115,11 @@ fn set_defaults(range: &Value, pod: &mut Value) {
 /// Adds what a container does not have; answers the names.
 fn fill<'d>(container: &mut Value, side: Side, defaults: &'d Amounts) -> Vec<&'d str> {
     let have = |name: &str| container["resources"][side.name()].get(name).is_some();
-    let missing: Vec<&str> = defaults.keys().map(String::as_str).filter(|n| !have(n)).collect();
+    let missing: Vec<&str> = defaults
+        .keys()
+        .map(String::as_str)
+        .filter(|n| !have(n))
+        .collect();
     if !missing.is_empty() {
         let resources = object::member_mut(container, "resources");
         let list = object::member_of(resources.entry(side.name()).or_insert(json!({})));
@@ -123,11 +136,16 @@ fn check_pod(limit: &Value, pod: &Value) -> Vec<String> {
             let items = |list: &str| pod["spec"][list].as_array().into_iter().flatten();
             let check = |container: &Value| {
                 let resources = &container["resources"];
-                let (requests, limits) =
-                    (amounts::read(&resources["requests"]), amounts::read(&resources["limits"]));
+                let (requests, limits) = (
+                    amounts::read(&resources["requests"]),
+                    amounts::read(&resources["limits"]),
+                );
                 check_amounts(limit, &requests, &limits)
             };
-            items("containers").chain(items("initContainers")).flat_map(check).collect()
+            items("containers")
+                .chain(items("initContainers"))
+                .flat_map(check)
+                .collect()
         }
         Some("Pod") => {
             let requests = amounts::of_spec(pod, Side::Requests);
@@ -142,13 +160,31 @@ fn check_amounts(limit: &Value, requests: &Amounts, limits: &Amounts) -> Vec<Str
     let kind = limit["type"].as_str().unwrap_or_default();
     let mut errors = Vec::new();
     for (name, least) in of("min") {
-        errors.extend(minimum(kind, &name, &least, requests.get(&name), limits.get(&name)));
+        errors.extend(minimum(
+            kind,
+            &name,
+            &least,
+            requests.get(&name),
+            limits.get(&name),
+        ));
     }
     for (name, most) in of("max") {
-        errors.extend(maximum(kind, &name, &most, requests.get(&name), limits.get(&name)));
+        errors.extend(maximum(
+            kind,
+            &name,
+            &most,
+            requests.get(&name),
+            limits.get(&name),
+        ));
     }
     for (name, most) in of("maxLimitRequestRatio") {
-        errors.extend(ratio(kind, &name, &most, requests.get(&name), limits.get(&name)));
+        errors.extend(ratio(
+            kind,
+            &name,
+            &most,
+            requests.get(&name),
+            limits.get(&name),
+        ));
     }
     errors
 }
@@ -221,7 +257,9 @@ fn ratio(
     let bound = format!("{name} max limit to request ratio per {kind} is {most}");
     let some = |amount: Option<&Quantity>| amount.map(Quantity::milli_value).filter(|n| *n != 0);
     let Some(request) = some(request) else {
-        return Some(format!("{bound}, but no request is specified or request is 0"));
+        return Some(format!(
+            "{bound}, but no request is specified or request is 0"
+        ));
     };
     let Some(limit) = some(limit) else {
         return Some(format!("{bound}, but no limit is specified or limit is 0"));
@@ -255,9 +293,7 @@ mod tests {
 
     #[test]
     fn ranges_refuse_with_upstreams_words() {
-        let pod = |requests: Value, limits: Value| {
-            json!({"spec": {"containers": [{"name": "c", "resources": {"requests": requests, "limits": limits}}]}})
-        };
+        let pod = |requests: Value, limits: Value| json!({"spec": {"containers": [{"name": "c", "resources": {"requests": requests, "limits": limits}}]}});
         let rows = [
             (
                 json!({"type": "Container", "min": {"cpu": "1"}}),
@@ -279,7 +315,11 @@ mod tests {
                 pod(json!({"cpu": "1"}), json!({"cpu": "2"})),
                 "cpu max limit to request ratio per Container is 1500m, but provided ratio is 2.000000",
             ),
-            (json!({"type": "Container", "max": {"cpu": "2"}}), pod(json!({}), json!({"cpu": "2"})), ""),
+            (
+                json!({"type": "Container", "max": {"cpu": "2"}}),
+                pod(json!({}), json!({"cpu": "2"})),
+                "",
+            ),
         ];
         for (limit, pod, want) in rows {
             assert_eq!(check_pod(&limit, &pod).join("; "), want, "{limit}");
@@ -290,6 +330,9 @@ mod tests {
             check_claim(&limit, &claim),
             ["maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi"]
         );
-        assert_eq!(aggregate(vec!["a".into(), "b".into(), "a".into()]), "[a, b]");
+        assert_eq!(
+            aggregate(vec!["a".into(), "b".into(), "a".into()]),
+            "[a, b]"
+        );
     }
 }

@@ -42,7 +42,8 @@ pub fn validate(server: &Server, attributes: &Attributes<'_>) -> Result<(), Refu
         ("cpu", Quantity::milli_value as fn(&Quantity) -> i64),
         ("memory", Quantity::value),
     ] {
-        let amount = |list: &amounts::Amounts| list.get(resource).cloned().unwrap_or_else(Quantity::zero);
+        let amount =
+            |list: &amounts::Amounts| list.get(resource).cloned().unwrap_or_else(Quantity::zero);
         let (requested, allocatable) = (amount(&requests), amount(&allocatable));
         if requested > allocatable {
             lacking.push(format!(
@@ -55,7 +56,10 @@ pub fn validate(server: &Server, attributes: &Attributes<'_>) -> Result<(), Refu
     if lacking.is_empty() {
         return Ok(());
     }
-    let why = format!("node didn't have enough allocatable resources: {}", lacking.join("; "));
+    let why = format!(
+        "node didn't have enough allocatable resources: {}",
+        lacking.join("; ")
+    );
     Err(refused(attributes, &why, "NodeCapacity"))
 }
 

@@ -6,7 +6,10 @@ use super::{Attributes, Operation, lookup};
 use crate::object::{self, Meta};
 use crate::server::Server;
 
-const LABELS: [&str; 2] = ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"];
+const LABELS: [&str; 2] = [
+    "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone",
+];
 
 /// Copies the labels, into a Pod that has a node or into the binding that gives it one.
 pub fn mutate(server: &Server, attributes: &mut Attributes<'_>) {
@@ -31,7 +34,11 @@ pub fn mutate(server: &Server, attributes: &mut Attributes<'_>) {
         .into_iter()
         .filter_map(|label| Some((label, labels.get(label)?)))
         .collect();
-    if let Some(object) = attributes.object.as_deref_mut().filter(|_| !copied.is_empty()) {
+    if let Some(object) = attributes
+        .object
+        .as_deref_mut()
+        .filter(|_| !copied.is_empty())
+    {
         let own = object::member_of(object.metadata_mut().entry("labels").or_insert(json!({})));
         for (label, value) in copied {
             own.insert(label.to_owned(), value.clone());

@@ -84,13 +84,17 @@ pub async fn validate(
     };
     let turn = server.quota_turns.take(namespace).await;
     let (entries, quotas): (Vec<_>, Vec<Value>) =
-        lookup::list(server, "", "resourcequotas", namespace).into_iter().unzip();
+        lookup::list(server, "", "resourcequotas", namespace)
+            .into_iter()
+            .unzip();
     let changed = check(&quotas, &evaluator, request, Timestamp::now())
         .map_err(|why| attributes.forbidden(&why))?;
     if changed.is_empty() || attributes.dry_run {
         return Ok(());
     }
-    let kind = Table::builtin().by_kind("", "v1", "ResourceQuota").expect("built in");
+    let kind = Table::builtin()
+        .by_kind("", "v1", "ResourceQuota")
+        .expect("built in");
     for (index, used) in changed {
         let (entry, mut quota) = (&entries[index], quotas[index].clone());
         object::member_mut(&mut quota, "status").insert("used".into(), amounts::to_value(&used));
@@ -108,8 +112,11 @@ fn has_quotas(server: &Server, namespace: &str) -> bool {
     let prefix = keys::core("resourcequotas", namespace, "");
     let range = Range {
         prefix: &prefix,
-        limit: 1,
+        limit: Some(1),
         ..Range::default()
     };
-    server.store.range(&range).is_ok_and(|page| !page.entries.is_empty())
+    server
+        .store
+        .range(&range)
+        .is_ok_and(|page| !page.entries.is_empty())
 }

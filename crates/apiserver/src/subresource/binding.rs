@@ -87,10 +87,12 @@ fn check(pod: &Value, binding: &Value, name: &str) -> Result<(), Refusal> {
 
 fn assign(pod: &mut Value, binding: &Value, node: &str) {
     object::member_mut(pod, "spec").insert("nodeName".into(), node.into());
-    if let Some(annotations) = binding["metadata"]["annotations"].as_object() {
-        let own = pod.metadata_mut().entry("annotations").or_insert(json!({}));
-        for (name, value) in annotations {
-            own[name] = value.clone();
+    for member in ["annotations", "labels"] {
+        if let Some(given) = binding["metadata"][member].as_object() {
+            let own = pod.metadata_mut().entry(member).or_insert(json!({}));
+            for (name, value) in given {
+                own[name] = value.clone();
+            }
         }
     }
     let condition = json!({
