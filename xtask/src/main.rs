@@ -4,6 +4,7 @@ mod bench;
 mod conformance;
 mod demo;
 mod images;
+mod internal;
 mod interrupt;
 mod layers;
 mod machine;

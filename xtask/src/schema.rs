@@ -123,7 +123,8 @@ pub fn run(modules: &Path, output: &Path) -> Result<()> {
         describe_type(package, name, &packages, &mut texts)?;
     }
     let output = output.with_file_name("descriptions.tsv");
-    fs::write(&output, texts).with_context(|| format!("write {}", output.display()))
+    fs::write(&output, texts).with_context(|| format!("write {}", output.display()))?;
+    crate::internal::run(modules, &output)
 }
 
 /// The description of a struct and of its members, those of embedded structs included.
@@ -252,22 +253,22 @@ struct Package {
     types: BTreeMap<String, Type>,
 }
 
-struct Type {
-    body: Body,
+pub(crate) struct Type {
+    pub(crate) body: Body,
     comments: Vec<String>,
-    imports: BTreeMap<String, String>,
+    pub(crate) imports: BTreeMap<String, String>,
 }
 
-enum Body {
+pub(crate) enum Body {
     Struct(Vec<Field>),
     Named(String),
 }
 
-struct Field {
+pub(crate) struct Field {
     /// Empty when the type is embedded.
-    name: String,
-    go_type: String,
-    tag: String,
+    pub(crate) name: String,
+    pub(crate) go_type: String,
+    pub(crate) tag: String,
     comments: Vec<String>,
 }
 
@@ -409,7 +410,7 @@ impl Field {
 }
 
 /// `DIR/api@v0.37.2/core/v1` for `k8s.io/api/core/v1`.
-fn directory(modules: &Path, path: &str) -> Result<PathBuf> {
+pub(crate) fn directory(modules: &Path, path: &str) -> Result<PathBuf> {
     let rest = path.trim_start_matches("k8s.io/");
     let (module, inside) = rest.split_once('/').context("a package inside a module")?;
     for entry in fs::read_dir(modules).with_context(|| format!("read {}", modules.display()))? {
@@ -450,7 +451,7 @@ fn model_prefix(dir: &Path) -> Result<String> {
 }
 
 /// Collects the type declarations of one gofmt-ed file.
-fn parse(source: &str, types: &mut BTreeMap<String, Type>) {
+pub(crate) fn parse(source: &str, types: &mut BTreeMap<String, Type>) {
     let mut imports = BTreeMap::new();
     let mut comments = Vec::new();
     let mut lines = source.lines();
@@ -609,7 +610,7 @@ fn short_path(path: &str) -> &str {
     slashes.nth(1).map_or(path, |i| &path[i + 1..])
 }
 
-fn tag<'a>(tags: &'a str, key: &str) -> Option<&'a str> {
+pub(crate) fn tag<'a>(tags: &'a str, key: &str) -> Option<&'a str> {
     let start = tags.find(&format!("{key}:\""))? + key.len() + 2;
     tags[start..].split('"').next()
 }

@@ -299,7 +299,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-fn render(value: &Value) -> String {
+pub(crate) fn render(value: &Value) -> String {
     match value {
         Value::String(text) => quote(text),
         other => escape_html(&other.to_string()),
@@ -307,7 +307,7 @@ fn render(value: &Value) -> String {
 }
 
 /// Go's encoder writes these three as escapes inside strings; outside of strings JSON never has them.
-fn escape_html(json: &str) -> String {
+pub(crate) fn escape_html(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         match c {

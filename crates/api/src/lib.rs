@@ -10,12 +10,14 @@
 
 pub mod amounts;
 pub mod apply;
+pub mod convert;
 pub mod crd;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;
 pub mod encode;
 pub mod field;
+pub mod internal;
 pub mod intstr;
 pub mod names;
 pub mod openapi;

@@ -61,6 +61,27 @@ pub fn dns1123_subdomain(name: &str) -> Vec<String> {
     errors
 }
 
+/// A DNS-1123 subdomain whose labels may begin with an underscore and have more of them inside.
+pub fn dns1123_subdomain_with_underscore(name: &str) -> Vec<String> {
+    const TEXT: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
+    let mut errors = Vec::new();
+    if name.len() > SUBDOMAIN_MAX {
+        errors.push(max_length(SUBDOMAIN_MAX));
+    }
+    let label = |label: &[u8]| {
+        let label = label.strip_prefix(b"_").unwrap_or(label);
+        label.first().is_some_and(|b| lower_alnum(*b))
+            && label.last().is_some_and(|b| lower_alnum(*b))
+            && label
+                .iter()
+                .all(|b| lower_alnum(*b) || matches!(b, b'-' | b'_'))
+    };
+    if !name.as_bytes().split(|b| *b == b'.').all(label) {
+        errors.push(TEXT.to_owned());
+    }
+    errors
+}
+
 /// `*.` and a subdomain.
 pub fn wildcard_subdomain(name: &str) -> Vec<String> {
     let mut errors = Vec::new();
@@ -221,27 +242,6 @@ pub fn path_segment(name: &str) -> Vec<String> {
             .filter(|c| name.contains(*c))
             .map(|c| format!("may not contain '{c}'"))
             .collect(),
-    }
-}
-
-/// `domain/path`, as the names of signers and of `managedBy` are.
-pub fn domain_prefixed_path(text: &str) -> Vec<String> {
-    const TEXT: &str = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-    match text.split_once('/') {
-        Some((host, path)) if !host.is_empty() && !path.is_empty() => {
-            let path_ok = path
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"/!#$%&'()*+,-.:;=?@_~".contains(&b));
-            let mut errors: Vec<String> = dns1123_subdomain(host)
-                .into_iter()
-                .map(|e| format!("prefix part {e}"))
-                .collect();
-            if !path_ok {
-                errors.push(format!("Invalid path {TEXT}"));
-            }
-            errors
-        }
-        _ => vec![TEXT.to_owned()],
     }
 }
 

@@ -248,6 +248,42 @@ pub fn canonical_micro(text: &str) -> Result<String, ParseError> {
     })
 }
 
+/// Reads a duration as Go's `time.ParseDuration` does (`1h30m`, `-1.5s`); nobody needs its length. The error is Go's.
+pub fn go_duration(text: &str) -> Result<(), String> {
+    const UNITS: [&str; 8] = ["ns", "us", "\u{b5}s", "\u{3bc}s", "ms", "s", "m", "h"];
+    let quoted = crate::field::quote(text);
+    let invalid = || format!("time: invalid duration {quoted}");
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if rest == "0" {
+        return Ok(());
+    }
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    while !rest.is_empty() {
+        let number = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let (digits, tail) = rest.split_at(number);
+        if !digits.bytes().any(|b| b.is_ascii_digit()) || digits.matches('.').count() > 1 {
+            return Err(invalid());
+        }
+        let unit_end = tail
+            .find(|c: char| c == '.' || c.is_ascii_digit())
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_end);
+        if unit.is_empty() {
+            return Err(format!("time: missing unit in duration {quoted}"));
+        }
+        if !UNITS.contains(&unit) {
+            let unit = crate::field::quote(unit);
+            return Err(format!("time: unknown unit {unit} in duration {quoted}"));
+        }
+        rest = tail;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,12 +1,12 @@
 //! Objects between the version that is stored and the version of the endpoint.
 //!
-//! Events are kept as `v1` and also served as `events.k8s.io/v1`, with other names for the same fields.
-//!
-//! DEVIATION: `autoscaling/v1` shows what `autoscaling/v2` stores without conversion.
+//! Events are kept as `v1` and also served as `events.k8s.io/v1`, with other names for the same fields; autoscalers are
+//! kept as `autoscaling/v2` and also served as v1.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use karve_api::convert::autoscaler;
 use karve_api::resource::Resource;
 use serde_json::Value;
 
@@ -24,37 +24,80 @@ const EVENT_FIELDS: [(&str, &str); 8] = [
     ("reportingInstance", "reportingInstance"),
 ];
 
-fn is_new_event(resource: &Resource) -> bool {
-    resource.group == "events.k8s.io"
+/// How the endpoint's version differs from the stored one.
+#[derive(PartialEq, Eq)]
+enum View {
+    Same,
+    NewEvent,
+    OldAutoscaler,
+}
+
+fn view(resource: &Resource) -> View {
+    match (&*resource.group, &*resource.version) {
+        _ if resource.custom.is_some() => View::Same,
+        ("events.k8s.io", _) => View::NewEvent,
+        ("autoscaling", "v1") => View::OldAutoscaler,
+        _ => View::Same,
+    }
 }
 
 /// Stored bytes as the endpoint shows them.
 pub fn read(resource: &Resource, stored: &Bytes) -> Bytes {
-    match is_new_event(resource) {
-        false => stored.clone(),
-        true => {
-            let mut event: Value =
-                serde_json::from_slice(stored).expect("the store holds what encode wrote");
-            rename(&mut event, |(stored, shown)| (stored, shown));
-            object::encode_unstored(&event, resource)
-        }
+    if view(resource) == View::Same {
+        return stored.clone();
     }
+    let object: Value = serde_json::from_slice(stored).expect("the store holds what encode wrote");
+    object::encode_unstored(&read_value(resource, object), resource)
 }
 
 /// What selectors see of a stored object, with the names of the endpoint's version.
 pub fn read_fields<'a>(resource: &Resource, skeleton: &'a Value) -> Cow<'a, Value> {
-    match is_new_event(resource) {
-        false => Cow::Borrowed(skeleton),
-        true => Cow::Owned(read_value(resource, skeleton.clone())),
+    match view(resource) {
+        View::Same => Cow::Borrowed(skeleton),
+        _ => Cow::Owned(read_value(resource, skeleton.clone())),
     }
 }
 
 /// An object that the endpoint took, as it is stored.
 pub fn written(resource: &Resource, mut object: Value) -> Value {
-    if is_new_event(resource) {
-        rename(&mut object, |(stored, shown)| (shown, stored));
+    match view(resource) {
+        View::Same => {}
+        View::NewEvent => rename(&mut object, |(stored, shown)| (shown, stored)),
+        View::OldAutoscaler => autoscaler::to_v2(&mut object),
     }
     object
+}
+
+/// What the cells of a Table are made of: autoscalers of v1 show the metrics of v2.
+pub fn printed<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, Value> {
+    match view(resource) {
+        View::OldAutoscaler => Cow::Owned(written(resource, object.clone())),
+        _ => Cow::Borrowed(object),
+    }
+}
+
+/// Metadata as the server holds it in memory, which is what Tables show of an object: without the annotations that
+/// conversion to a version adds.
+pub fn internal_metadata(resource: &Resource, object: &Value) -> Value {
+    const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+    let mut metadata = object["metadata"].clone();
+    let Some(annotations) = metadata
+        .get_mut("annotations")
+        .and_then(Value::as_object_mut)
+    else {
+        return metadata;
+    };
+    match (&*resource.group, &*resource.plural) {
+        ("apps", "daemonsets") => drop(annotations.remove(TEMPLATE_GENERATION)),
+        ("autoscaling", _) => annotations.retain(|name, _| !autoscaler::is_own_annotation(name)),
+        _ => return metadata,
+    }
+    if annotations.is_empty()
+        && let Some(members) = metadata.as_object_mut()
+    {
+        members.remove("annotations");
+    }
+    metadata
 }
 
 fn rename(
@@ -73,8 +116,10 @@ fn rename(
 
 /// A stored object as the endpoint shows it.
 pub fn read_value(resource: &Resource, mut object: Value) -> Value {
-    if is_new_event(resource) {
-        rename(&mut object, |(stored, shown)| (stored, shown));
+    match view(resource) {
+        View::Same => {}
+        View::NewEvent => rename(&mut object, |(stored, shown)| (stored, shown)),
+        View::OldAutoscaler => autoscaler::to_v1(&mut object),
     }
     object
 }

@@ -20,6 +20,14 @@ use crate::write::{self, FieldValidation};
 /// Gives defaults to an object as it was decoded.
 pub fn set_defaults(call: &Call, object: &mut Value) {
     karve_api::defaults::apply(&call.resource, object);
+    // The one default that depends on the time: the sender comes to own it.
+    let resource = &call.resource;
+    if resource.custom.is_none() && resource.plural == "devicetaintrules" {
+        let taint = &mut object["spec"]["taint"];
+        if taint.is_object() && taint["timeAdded"].is_null() {
+            taint["timeAdded"] = write::now().into();
+        }
+    }
 }
 
 /// What creation itself decides.

@@ -45,7 +45,9 @@ impl Columns {
     }
 
     fn row(&self, object: &Value) -> Value {
-        let mut row = self.row_of(object, print::row(&self.resource, object, Timestamp::now()));
+        let held = convert::printed(&self.resource, object);
+        let cells = print::row(&self.resource, &held, Timestamp::now());
+        let mut row = self.row_of(object, cells);
         if let Some(conditions) = print::row_conditions(&self.resource, object) {
             row["conditions"] = conditions;
         }
@@ -57,8 +59,9 @@ impl Columns {
         match self.include {
             Include::Object => row["object"] = object.clone(),
             Include::Metadata => {
+                let metadata = convert::internal_metadata(&self.resource, object);
                 row["object"] = json!({
-                    "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"],
+                    "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
                 });
             }
             Include::None => row["object"] = Value::Null,

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 pub(super) fn by_name(name: &str) -> Hook {
     match name {
         "autoscaler" => autoscaler,
+        "daemon_set" => daemon_set,
         "definition" => definition,
         "job" => job,
         "limit_range" => limit_range,
@@ -189,6 +190,17 @@ fn secret(secret: &mut Value) {
             secret["data"] = json!({});
         }
         secret["data"][key] = STANDARD.encode(text.as_str().unwrap_or("")).into();
+    }
+}
+
+/// A number that old clients tell templates apart by; the sender comes to own it. What it is, the server decides.
+fn daemon_set(set: &mut Value) {
+    const NAME: &str = "deprecated.daemonset.template.generation";
+    let found = set["metadata"]["annotations"]
+        .get(NAME)
+        .and_then(Value::as_str);
+    if found.is_none_or(|n| n.parse::<i64>().is_err()) {
+        set["metadata"]["annotations"][NAME] = "0".into();
     }
 }
 

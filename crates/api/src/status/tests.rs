@@ -47,7 +47,7 @@ fn answers_read_as_upstreams() {
                 "reason": "Forbidden", "details": {"kind": "pods"}, "code": 403}),
         ),
         (
-            Status::forbidden_path("system:anonymous", "get", "/metrics"),
+            Status::forbidden_path("system:anonymous", "get", "/metrics", ""),
             json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
                 "message": "forbidden: User \"system:anonymous\" cannot get path \"/metrics\"", "reason": "Forbidden",
                 "details": {}, "code": 403}),

@@ -81,14 +81,14 @@ fn kind(resource: &Resource, object: &mut Value, creation: &Creation<'_>) {
             requester(object, &creation.caller)
         }
         ("apiextensions.k8s.io", "customresourcedefinitions") => definition(object),
-        ("apiregistration.k8s.io", "apiservices") if object["spec"]["service"].is_null() => {
-            object["status"] = json!({"conditions": [{"type": "Available", "status": "True", "lastTransitionTime": now(),
-                "reason": "Local", "message": "Local APIServices are always available"}]});
-        }
         ("resource.k8s.io", "devicetaintrules")
             if object["spec"]["taint"]["timeAdded"].is_null() =>
         {
             object["spec"]["taint"]["timeAdded"] = now().into();
+        }
+        ("apiregistration.k8s.io", "apiservices") if object["spec"]["service"].is_null() => {
+            object["status"] = json!({"conditions": [{"type": "Available", "status": "True", "lastTransitionTime": now(),
+                "reason": "Local", "message": "Local APIServices are always available"}]});
         }
         _ => {}
     }
@@ -134,17 +134,24 @@ fn job(job: &mut Value, uid: &str) {
         return;
     }
     let name = job["metadata"]["name"].clone();
-    let labels = &mut job["spec"]["template"]["metadata"]["labels"];
+    let labels = members(&mut job["spec"]["template"]["metadata"]["labels"]);
+    // What is there already is wrong, or it would not have been sent; validation says so.
     for prefix in ["", "batch.kubernetes.io/"] {
-        labels[format!("{prefix}controller-uid")] = uid.into();
-        labels[format!("{prefix}job-name")] = name.clone();
+        labels
+            .entry(format!("{prefix}controller-uid"))
+            .or_insert_with(|| uid.into());
+        labels
+            .entry(format!("{prefix}job-name"))
+            .or_insert_with(|| name.clone());
     }
-    let labels = labels.clone();
+    let labels = Value::Object(labels.clone());
     let selector = &mut job["spec"]["selector"];
     if selector.is_null() {
         *selector = json!({});
     }
-    selector["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid.into();
+    members(&mut selector["matchLabels"])
+        .entry("batch.kubernetes.io/controller-uid")
+        .or_insert_with(|| uid.into());
     let own = &mut job["metadata"]["labels"];
     if own.as_object().is_none_or(serde_json::Map::is_empty) {
         *own = labels;

@@ -108,6 +108,27 @@ pub(super) fn non_negative(errors: &mut Errors, path: &Path<'_>, node: &Value, m
     }
 }
 
+/// Whether two values are the same to Go: nothing, null, and the empty list and map are.
+pub(super) fn same(a: &Value, b: &Value) -> bool {
+    let empty = |v: &Value| match v {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    };
+    match (a, b) {
+        (Value::Object(x), Value::Object(y)) => {
+            let none = Value::Null;
+            x.iter().all(|(k, v)| same(v, y.get(k).unwrap_or(&none)))
+                && y.iter().all(|(k, v)| x.contains_key(k) || empty(v))
+        }
+        (Value::Array(x), Value::Array(y)) => {
+            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y))
+        }
+        _ => a == b || empty(a) && empty(b),
+    }
+}
+
 /// A value that an update can't change.
 pub(super) fn immutable(
     errors: &mut Errors,
@@ -116,8 +137,9 @@ pub(super) fn immutable(
     new: &Value,
     member: &str,
 ) {
+    let none = Value::Null;
     let (old, new) = (some(old, member), some(new, member));
-    if old != new {
+    if !same(old.unwrap_or(&none), new.unwrap_or(&none)) {
         errors.push(Error::invalid(
             &path.field(member),
             new,
@@ -218,4 +240,72 @@ pub(super) fn port_number(errors: &mut Errors, path: &Path<'_>, number: i64) {
             .into_iter()
             .map(|t| Error::invalid(path, number, t)),
     );
+}
+
+const HTTP_PATH_TEXT: &str =
+    "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+
+/// `domain/path`, as the names of signers and of `managedBy` are.
+pub(super) fn domain_prefixed_path(errors: &mut Errors, path: &Path<'_>, text: &str) {
+    if text.is_empty() {
+        errors.push(Error::required(path, ""));
+        return;
+    }
+    let parts = text
+        .split_once('/')
+        .filter(|(host, rest)| !host.is_empty() && !rest.is_empty());
+    let Some((host, rest)) = parts else {
+        let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        errors.push(Error::invalid(path, text, detail));
+        return;
+    };
+    invalid_each(errors, path, host, names::dns1123_subdomain(host));
+    let letter = |b: u8| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b);
+    if !rest.bytes().all(letter) {
+        errors.push(Error::invalid(path, rest, HTTP_PATH_TEXT));
+    }
+}
+
+/// Tells of the first part between dots that is wrong.
+fn first_wrong_label(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    text: &str,
+    check: fn(&str) -> Vec<String>,
+) {
+    let labels = text.split('.').map(|label| (label, check(label)));
+    for (label, wrong) in labels.filter(|(_, wrong)| !wrong.is_empty()).take(1) {
+        let label = crate::field::quote(label);
+        let say = |why| Error::invalid(path, text, format!("validating label {label}: {why}"));
+        errors.extend(wrong.into_iter().map(say));
+    }
+}
+
+/// The name of a signer: a domain of two labels or more, and a path of one part.
+pub(super) fn signer_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
+    const DOMAIN_MAX: usize = 253;
+    const NAME_MAX: usize = DOMAIN_MAX + 1 + DOMAIN_MAX + 63 + 1;
+    if name.is_empty() {
+        errors.push(Error::required(path, ""));
+        return;
+    }
+    let parts: Vec<&str> = name.split('/').collect();
+    let [domain, own] = parts[..] else {
+        let detail =
+            "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+        errors.push(Error::invalid(path, name, detail));
+        return;
+    };
+    if domain.len() > DOMAIN_MAX {
+        errors.push(Error::too_long(path, DOMAIN_MAX));
+    }
+    first_wrong_label(errors, path, domain, names::dns1123_label);
+    if !domain.contains('.') {
+        let detail = "should be a domain with at least two segments separated by dots";
+        errors.push(Error::invalid(path, domain, detail));
+    }
+    first_wrong_label(errors, path, own, names::dns1123_subdomain);
+    if name.len() > NAME_MAX {
+        errors.push(Error::too_long(path, NAME_MAX));
+    }
 }

@@ -19,19 +19,8 @@ fn name_check(resource: &Resource) -> NameCheck {
         ("apiregistration.k8s.io", "apiservices")
         | ("certificates.k8s.io", "clustertrustbundles") => names::path_segment,
         ("networking.k8s.io", "ipaddresses") => |_| Vec::new(),
-        ("batch", "cronjobs") => cron_job_name,
         _ => names::dns1123_subdomain,
     }
-}
-
-/// Jobs get eleven characters more than their CronJob.
-fn cron_job_name(name: &str) -> Vec<String> {
-    const MAX: usize = 52;
-    let mut errors = names::dns1123_subdomain(name);
-    if name.len() > MAX && errors.is_empty() {
-        errors.push(names::max_length(MAX));
-    }
-    errors
 }
 
 fn path() -> Path<'static> {

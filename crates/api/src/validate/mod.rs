@@ -20,6 +20,8 @@ mod service;
 mod service_cidr;
 mod service_ips;
 mod storage;
+mod storage_classes;
+mod volume_source;
 mod workload;
 
 use crate::field::{Error, Path};
@@ -34,7 +36,17 @@ pub fn create(resource: &Resource, object: &Value) -> Vec<Error> {
     if !resource.is_custom() {
         spec(&mut errors, resource, object);
     }
-    errors
+    once(errors)
+}
+
+/// Rules that overlap say the same thing twice; it is told once.
+fn once(errors: Errors) -> Errors {
+    let mut seen = std::collections::HashSet::new();
+    let mut fresh = |error: &Error| seen.insert((error.field.clone(), error.body()));
+    match errors.len() {
+        0 | 1 => errors,
+        _ => errors.into_iter().filter(|e| fresh(e)).collect(),
+    }
 }
 
 /// What is wrong with a changed object. `subresource` is empty for the object itself.
@@ -46,12 +58,12 @@ pub fn update(resource: &Resource, subresource: &str, old: &Value, new: &Value) 
     }
     match subresource {
         "" => changed(&mut errors, resource, old, new),
-        "status" => status(&mut errors, resource, new),
+        "status" => status(&mut errors, resource, old, new),
         "resize" => pod::resize(&mut errors, old, new),
-        "ephemeralcontainers" => pod::ephemeral(&mut errors, new),
+        "ephemeralcontainers" => pod::ephemeral(&mut errors, old, new),
         _ => {}
     }
-    errors
+    once(errors)
 }
 
 /// The error of an update without a resourceVersion, for kinds that need it
@@ -77,8 +89,16 @@ pub fn binding(binding: &Value) -> Vec<Error> {
             &["Node", "<empty>"],
         ));
     }
-    if checks::text(target, "name").is_empty() {
-        errors.push(Error::required(&path.field("name"), ""));
+    let (name, at) = (checks::text(target, "name"), path.field("name"));
+    if name.is_empty() {
+        errors.push(Error::required(&at, ""));
+    } else if matches!(kind, "" | "Node") {
+        checks::invalid_each(
+            &mut errors,
+            &at,
+            name,
+            crate::names::dns1123_subdomain(name),
+        );
     }
     errors
 }
@@ -112,7 +132,7 @@ fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
         ("apps", "daemonsets") => workload::daemon_set(errors, object),
         ("apps", "statefulsets") => workload::stateful_set(errors, object),
         ("batch", "jobs") => batch::job(errors, object),
-        ("batch", "cronjobs") => batch::cron_job(errors, object),
+        ("batch", "cronjobs") => batch::cron_job(errors, object, None),
         ("autoscaling", _) => autoscaling::autoscaler(errors, object),
         ("policy", _) => policy::disruption_budget(errors, object),
         ("coordination.k8s.io", "leases") => cluster::lease(errors, object),
@@ -121,9 +141,23 @@ fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
         ("networking.k8s.io", "servicecidrs") => service_cidr::service_cidr(errors, object),
         ("networking.k8s.io", "ipaddresses") => service_cidr::ip_address(errors, object),
         ("networking.k8s.io", "networkpolicies") => policy::network_policy(errors, object),
+        ("storage.k8s.io", _) => storage_kind(errors, resource, object, None),
         ("rbac.authorization.k8s.io", "roles") => policy::role(errors, object, true),
         ("rbac.authorization.k8s.io", "clusterroles") => policy::role(errors, object, false),
         ("rbac.authorization.k8s.io", _) => policy::role_binding(errors, object),
+        _ => {}
+    }
+}
+
+/// The kinds of one group; `old` is the version that an update replaces.
+fn storage_kind(errors: &mut Errors, resource: &Resource, object: &Value, old: Option<&Value>) {
+    match &*resource.plural {
+        "storageclasses" => storage_classes::storage_class(errors, object, old),
+        "volumeattributesclasses" => storage_classes::attributes_class(errors, object, old),
+        "volumeattachments" => storage_classes::attachment(errors, object, old),
+        "csinodes" => storage_classes::csi_node(errors, object, old),
+        "csidrivers" => storage_classes::csi_driver(errors, object, old),
+        "csistoragecapacities" => storage_classes::capacity(errors, object, old),
         _ => {}
     }
 }
@@ -138,6 +172,7 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
         ("", "configmaps") => config::config_map_update(errors, old, new),
         ("", "persistentvolumeclaims") => storage::claim_update(errors, old, new),
         ("", "persistentvolumes") => storage::volume_update(errors, old, new),
+        ("storage.k8s.io", _) => storage_kind(errors, resource, new, Some(old)),
         ("apps", "daemonsets") => {
             immutable(errors, &path, &old["spec"], &new["spec"], "selector");
             spec(errors, resource, new);
@@ -148,6 +183,7 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
         }
         ("apps", "statefulsets") => workload::stateful_set_update(errors, old, new),
         ("batch", "jobs") => batch::job_update(errors, old, new),
+        ("batch", "cronjobs") => batch::cron_job(errors, new, Some(old)),
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
             policy::role_binding_update(errors, old, new);
         }
@@ -159,14 +195,21 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
     }
 }
 
-fn status(errors: &mut Errors, resource: &Resource, new: &Value) {
+fn status(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
     match (&*resource.group, &*resource.plural) {
         ("apps", "deployments" | "replicasets" | "statefulsets")
         | ("", "replicationcontrollers") => {
-            workload::replica_status(errors, &resource.plural, &new["status"]);
+            workload::replica_status(errors, &resource.plural, old, new);
         }
-        ("batch", "jobs") => batch::job_status(errors, new),
+        ("apps", "daemonsets") => workload::daemon_status(errors, old, new),
+        ("batch", "jobs") => batch::job_status(errors, old, new),
+        ("", "pods") => pod::status(errors, old, new),
         ("", "services") => service::status(errors, new),
+        ("", "persistentvolumeclaims") => storage::claim_status(errors, new),
+        ("storage.k8s.io", "csinodes") => storage_classes::csi_node_status(errors, new),
+        ("storage.k8s.io", "volumeattachments") => {
+            storage_classes::attachment(errors, new, Some(old))
+        }
         ("networking.k8s.io", "ingresses") => ingress::status(errors, new),
         _ => {}
     }

@@ -20,7 +20,7 @@ pub(super) fn affinity(errors: &mut Errors, path: &Path<'_>, affinity: &Value) {
         for (i, term) in list(node, PREFERRED).iter().enumerate() {
             let at = preferred.index(i);
             weight(errors, &at, term);
-            node_term(errors, &at.field("preference"), &term["preference"]);
+            node_term(errors, &at.field("preference"), &term["preference"], true);
         }
     }
     for member in ["podAffinity", "podAntiAffinity"] {
@@ -67,17 +67,28 @@ pub(in super::super) fn node_selector(errors: &mut Errors, path: &Path<'_>, sele
         ));
     }
     for (i, term) in terms.iter().enumerate() {
-        node_term(errors, &path.index(i), term);
+        node_term(errors, &path.index(i), term, false);
     }
 }
 
-fn node_term(errors: &mut Errors, path: &Path<'_>, term: &Value) {
+/// A preference may have values that no label has: it only loses weight.
+fn node_term(errors: &mut Errors, path: &Path<'_>, term: &Value, any_value: bool) {
     let expressions = path.field("matchExpressions");
     for (i, expression) in list(term, "matchExpressions").iter().enumerate() {
         let at = expressions.index(i);
         node_requirement(errors, &at, expression);
         let key = text(expression, "key");
         invalid_each(errors, &at.field("key"), key, names::qualified_name(key));
+        let values = at.field("values");
+        for (j, value) in list(expression, "values")
+            .iter()
+            .filter_map(Value::as_str)
+            .enumerate()
+        {
+            if !any_value {
+                invalid_each(errors, &values.index(j), value, names::label_value(value));
+            }
+        }
     }
     let fields = path.field("matchFields");
     for (i, field) in list(term, "matchFields").iter().enumerate() {
@@ -102,6 +113,20 @@ fn node_term(errors: &mut Errors, path: &Path<'_>, term: &Value) {
                 key,
                 "not a valid field selector key",
             ));
+            continue;
+        }
+        let values = at.field("values");
+        for (j, name) in list(field, "values")
+            .iter()
+            .filter_map(Value::as_str)
+            .enumerate()
+        {
+            invalid_each(
+                errors,
+                &values.index(j),
+                name,
+                names::dns1123_subdomain(name),
+            );
         }
     }
 }
@@ -140,6 +165,7 @@ fn pod_term(errors: &mut Errors, path: &Path<'_>, term: &Value) {
     for name in list(term, "namespaces").iter().filter_map(Value::as_str) {
         invalid_each(errors, &namespaces, name, names::dns1123_label(name));
     }
+    super::scheduling::label_keys(errors, path, term);
     let key = text(term, "topologyKey");
     let at = path.field("topologyKey");
     if key.is_empty() {

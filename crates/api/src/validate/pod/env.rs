@@ -1,6 +1,7 @@
 //! Environment variables and what they are taken from.
 
-use super::super::checks::{Errors, invalid_each, list, required, some, text};
+use super::super::checks::{Errors, invalid_each, required, some, text};
+use super::super::volume_source::no_backsteps;
 use crate::field::{Error, Path};
 use crate::names;
 use serde_json::Value;
@@ -71,10 +72,7 @@ fn value_from(errors: &mut Errors, path: &Path<'_>, source: &Value, has_value: b
         }
     }
     if let Some(reference) = count("fileKeyRef") {
-        let at = path.field("fileKeyRef");
-        for member in ["key", "volumeName", "path"] {
-            required(errors, &at, reference, member);
-        }
+        file_key_ref(errors, &path.field("fileKeyRef"), reference);
     }
     let detail = match (sources, has_value) {
         (0, _) => {
@@ -85,6 +83,26 @@ fn value_from(errors: &mut Errors, path: &Path<'_>, source: &Value, has_value: b
         (_, false) => "may not have more than one field specified at a time",
     };
     errors.push(Error::invalid(path, "", detail));
+}
+
+/// A variable of a file that an init container wrote (KEP-3721).
+fn file_key_ref(errors: &mut Errors, path: &Path<'_>, reference: &Value) {
+    if required(errors, path, reference, "key") {
+        let key = text(reference, "key");
+        invalid_each(errors, &path.field("key"), key, names::env_name(key));
+    }
+    if required(errors, path, reference, "volumeName") {
+        let name = text(reference, "volumeName");
+        invalid_each(
+            errors,
+            &path.field("volumeName"),
+            name,
+            names::dns1123_label(name),
+        );
+    }
+    if required(errors, path, reference, "path") {
+        no_backsteps(errors, &path.field("path"), text(reference, "path"));
+    }
 }
 
 /// A field of the Pod. Annotations and labels take a key in brackets.
@@ -136,26 +154,72 @@ pub(super) fn resource_ref(
     reference: &Value,
     in_volume: bool,
 ) {
+    let name = text(reference, "resource");
+    let hugepages =
+        name.starts_with("limits.hugepages-") || name.starts_with("requests.hugepages-");
     if in_volume && text(reference, "containerName").is_empty() {
         errors.push(Error::required(&path.field("containerName"), ""));
-        return;
+    } else if name.is_empty() {
+        errors.push(Error::required(&path.field("resource"), ""));
+    } else if !hugepages && !RESOURCES.contains(&name) {
+        errors.push(Error::not_supported(
+            &path.field("resource"),
+            name,
+            &RESOURCES,
+        ));
     }
-    if required(errors, path, reference, "resource") {
-        let name = text(reference, "resource");
-        let hugepages =
-            name.starts_with("limits.hugepages-") || name.starts_with("requests.hugepages-");
-        if !hugepages && !RESOURCES.contains(&name) {
-            errors.push(Error::not_supported(
-                &path.field("resource"),
-                name,
-                &RESOURCES,
-            ));
+    divisor(
+        errors,
+        &path.field("divisor"),
+        name,
+        hugepages,
+        some(reference, "divisor"),
+    );
+}
+
+/// The unit in which an amount is shown.
+fn divisor(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    name: &str,
+    hugepages: bool,
+    divisor: Option<&Value>,
+) {
+    const BYTES: [&str; 13] = [
+        "1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei",
+    ];
+    let Some(unit) = divisor.and_then(Value::as_str).filter(|unit| *unit != "0") else {
+        return;
+    };
+    let what = match name {
+        "limits.cpu" | "requests.cpu" if matches!(unit, "1m" | "1") => return,
+        "limits.cpu" | "requests.cpu" => {
+            let detail = "only divisor's values 1m and 1 are supported with the cpu resource";
+            errors.push(Error::invalid(path, name, detail));
+            return;
         }
+        "limits.memory" | "requests.memory" => "memory",
+        "limits.ephemeral-storage" | "requests.ephemeral-storage" => "local ephemeral storage",
+        _ if hugepages => "hugepages",
+        _ => return,
+    };
+    if !BYTES.contains(&unit) {
+        let detail = format!(
+            "only divisor's values {} are supported with the {what} resource",
+            BYTES.join(", ")
+        );
+        errors.push(Error::invalid(path, name, detail));
     }
 }
 
 fn key_ref(errors: &mut Errors, path: &Path<'_>, reference: &Value) {
-    required(errors, path, reference, "name");
+    let name = text(reference, "name");
+    invalid_each(
+        errors,
+        &path.field("name"),
+        name,
+        names::dns1123_subdomain(name),
+    );
     let key = text(reference, "key");
     match key {
         "" => errors.push(Error::required(&path.field("key"), "")),
@@ -192,19 +256,6 @@ pub(super) fn env_from(errors: &mut Errors, path: &Path<'_>, all: &[Value]) {
             1 => continue,
             _ => "may not have more than one field specified at a time",
         };
-        errors.push(Error::invalid(&at, "", detail));
-    }
-}
-
-/// `items` of volumes made of keys.
-pub(super) fn keys_to_paths(errors: &mut Errors, path: &Path<'_>, source: &Value) {
-    let items_path = path.field("items");
-    for (i, item) in list(source, "items").iter().enumerate() {
-        let at = items_path.index(i);
-        required(errors, &at, item, "key");
-        if required(errors, &at, item, "path") {
-            super::volume::local_path(errors, &at.field("path"), text(item, "path"));
-        }
-        super::volume::mode(errors, &at, item, "mode");
+        errors.push(Error::invalid(path, "", detail));
     }
 }

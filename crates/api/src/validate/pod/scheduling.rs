@@ -56,7 +56,11 @@ pub(super) fn spread(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
             &["DoNotSchedule", "ScheduleAnyway"],
         );
         let action = text(constraint, "whenUnsatisfiable");
-        if !seen.insert((key, action)) {
+        let all = list(spec, "topologySpreadConstraints");
+        let again =
+            |c: &Value| text(c, "topologyKey") == key && text(c, "whenUnsatisfiable") == action;
+        // Told of at the first: upstream looks ahead.
+        if seen.insert((key, action)) && all[i + 1..].iter().any(again) {
             errors.push(Error::duplicate(
                 &at.field("{topologyKey, whenUnsatisfiable}"),
                 format!("{{{key}, {action}}}"),
@@ -75,7 +79,51 @@ pub(super) fn spread(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
         for member in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
             one_of_if_set(errors, &at, constraint, member, &["Honor", "Ignore"]);
         }
+        label_keys(errors, &at, constraint);
         selector_if_set(errors, &at, constraint, "labelSelector");
+    }
+}
+
+/// Labels of the Pod itself that it is compared by (KEP-3243, KEP-3633).
+pub(super) fn label_keys(errors: &mut Errors, path: &Path<'_>, term: &Value) {
+    let selector = some(term, "labelSelector");
+    for member in ["matchLabelKeys", "mismatchLabelKeys"] {
+        let (at, keys) = (path.field(member), list(term, member));
+        if !keys.is_empty() && selector.is_none() {
+            let detail = "must not be specified when labelSelector is not set";
+            errors.push(Error::forbidden(&at, detail));
+            continue;
+        }
+        for (i, key) in keys.iter().filter_map(Value::as_str).enumerate() {
+            invalid_each(errors, &at.index(i), key, names::qualified_name(key));
+        }
+    }
+    let matched: Vec<&str> = list(term, "matchLabelKeys")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    if let Some(selector) = selector {
+        let labels = super::super::checks::map(selector, "matchLabels");
+        let mut known: HashSet<&str> = labels.map(|(key, _)| key.as_str()).collect();
+        for expression in list(selector, "matchExpressions") {
+            let key = text(expression, "key");
+            let place = matched.iter().rposition(|m| *m == key);
+            if let Some(i) = place.filter(|_| known.contains(key)) {
+                let detail = "exists in both matchLabelKeys and labelSelector";
+                errors.push(Error::invalid(&path.index(i), key, detail));
+            }
+            known.insert(key);
+        }
+    }
+    let at = path.field("matchLabelKeys");
+    for (i, key) in matched.iter().enumerate() {
+        if list(term, "mismatchLabelKeys")
+            .iter()
+            .any(|other| other == key)
+        {
+            let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
+            errors.push(Error::invalid(&at.index(i), *key, detail));
+        }
     }
 }
 
@@ -123,6 +171,10 @@ pub(super) fn tolerations(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
                 ));
             }
             "Exists" => {}
+            "Lt" | "Gt" => {
+                let supported = ["Equal", "Exists", "Lt", "Gt"];
+                errors.push(Error::not_supported(&operator_path, operator, &supported));
+            }
             other => errors.push(Error::not_supported(
                 &operator_path,
                 other,

@@ -1,21 +1,33 @@
 //! Controllers that keep Pods running.
 
+mod stateful;
+mod status;
+
+pub(super) use stateful::{stateful_set, stateful_set_update};
+pub(super) use status::{daemon_status, replica_status};
+
 use super::checks::{
-    Errors, at_most_all, count_or_percent, immutable, int, label_selector, labels, non_negative,
-    some, text,
+    Errors, at_most_all, count_or_percent, int, label_selector, labels, non_negative, same, some,
+    text,
 };
 use super::pod;
-use crate::field::{Bad, Error, Path};
+use crate::field::{Error, Path};
+use crate::internal;
 use crate::intstr::IntOrString;
 use crate::selector::LabelSelector;
 use serde_json::Value;
+
+/// Upstream says deployment of ReplicaSets too.
+const WRONG: &str = "invalid label selector";
 
 fn spec_path() -> Path<'static> {
     Path::root("spec")
 }
 
 /// Checks the selector; gives it in its parsed form when it has one.
-fn selector(errors: &mut Errors, spec: &Value, empty: &str) -> Option<LabelSelector> {
+///
+/// `empty` is told of a selector that selects everything, `wrong` of one that can't be parsed.
+fn selector(errors: &mut Errors, spec: &Value, empty: &str, wrong: &str) -> Option<LabelSelector> {
     let parent = spec_path();
     let path = parent.field("selector");
     let found = some(spec, "selector");
@@ -23,19 +35,21 @@ fn selector(errors: &mut Errors, spec: &Value, empty: &str) -> Option<LabelSelec
         None => errors.push(Error::required(&path, "")),
         Some(selector) => {
             label_selector(errors, &path, selector);
-            let none = |member: &str| {
-                selector
-                    .get(member)
-                    .is_none_or(|v| v.is_null() || *v == Value::Array(Vec::new()))
-            };
-            if none("matchLabels") && none("matchExpressions") {
+            if is_empty_selector(selector) {
                 errors.push(Error::invalid(&path, selector, empty));
             }
         }
     }
     LabelSelector::from_object(found)
-        .inspect_err(|_| errors.push(Error::invalid(&path, found, "invalid label selector")))
+        .inspect_err(|_| errors.push(Error::invalid(&path, found, wrong)))
         .ok()
+}
+
+fn is_empty_selector(selector: &Value) -> bool {
+    let none = Value::Null;
+    ["matchLabels", "matchExpressions"]
+        .iter()
+        .all(|member| same(&selector[*member], &none))
 }
 
 fn always_restarts(errors: &mut Errors, template: &Value, owner: &str) {
@@ -74,7 +88,12 @@ fn template(errors: &mut Errors, spec: &Value, selector: &LabelSelector, owner: 
 pub(super) fn deployment(errors: &mut Errors, object: &Value) {
     let (spec, path) = (&object["spec"], spec_path());
     non_negative(errors, &path, spec, "replicas");
-    if let Some(selector) = selector(errors, spec, "empty selector is invalid for deployment") {
+    if let Some(selector) = selector(
+        errors,
+        spec,
+        "empty selector is invalid for deployment",
+        WRONG,
+    ) {
         template(errors, spec, &selector, "ReplicaSet");
     }
     strategy(errors, &spec["strategy"]);
@@ -92,21 +111,6 @@ pub(super) fn deployment(errors: &mut Errors, object: &Value) {
             ));
         }
     }
-}
-
-/// Go's marshalling of a strategy, which has no JSON names.
-fn go_strategy(strategy: &Value) -> Bad {
-    let rolling = match some(strategy, "rollingUpdate") {
-        None => "null".to_owned(),
-        Some(rolling) => format!(
-            r#"{{"MaxUnavailable":{},"MaxSurge":{}}}"#,
-            rolling["maxUnavailable"], rolling["maxSurge"]
-        ),
-    };
-    Bad::Text(format!(
-        r#"{{"Type":{},"RollingUpdate":{rolling}}}"#,
-        strategy["type"]
-    ))
 }
 
 fn is_zero(value: &Value) -> bool {
@@ -149,7 +153,7 @@ fn strategy(errors: &mut Errors, strategy: &Value) {
         }
         _ => errors.push(Error::not_supported(
             &path,
-            go_strategy(strategy),
+            internal::show("apps.DeploymentStrategy", Some(strategy)),
             &["Recreate", "RollingUpdate"],
         )),
     }
@@ -159,7 +163,12 @@ pub(super) fn replica_set(errors: &mut Errors, object: &Value) {
     let (spec, path) = (&object["spec"], spec_path());
     non_negative(errors, &path, spec, "replicas");
     non_negative(errors, &path, spec, "minReadySeconds");
-    if let Some(selector) = selector(errors, spec, "empty selector is invalid for deployment") {
+    if let Some(selector) = selector(
+        errors,
+        spec,
+        "empty selector is invalid for deployment",
+        WRONG,
+    ) {
         template(errors, spec, &selector, "ReplicaSet");
     }
 }
@@ -186,18 +195,25 @@ pub(super) fn replication_controller(errors: &mut Errors, object: &Value) {
 
 pub(super) fn daemon_set(errors: &mut Errors, object: &Value) {
     let (spec, path) = (&object["spec"], spec_path());
-    let template_path = path.field("template");
-    // Upstream does not say that the selector is missing; that it does not match is enough.
-    let found = match some(spec, "selector") {
-        Some(_) => selector(errors, spec, "empty selector is invalid for daemonset"),
-        None => Some(LabelSelector::nothing()),
-    };
-    match found {
-        Some(selector) => {
-            pod::selected_template(errors, &template_path, &spec["template"], &selector)
-        }
-        None => pod::template(errors, &template_path, &spec["template"]),
+    let (template_path, selector_path) = (path.field("template"), path.field("selector"));
+    let found = some(spec, "selector");
+    if let Some(selector) = found {
+        label_selector(errors, &selector_path, selector);
     }
+    // Upstream does not say that the selector is missing: then it selects nothing, which does not match.
+    let labels = spec["template"]["metadata"].get("labels");
+    if let Ok(selector) = LabelSelector::from_object(found)
+        && !selector.matches(labels.and_then(Value::as_object))
+    {
+        let meta = template_path.field("metadata");
+        let detail = "`selector` does not match template `labels`";
+        errors.push(Error::invalid(&meta.field("labels"), labels, detail));
+    }
+    if found.is_some_and(is_empty_selector) {
+        let detail = "empty selector is invalid for daemonset";
+        errors.push(Error::invalid(&selector_path, found, detail));
+    }
+    pod::template(errors, &template_path, &spec["template"]);
     always_restarts(errors, &spec["template"], "DaemonSet");
     non_negative(errors, &path, spec, "minReadySeconds");
     daemon_strategy(errors, &spec["updateStrategy"]);
@@ -218,8 +234,8 @@ fn daemon_strategy(errors: &mut Errors, strategy: &Value) {
                 rolling_path.field("maxSurge"),
             );
             count_or_percent(errors, &unavailable_path, unavailable);
-            at_most_all(errors, &unavailable_path, unavailable);
             count_or_percent(errors, &surge_path, surge);
+            at_most_all(errors, &unavailable_path, unavailable);
             at_most_all(errors, &surge_path, surge);
             match (is_zero(unavailable), is_zero(surge)) {
                 (false, false) => {
@@ -235,156 +251,8 @@ fn daemon_strategy(errors: &mut Errors, strategy: &Value) {
         }
         _ => errors.push(Error::not_supported(
             &path,
-            go_strategy(strategy),
+            internal::show("apps.DaemonSetUpdateStrategy", Some(strategy)),
             &["RollingUpdate", "OnDelete"],
         )),
-    }
-}
-
-pub(super) fn stateful_set(errors: &mut Errors, object: &Value) {
-    let (spec, path) = (&object["spec"], spec_path());
-    let policy = text(spec, "podManagementPolicy");
-    if !matches!(policy, "OrderedReady" | "Parallel") {
-        let detail = "must be 'OrderedReady' or 'Parallel'";
-        errors.push(Error::invalid(
-            &path.field("podManagementPolicy"),
-            policy,
-            detail,
-        ));
-    }
-    let strategy = &spec["updateStrategy"];
-    let strategy_path = path.field("updateStrategy");
-    let rolling = some(strategy, "rollingUpdate");
-    match text(strategy, "type") {
-        "RollingUpdate" => {
-            if let Some(rolling) = rolling {
-                non_negative(
-                    errors,
-                    &strategy_path.field("rollingUpdate"),
-                    rolling,
-                    "partition",
-                );
-            }
-        }
-        "OnDelete" if rolling.is_some() => {
-            let detail = format!("only allowed for updateStrategy '{}'", "RollingUpdate");
-            errors.push(Error::invalid(
-                &strategy_path.field("rollingUpdate"),
-                rolling,
-                detail,
-            ));
-        }
-        "OnDelete" => {}
-        _ => errors.push(Error::invalid(
-            &strategy_path,
-            go_strategy(strategy),
-            "must be 'RollingUpdate' or 'OnDelete'",
-        )),
-    }
-    let retention = &spec["persistentVolumeClaimRetentionPolicy"];
-    let retention_path = path.field("persistentVolumeClaimRetentionPolicy");
-    for member in ["whenDeleted", "whenScaled"] {
-        let word = text(retention, member);
-        if !matches!(word, "Retain" | "Delete") {
-            let supported = ["Delete", "Retain"];
-            errors.push(Error::not_supported(
-                &retention_path.field(member),
-                word,
-                &supported,
-            ));
-        }
-    }
-    non_negative(errors, &path, spec, "replicas");
-    non_negative(errors, &path, spec, "minReadySeconds");
-    if let Some(ordinals) = some(spec, "ordinals") {
-        non_negative(errors, &path.field("ordinals"), ordinals, "start");
-    }
-    let service = text(spec, "serviceName");
-    if !service.is_empty() {
-        let texts = crate::names::dns1123_label(service);
-        super::checks::invalid_each(errors, &path.field("serviceName"), service, texts);
-    }
-    if let Some(selector) = selector(errors, spec, "empty selector is invalid for statefulset") {
-        template(errors, spec, &selector, "StatefulSet");
-    }
-}
-
-/// Most of a StatefulSet can't change.
-pub(super) fn stateful_set_update(errors: &mut Errors, old: &Value, new: &Value) {
-    const CHANGEABLE: [&str; 8] = [
-        "replicas",
-        "ordinals",
-        "template",
-        "updateStrategy",
-        "revisionHistoryLimit",
-        "persistentVolumeClaimRetentionPolicy",
-        "minReadySeconds",
-        "podManagementPolicy",
-    ];
-    let (old_spec, spec, path) = (&old["spec"], &new["spec"], spec_path());
-    for member in ["podManagementPolicy", "selector", "serviceName"] {
-        immutable(errors, &path, old_spec, spec, member);
-    }
-    let rest = |spec: &Value| {
-        let mut rest = spec.clone();
-        if let Some(members) = rest.as_object_mut() {
-            members.retain(|name, _| {
-                !CHANGEABLE.contains(&&**name) && !matches!(&**name, "selector" | "serviceName")
-            });
-        }
-        rest
-    };
-    if rest(old_spec) != rest(spec) {
-        let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
-        errors.push(Error::forbidden(&path, detail));
-    }
-    if errors.is_empty() {
-        stateful_set(errors, new);
-    }
-}
-
-/// Counts of replicas in a status.
-pub(super) fn replica_status(errors: &mut Errors, plural: &str, status: &Value) {
-    let path = Path::root("status");
-    let counts: &[&str] = match plural {
-        "deployments" => &["updatedReplicas", "readyReplicas", "availableReplicas"],
-        "statefulsets" => &[
-            "readyReplicas",
-            "currentReplicas",
-            "updatedReplicas",
-            "availableReplicas",
-        ],
-        _ => &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"],
-    };
-    non_negative(errors, &path, status, "replicas");
-    for member in counts.iter().chain(&[
-        "unavailableReplicas",
-        "observedGeneration",
-        "collisionCount",
-    ]) {
-        non_negative(errors, &path, status, member);
-    }
-    let all = int(status, "replicas");
-    for member in counts {
-        let count = int(status, member);
-        if count > all {
-            errors.push(Error::invalid(
-                &path.field(member),
-                count,
-                "cannot be greater than status.replicas",
-            ));
-        }
-    }
-    let (ready, available) = (
-        int(status, "readyReplicas"),
-        int(status, "availableReplicas"),
-    );
-    if available > ready {
-        let detail = "cannot be greater than readyReplicas";
-        errors.push(Error::invalid(
-            &path.field("availableReplicas"),
-            available,
-            detail,
-        ));
     }
 }
