@@ -37,6 +37,9 @@ pub struct Options {
     /// needs no Pods can pass.
     #[arg(long, value_name = "PATH")]
     agnhost: Option<PathBuf>,
+    /// Images made earlier, as archives: none are made.
+    #[arg(long, value_name = "DIR", conflicts_with = "agnhost")]
+    images: Option<PathBuf>,
     /// The karve to test; built from this checkout otherwise.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -53,11 +56,21 @@ pub fn run(options: &Options) -> Result<()> {
     machine::prepare_for_demo()?;
     let mut interrupt = Interrupt::hold()?;
     let karve = match &options.binary {
-        Some(path) => std::path::absolute(path).context("find the binary")?,
+        Some(path) => {
+            // Commands are typed as a person would.
+            ensure!(
+                path.file_name().is_some_and(|name| name == "karve"),
+                "--binary is a file called karve"
+            );
+            std::path::absolute(path).context("find the binary")?
+        }
         None => workspace::build("karve", "karve", Profile::Dev)?,
     };
     let e2e = std::path::absolute(&options.e2e_test).context("find e2e.test")?;
-    let archives = images::make(&e2e, options.agnhost.as_deref())?;
+    let archives = match &options.images {
+        Some(folder) => folder.clone(),
+        None => images::make(&e2e, options.agnhost.as_deref())?,
+    };
     let stage = Stage::new(&karve, CLUSTER)?;
     stage.clear()?;
     let report = workspace::target()?.join("conformance-report.json");

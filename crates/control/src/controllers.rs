@@ -4,6 +4,7 @@
 //! for each key a pure plan is made from the stores and carried out.
 
 mod deployment;
+mod disruption;
 mod endpoints;
 mod endpointslice;
 mod gc;
@@ -57,6 +58,8 @@ pub(crate) fn start(
     tasks.spawn(root_ca::run(context(), root_ca_pem, token()));
     tasks.spawn(deployment::run(context(), token()));
     tasks.spawn(replicaset::run(context(), token()));
+    tasks.spawn(replicaset::run_older(context(), token()));
+    tasks.spawn(disruption::run(context(), token()));
     tasks.spawn(endpointslice::run(context(), token()));
     tasks.spawn(endpoints::run(context(), token()));
     tasks.spawn(node_lifecycle::run(context(), token()));

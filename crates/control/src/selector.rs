@@ -44,6 +44,28 @@ pub(crate) fn contains(selector: &Labels, labels: Option<&Labels>) -> bool {
     selector.iter().all(has)
 }
 
+/// A selector as upstream's events show it.
+pub(crate) fn go_text(selector: &LabelSelector) -> String {
+    let labels = selector.match_labels.iter().flatten();
+    let labels: String = labels
+        .map(|(name, value)| format!("{name}: {value},"))
+        .collect();
+    let expressions = selector.match_expressions.iter().flatten();
+    let expressions: String = expressions
+        .map(|one| {
+            let values = one.values.as_deref().unwrap_or_default().join(" ");
+            format!(
+                "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},",
+                one.key, one.operator
+            )
+        })
+        .collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},\
+         MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
+}
+
 /// True if the selector has no requirement at all.
 pub(crate) fn is_empty(selector: &LabelSelector) -> bool {
     let labels = selector.match_labels.iter().flatten().count();

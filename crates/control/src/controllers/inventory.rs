@@ -178,6 +178,8 @@ impl Inventory {
             ("", "Endpoints") => self.follow(number, &shared.endpoints),
             ("", "Node") => self.follow(number, &shared.nodes),
             ("", "Namespace") => self.follow(number, &shared.namespaces),
+            ("", "ReplicationController") => self.follow(number, &shared.replication_controllers),
+            ("policy", "PodDisruptionBudget") => self.follow(number, &shared.disruption_budgets),
             ("apps", "ReplicaSet") => self.follow(number, &shared.replica_sets),
             ("apps", "Deployment") => self.follow(number, &shared.deployments),
             ("discovery.k8s.io", "EndpointSlice") => self.follow(number, &shared.endpoint_slices),

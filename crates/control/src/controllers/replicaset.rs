@@ -1,9 +1,11 @@
-//! ReplicaSets: as many pods as asked for.
+//! ReplicaSets, and ReplicationControllers, their older form: as many pods as asked for.
 //!
+//! One engine serves both: a ReplicationController is read as a ReplicaSet ([`kind`]).
 //! [`plan`] decides, [`reconcile`] does it. Pods are made in batches that
 //! double (1, 2, 4, …), each batch at once, so that a quota or a webhook that
 //! refuses pods is asked a few times only, not hundreds of times.
 
+mod kind;
 mod plan;
 mod status;
 #[cfg(test)]
@@ -14,7 +16,10 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use k8s_openapi::{
-    api::{apps::v1::ReplicaSet, core::v1::Pod},
+    api::{
+        apps::v1::ReplicaSet,
+        core::v1::{Pod, ReplicationController},
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
     jiff::Timestamp,
 };
@@ -22,6 +27,7 @@ use kube::api::DeleteParams;
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    kind::Replicated,
     plan::{Plan, Scale},
     status::Failure,
 };
@@ -30,51 +36,60 @@ use crate::{
     event::{Kind, Recorder},
     ownership::{adopt_patch, controller_of, controller_reference, release_patch},
     queue::{Outcome, Queue},
-    selector,
-    watch::{Key, index},
-    write::{self, Part, Writer, status_patch},
+    watch::{Key, Store, index},
+    write::{self, Part, Writer},
 };
 
 /// ReplicaSets that are worked on at once.
 const PARALLEL: usize = 16;
 
-struct Controller {
+struct Controller<K> {
     context: Context,
-    sets: Writer<ReplicaSet>,
+    sets: Writer<K>,
     pods: Writer<Pod>,
     recorder: Recorder,
 }
 
-/// Runs the controller until shutdown.
+/// Runs the controller of ReplicaSets until shutdown.
 pub(super) async fn run(context: Context, shutdown: CancellationToken) {
+    run_for::<ReplicaSet>(context, shutdown).await;
+}
+
+/// Runs the controller of ReplicationControllers until shutdown.
+pub(super) async fn run_older(context: Context, shutdown: CancellationToken) {
+    run_for::<ReplicationController>(context, shutdown).await;
+}
+
+async fn run_for<K: Replicated>(context: Context, shutdown: CancellationToken) {
     let queue = Queue::new();
-    subscribe(&context, &queue);
-    let controller = Arc::new(Controller {
-        sets: Writer::new(&context.client, &context.kinds.replica_sets),
+    subscribe::<K>(&context, &queue);
+    let controller = Arc::new(Controller::<K> {
+        sets: Writer::new(&context.client, K::store(&context.kinds)),
         pods: Writer::new(&context.client, &context.kinds.pods),
-        recorder: context.recorder.component("replicaset-controller"),
+        recorder: context.recorder.component(K::COMPONENT),
         context,
     });
     let reconcile = move |key| {
         let controller = Arc::clone(&controller);
         async move { controller.reconcile(key).await }
     };
-    queue.run("replicaset", PARALLEL, shutdown, reconcile).await;
+    queue.run(K::NAME, PARALLEL, shutdown, reconcile).await;
 }
 
-fn subscribe(context: &Context, queue: &Queue<Key>) {
+fn subscribe<K: Replicated>(context: &Context, queue: &Queue<Key>) {
     let kinds = &context.kinds;
+    let sets = K::store(kinds);
     let changed = queue.clone();
-    kinds.replica_sets.subscribe(move |change| {
+    sets.subscribe(move |change| {
         if let Some(set) = change.latest() {
             changed.add(Key::of(&**set));
         }
     });
-    let (changed, sets) = (queue.clone(), Arc::clone(&kinds.replica_sets));
+    let (changed, sets) = (queue.clone(), Arc::clone(sets));
     kinds.pods.subscribe(move |change| {
         for pod in change.sides() {
             match controller_of(&pod.metadata) {
-                Some(owner) if owner.kind == "ReplicaSet" => {
+                Some(owner) if owner.kind == K::kind(&()) => {
                     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
                     changed.add(Key::new(namespace, &owner.name));
                 }
@@ -85,33 +100,34 @@ fn subscribe(context: &Context, queue: &Queue<Key>) {
     });
 }
 
-/// The ReplicaSets that would adopt a pod with this metadata.
-fn wanting(sets: &crate::watch::Store<ReplicaSet>, pod: &ObjectMeta) -> impl Iterator<Item = Key> {
+/// The sets that would adopt a pod with this metadata.
+fn wanting<K: Replicated>(sets: &Store<K>, pod: &ObjectMeta) -> impl Iterator<Item = Key> + use<K> {
     let namespace = pod.namespace.as_deref().unwrap_or_default();
     let sets = sets.indexed(index::namespace(namespace));
     let labels = pod.labels.clone();
-    let wants = move |set: &Arc<ReplicaSet>| selector::matches(&set.spec.selector, labels.as_ref());
+    let wants = move |set: &Arc<K>| set.selects(labels.as_ref());
     sets.into_iter().filter(wants).map(|set| Key::of(&*set))
 }
 
-impl Controller {
+impl<K: Replicated> Controller<K> {
     async fn reconcile(&self, key: Key) -> Result<Outcome, write::Error> {
-        let Some(set) = self.context.kinds.replica_sets.get(&key) else {
+        let Some(object) = K::store(&self.context.kinds).get(&key) else {
             return Ok(Outcome::Settled);
         };
+        let set = K::as_set(&object);
         let mut plan = self.plan(&set);
         if plan.has_claims() {
-            self.claim(&set, &plan).await?;
+            self.claim(&object, &plan).await?;
             plan = self.plan(&set);
         }
         let failure = match &plan.scale {
             Scale::Fits => None,
             Scale::Create(count) => {
-                let created = self.create(&set, *count).await;
+                let created = self.create(&object, &set, *count).await;
                 created.err().map(|err| (Failure::create(&err), err))
             }
             Scale::Delete(victims) => {
-                let deleted = self.delete(&set, victims).await;
+                let deleted = self.delete(&object, victims).await;
                 deleted.err().map(|err| (Failure::delete(&err), err))
             }
         };
@@ -119,7 +135,7 @@ impl Controller {
             plan = self.plan(&set);
         }
         let (failure, err) = failure.unzip();
-        self.write_status(&set, &plan, failure).await?;
+        self.write_status(&object, &set, &plan, failure).await?;
         match (err, plan.next_check) {
             (Some(err), _) => Err(err),
             (None, Some(delay)) => Ok(Outcome::After(delay)),
@@ -155,14 +171,13 @@ impl Controller {
         pods.collect()
     }
 
-    async fn claim(&self, set: &ReplicaSet, plan: &Plan) -> Result<(), write::Error> {
+    async fn claim(&self, set: &K, plan: &Plan) -> Result<(), write::Error> {
         let reference = controller_reference(set);
         if !plan.adopt.is_empty() {
             // The cache may not know yet that the set is being deleted.
             let current = self.sets.read(&Key::of(set)).await?;
             let ours = current.is_some_and(|current| {
-                current.metadata.uid == set.metadata.uid
-                    && current.metadata.deletion_timestamp.is_none()
+                current.meta().uid == set.meta().uid && current.meta().deletion_timestamp.is_none()
             });
             if !ours {
                 return Ok(());
@@ -187,8 +202,8 @@ impl Controller {
         }
     }
 
-    async fn create(&self, set: &ReplicaSet, count: usize) -> Result<(), write::Error> {
-        let pod = plan::pod_of(set);
+    async fn create(&self, object: &K, set: &ReplicaSet, count: usize) -> Result<(), write::Error> {
+        let pod = plan::pod_of(set, controller_reference(object));
         let mut left = count;
         let mut batch = 1;
         while left > 0 {
@@ -201,14 +216,14 @@ impl Controller {
                         let name = pod.metadata.name.as_deref().unwrap_or_default();
                         let message = format!("Created pod: {name}");
                         self.recorder
-                            .record(set, Kind::Normal, "SuccessfulCreate", message);
+                            .record(object, Kind::Normal, "SuccessfulCreate", message);
                     }
                     // Nothing more will be made there: not an error.
                     Err(err) if err.is_namespace_terminating() => return Ok(()),
                     Err(err) => {
                         let message = format!("Error creating: {}", err.message());
                         self.recorder
-                            .record(set, Kind::Warning, "FailedCreate", message);
+                            .record(object, Kind::Warning, "FailedCreate", message);
                         refused = Some(err);
                     }
                 }
@@ -222,7 +237,7 @@ impl Controller {
         Ok(())
     }
 
-    async fn delete(&self, set: &ReplicaSet, victims: &[Arc<Pod>]) -> Result<(), write::Error> {
+    async fn delete(&self, set: &K, victims: &[Arc<Pod>]) -> Result<(), write::Error> {
         let deleted = victims.iter().map(|pod| async move {
             let uid = pod.metadata.uid.as_deref();
             let key = Key::of(&**pod);
@@ -246,16 +261,16 @@ impl Controller {
 
     async fn write_status(
         &self,
+        object: &K,
         set: &ReplicaSet,
         plan: &Plan,
         failure: Option<Failure>,
     ) -> Result<(), write::Error> {
-        let old = set.status.clone().unwrap_or_default();
         let new = status::status(set, plan, failure, Timestamp::now());
-        let Some(patch) = status_patch(set, &old, &new) else {
+        let Some(patch) = object.status_patch(&new) else {
             return Ok(());
         };
-        match self.sets.merge(&Key::of(set), Part::Status, patch).await {
+        match self.sets.merge(&Key::of(object), Part::Status, patch).await {
             Err(err) if !err.is_not_found() => Err(err),
             _ => Ok(()),
         }

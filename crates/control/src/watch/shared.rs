@@ -7,8 +7,12 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
         coordination::v1::Lease,
-        core::v1::{ConfigMap, Endpoints, Namespace, Node, Pod, Service, ServiceAccount},
+        core::v1::{
+            ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Service,
+            ServiceAccount,
+        },
         discovery::v1::EndpointSlice,
+        policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -26,10 +30,14 @@ use crate::{
 /// The shared stores.
 #[derive(Clone)]
 pub(crate) struct Kinds {
-    /// By owner, node and label.
+    /// By owner, node, namespace and label.
     pub(crate) pods: Arc<Store<Pod>>,
     /// By owner; those without an owner by namespace.
     pub(crate) replica_sets: Arc<Store<ReplicaSet>>,
+    /// By namespace.
+    pub(crate) replication_controllers: Arc<Store<ReplicationController>>,
+    /// By namespace.
+    pub(crate) disruption_budgets: Arc<Store<PodDisruptionBudget>>,
     /// By namespace.
     pub(crate) deployments: Arc<Store<Deployment>>,
     /// By one label of their selector.
@@ -52,9 +60,9 @@ impl Kinds {
         Self {
             pods: Store::new(index::pod),
             replica_sets: Store::new(index::replica_set),
-            deployments: Store::new(|deployment, entries| {
-                entries.push(index::namespace(namespace_of(&deployment.metadata)));
-            }),
+            replication_controllers: Store::new(index::of_namespace),
+            disruption_budgets: Store::new(index::of_namespace),
+            deployments: Store::new(index::of_namespace),
             services: Store::new(index::service),
             endpoint_slices: Store::new(index::endpoint_slice),
             endpoints: Store::new(|_, _| {}),
@@ -80,6 +88,14 @@ impl Kinds {
         };
         start.watch(&self.pods, Selection::all::<Pod>());
         start.watch(&self.replica_sets, Selection::all::<ReplicaSet>());
+        start.watch(
+            &self.replication_controllers,
+            Selection::all::<ReplicationController>(),
+        );
+        start.watch(
+            &self.disruption_budgets,
+            Selection::all::<PodDisruptionBudget>(),
+        );
         start.watch(&self.deployments, Selection::all::<Deployment>());
         start.watch(&self.services, Selection::all::<Service>());
         start.watch(&self.endpoint_slices, Selection::all::<EndpointSlice>());
@@ -95,9 +111,11 @@ impl Kinds {
 
     /// Returns once every store has its first list.
     pub(crate) async fn synced(&self) {
-        let stores: [BoxFuture<'_, ()>; 11] = [
+        let stores: [BoxFuture<'_, ()>; 13] = [
             self.pods.synced().boxed(),
             self.replica_sets.synced().boxed(),
+            self.replication_controllers.synced().boxed(),
+            self.disruption_budgets.synced().boxed(),
             self.deployments.synced().boxed(),
             self.services.synced().boxed(),
             self.endpoint_slices.synced().boxed(),
@@ -188,10 +206,15 @@ pub(crate) mod index {
         });
     }
 
+    pub(super) fn of_namespace<K: Resource>(object: &K, entries: &mut Vec<u64>) {
+        entries.push(namespace(namespace_of(object.meta())));
+    }
+
     pub(super) fn pod(pod: &Pod, entries: &mut Vec<u64>) {
         ownership(&pod.metadata, entries);
         let name = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         entries.extend(name.map(node));
+        of_namespace(pod, entries);
         let namespace = namespace_of(&pod.metadata);
         let labels = pod.metadata.labels.iter().flatten();
         entries.extend(labels.map(|(name, value)| label(namespace, name, value)));

@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::{apps::v1::ReplicaSet, core::v1::Pod},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
     jiff::Timestamp,
 };
 
 use super::victims;
 use crate::{
-    ownership::{Claim, claim, controller_reference},
+    ownership::{Claim, claim},
     pod::{self, Availability},
 };
 
@@ -102,8 +102,8 @@ fn scale(
     }
 }
 
-/// A pod by the set's template.
-pub(super) fn pod_of(set: &ReplicaSet) -> Pod {
+/// A pod by the set's template, controlled by `owner`.
+pub(super) fn pod_of(set: &ReplicaSet, owner: OwnerReference) -> Pod {
     let template = set.spec.template.clone().unwrap_or_default();
     let from = template.metadata.unwrap_or_default();
     let name = set.metadata.name.as_deref().unwrap_or_default();
@@ -114,7 +114,7 @@ pub(super) fn pod_of(set: &ReplicaSet) -> Pod {
             labels: from.labels,
             annotations: from.annotations,
             finalizers: from.finalizers,
-            owner_references: Some(vec![controller_reference(set)]),
+            owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },
         spec: template.spec,

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     event::Recorder,
     fixture::{merge, refusal, scripted},
+    ownership::controller_reference,
     watch::Kinds,
     write::Writer,
 };
@@ -218,7 +219,8 @@ fn the_status_counts_and_leaves_zeroes_out() {
 
 #[test]
 fn a_pod_is_made_by_the_template() {
-    let pod = pod_of(&set(json!({})));
+    let set = set(json!({}));
+    let pod = pod_of(&set, controller_reference(&set));
     assert_eq!(pod.metadata.generate_name.as_deref(), Some("r-"));
     assert_eq!(pod.metadata.labels.unwrap()["tier"], "a");
     let owner = &pod.metadata.owner_references.unwrap()[0];
@@ -226,7 +228,7 @@ fn a_pod_is_made_by_the_template() {
 }
 
 /// A controller whose API server makes `limit` pods, then refuses.
-fn controller(limit: usize) -> (Controller, Arc<AtomicUsize>) {
+fn controller(limit: usize) -> (Controller<ReplicaSet>, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
     let client = scripted(move |method, path, mut body| {
@@ -266,7 +268,9 @@ async fn pods_are_made_in_growing_batches_until_one_is_refused() {
     ];
     for (limit, wanted, requests) in table {
         let (controller, asked) = controller(limit);
-        let made = controller.create(&set(json!({})), wanted).await;
+        let made = controller
+            .create(&set(json!({})), &set(json!({})), wanted)
+            .await;
         assert_eq!(
             asked.load(Ordering::SeqCst),
             requests,
