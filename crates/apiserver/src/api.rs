@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::body::Body;
 use crate::identity::Identity;
 use crate::server::Server;
-use crate::{Options, bootstrap, expiry, listen};
+use crate::{Options, bootstrap, compaction, expiry, listen};
 
 /// Why a server could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,7 @@ impl ApiServer {
     pub fn new(store: Store, options: Options) -> Result<ApiServer, Error> {
         bootstrap::run(&store, &options).map_err(Error::Bootstrap)?;
         tokio::spawn(expiry::run(store.clone(), options.shutdown.clone()));
+        tokio::spawn(compaction::run(store.clone(), options.shutdown.clone()));
         tokio::spawn(bootstrap::keep(store.clone(), options.clone()));
         Ok(ApiServer {
             server: Arc::new(Server::new(store, options)),

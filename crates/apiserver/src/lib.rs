@@ -16,6 +16,7 @@ mod body;
 mod bootstrap;
 mod call;
 mod convert;
+mod compaction;
 mod create;
 mod delete;
 mod expiry;

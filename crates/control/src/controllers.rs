@@ -7,6 +7,7 @@ mod deployment;
 mod disruption;
 mod endpoints;
 mod endpointslice;
+mod endpointslice_mirroring;
 mod gc;
 mod inventory;
 mod namespace;
@@ -62,6 +63,7 @@ pub(crate) fn start(
     tasks.spawn(disruption::run(context(), token()));
     tasks.spawn(endpointslice::run(context(), token()));
     tasks.spawn(endpoints::run(context(), token()));
+    tasks.spawn(endpointslice_mirroring::run(context(), token()));
     tasks.spawn(node_lifecycle::run(context(), token()));
     tasks.spawn(taint_eviction::run(context(), token()));
     tasks.spawn(pod_gc::run(context(), token()));
