@@ -22,6 +22,7 @@ mod service_ips;
 mod storage;
 mod storage_classes;
 mod volume_source;
+mod webhook;
 mod workload;
 
 use crate::field::{Error, Path};
@@ -135,6 +136,10 @@ fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
         ("batch", "cronjobs") => batch::cron_job(errors, object, None),
         ("autoscaling", _) => autoscaling::autoscaler(errors, object),
         ("policy", _) => policy::disruption_budget(errors, object),
+        (
+            "admissionregistration.k8s.io",
+            "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
+        ) => webhook::configuration(errors, object, None),
         ("coordination.k8s.io", "leases") => cluster::lease(errors, object),
         ("discovery.k8s.io", _) => endpoints::slice(errors, object),
         ("networking.k8s.io", "ingresses") => ingress::ingress(errors, object),
@@ -187,6 +192,10 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
             policy::role_binding_update(errors, old, new);
         }
+        (
+            "admissionregistration.k8s.io",
+            "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
+        ) => webhook::configuration(errors, new, Some(old)),
         ("discovery.k8s.io", _) => endpoints::slice_update(errors, old, new),
         ("networking.k8s.io", "servicecidrs") => {
             service_cidr::service_cidr_update(errors, old, new)
