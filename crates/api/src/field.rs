@@ -259,7 +259,7 @@ impl Error {
     /// The cause in a `Status`.
     pub fn cause(&self) -> Cause {
         Cause {
-            reason: self.kind.reason(),
+            reason: self.kind.reason().into(),
             message: self.body(),
             field: self.field.clone(),
         }

@@ -5,12 +5,14 @@
 
 mod conflict;
 mod denied;
+mod foreign;
 
 pub use denied::Denied;
 
 use crate::field;
 use serde::Serialize;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
@@ -19,7 +21,7 @@ use std::fmt::Write as _;
 pub struct Cause {
     /// A machine-readable word; empty when there is none.
     #[serde(skip_serializing_if = "str::is_empty")]
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// A text for people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -73,7 +75,7 @@ pub struct Status {
     pub message: String,
     /// A machine-readable word; empty when there is none.
     #[serde(skip_serializing_if = "str::is_empty")]
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// What it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<Details>,
@@ -109,14 +111,18 @@ fn details(group: &str, kind: &str, name: &str) -> Option<Details> {
 
 impl Status {
     /// A failure with nothing but code, reason and message.
-    pub fn failure(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
+    pub fn failure(
+        code: u16,
+        reason: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Status {
         Status {
             kind: "Status",
             api_version: "v1",
             metadata: ListMeta::default(),
             status: "Failure",
             message: message.into(),
-            reason,
+            reason: reason.into(),
             details: None,
             code,
         }
@@ -286,7 +292,7 @@ impl Status {
         status.retry_after(1);
         if let Some(details) = &mut status.details {
             details.causes.push(Cause {
-                reason: "ResourceVersionTooLarge",
+                reason: "ResourceVersionTooLarge".into(),
                 message: "Too large resource version".to_owned(),
                 field: String::new(),
             });
@@ -334,7 +340,7 @@ impl Status {
     pub fn with_cause(mut self, reason: &'static str, message: impl Into<String>) -> Status {
         let details = self.details.get_or_insert_with(Details::default);
         details.causes.push(Cause {
-            reason,
+            reason: reason.into(),
             message: message.into(),
             field: String::new(),
         });

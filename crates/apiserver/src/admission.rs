@@ -12,7 +12,7 @@ mod attributes;
 mod claim_resize;
 mod default_class;
 mod limit_ranger;
-mod lookup;
+pub mod lookup;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_resize;
@@ -29,11 +29,12 @@ mod tolerations;
 use karve_store::Op;
 use serde_json::Value;
 
-pub use attributes::{Attributes, Notes, Operation, Options};
+pub use attributes::{Attributes, Notes, Operation, Options, Reinvocation};
 
 use crate::answer::Refusal;
 use crate::call::Call;
 use crate::server::Server;
+use crate::webhook;
 
 /// What a validated request brings along.
 #[derive(Default)]
@@ -48,7 +49,22 @@ pub struct Admitted {
 async fn mutate_with(
     server: &Server,
     attributes: &mut Attributes<'_>,
-    _notes: &mut Notes,
+    notes: &mut Notes,
+) -> Result<(), Refusal> {
+    round(server, attributes, notes).await?;
+    if !std::mem::take(&mut attributes.reinvocation.wanted) {
+        return Ok(());
+    }
+    // Whoever came before a change may have more to say; there is no third round.
+    attributes.reinvocation.second = true;
+    round(server, attributes, notes).await
+}
+
+/// All mutating plugins, once.
+async fn round(
+    server: &Server,
+    attributes: &mut Attributes<'_>,
+    notes: &mut Notes,
 ) -> Result<(), Refusal> {
     namespace_lifecycle::mutate(server, attributes)?;
     limit_ranger::mutate(server, attributes)?;
@@ -63,8 +79,8 @@ async fn mutate_with(
     runtime_class::mutate(server, attributes)?;
     default_class::mutate_ingress(server, attributes);
     pod_topology::mutate(server, attributes);
-    // Here: MutatingAdmissionPolicy, MutatingAdmissionWebhook.
-    Ok(())
+    // Here: MutatingAdmissionPolicy.
+    webhook::mutate(server, attributes, notes).await
 }
 
 /// The validating half.
@@ -82,7 +98,8 @@ async fn validate_with(
     // Here: CertificateApproval, CertificateSigning, ClusterTrustBundleAttest, CertificateSubjectRestriction.
     // No feature that nodes declare (KEP-5328) is one that an update of a Pod could need.
     pod_resize::validate(server, attributes)?;
-    // Here: ValidatingAdmissionPolicy, ValidatingAdmissionWebhook.
+    // Here: ValidatingAdmissionPolicy.
+    webhook::validate(server, attributes, notes).await?;
     let mut admitted = Admitted::default();
     quota::validate(server, attributes, &mut admitted).await?;
     Ok(admitted)
@@ -147,6 +164,7 @@ pub async fn delete(
         old: Some(old),
         dry_run,
         options: Options::Given(options),
+        reinvocation: Reinvocation::default(),
     };
     let outcome = both(server, &mut attributes, &mut notes).await;
     call.note(notes);
@@ -164,6 +182,7 @@ pub async fn connect(server: &Server, call: &mut Call) -> Result<(), Refusal> {
         old: None,
         dry_run: false,
         options: Options::None,
+        reinvocation: Reinvocation::default(),
     };
     let outcome = both(server, &mut attributes, &mut notes).await;
     call.note(notes);

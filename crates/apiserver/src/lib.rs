@@ -46,6 +46,7 @@ mod subresource;
 mod table;
 mod update;
 mod watch;
+mod webhook;
 mod write;
 
 pub use api::{ApiServer, Error, server_tls};

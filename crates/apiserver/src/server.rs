@@ -26,6 +26,7 @@ use crate::nonresource::Documents;
 use crate::path::{self, ResourcePath, Target};
 use crate::presence::Presence;
 use crate::query::Query;
+use crate::webhook::Webhooks;
 use crate::{
     Options, create, delete, impersonate, list, media, nonresource, patch, respond, review,
     subresource, update, watch,
@@ -44,6 +45,7 @@ pub struct Server {
     pub(crate) presence: Presence,
     pub(crate) authorizer: Authorizer,
     pub(crate) quota_turns: quota::Turns,
+    pub(crate) webhooks: Webhooks,
     served: RwLock<Arc<Served>>,
 }
 
@@ -65,6 +67,7 @@ impl Server {
         };
         Server {
             quota_turns: quota::Turns::default(),
+            webhooks: Webhooks::default(),
             store,
             options,
             presence: Presence::default(),

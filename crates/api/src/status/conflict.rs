@@ -96,7 +96,7 @@ impl Status {
             details.causes = conflicts
                 .into_iter()
                 .map(|(manager, path)| Cause {
-                    reason: "FieldManagerConflict",
+                    reason: "FieldManagerConflict".into(),
                     message: format!("conflict with {manager}"),
                     field: path.to_owned(),
                 })

@@ -47,16 +47,24 @@ fn leniency(new: &[Value], old: Option<&[Value]>) -> Leniency {
     };
     let accepted = |hook: &Value| {
         let versions = list(hook, "admissionReviewVersions");
-        versions.is_empty() || versions.iter().any(|v| REVIEW_VERSIONS.iter().any(|r| v == r))
+        versions.is_empty()
+            || versions
+                .iter()
+                .any(|v| REVIEW_VERSIONS.iter().any(|r| v == r))
     };
     let names: HashSet<&str> = old.iter().map(|hook| text(hook, "name")).collect();
     let conditions = |hook: &Value| list(hook, "matchConditions").to_vec();
     Leniency {
-        side_effects: !old.iter().all(|h| matches!(text(h, "sideEffects"), "None" | "NoneOnDryRun")),
+        side_effects: !old
+            .iter()
+            .all(|h| matches!(text(h, "sideEffects"), "None" | "NoneOnDryRun")),
         review_versions: !old.iter().all(accepted),
         names: names.len() < old.len(),
         conditions: new.len() == old.len()
-            && new.iter().zip(old).all(|(n, o)| conditions(n) == conditions(o)),
+            && new
+                .iter()
+                .zip(old)
+                .all(|(n, o)| conditions(n) == conditions(o)),
     }
 }
 
@@ -80,10 +88,20 @@ fn webhook(errors: &mut Errors, at: &Path<'_>, hook: &Value, leniency: &Leniency
             label_selector(errors, &at.field(member), selector);
         }
     }
-    one_of_if_set(errors, at, hook, "reinvocationPolicy", &["IfNeeded", "Never"]);
+    one_of_if_set(
+        errors,
+        at,
+        hook,
+        "reinvocationPolicy",
+        &["IfNeeded", "Never"],
+    );
     client(errors, &at.field("clientConfig"), &hook["clientConfig"]);
     if !leniency.conditions {
-        conditions(errors, &at.field("matchConditions"), list(hook, "matchConditions"));
+        conditions(
+            errors,
+            &at.field("matchConditions"),
+            list(hook, "matchConditions"),
+        );
     }
 }
 
@@ -123,20 +141,28 @@ fn review_versions(errors: &mut Errors, at: &Path<'_>, hook: &Value, strict: boo
     let versions = list(hook, "admissionReviewVersions");
     let known = REVIEW_VERSIONS.join(", ");
     if versions.is_empty() {
-        errors.push(Error::required(&path, format!("must specify one of {known}")));
+        errors.push(Error::required(
+            &path,
+            format!("must specify one of {known}"),
+        ));
         return;
     }
     let mut seen = HashSet::new();
     for (i, version) in versions.iter().enumerate() {
         let version = version.as_str().unwrap_or_default();
         match seen.insert(version) {
-            true => invalid_each(errors, &path.index(i), version, names::dns1035_label(version)),
+            true => invalid_each(
+                errors,
+                &path.index(i),
+                version,
+                names::dns1035_label(version),
+            ),
             false => errors.push(Error::invalid(&path.index(i), version, "duplicate version")),
         }
     }
     if strict && !REVIEW_VERSIONS.iter().any(|v| seen.contains(v)) {
         let why = format!("must include at least one of {known}");
-        errors.push(Error::invalid(&path, versions.to_vec(), why));
+        errors.push(Error::invalid(&path, Value::from(versions.to_vec()), why));
     }
 }
 
@@ -150,7 +176,7 @@ pub(super) fn rule_with_operations(errors: &mut Errors, at: &Path<'_>, rule: &Va
     }
     if is_more_than_all(operations) {
         let why = "if '*' is present, must not specify other operations";
-        errors.push(Error::invalid(&path, operations.to_vec(), why));
+        errors.push(Error::invalid(&path, Value::from(operations.to_vec()), why));
     }
     for (i, operation) in operations.iter().enumerate() {
         let operation = operation.as_str().unwrap_or_default();
@@ -173,7 +199,7 @@ fn rule(errors: &mut Errors, at: &Path<'_>, rule: &Value) {
         }
         if is_more_than_all(items) {
             let why = format!("if '*' is present, must not specify other {what}");
-            errors.push(Error::invalid(&path, items.to_vec(), why));
+            errors.push(Error::invalid(&path, Value::from(items.to_vec()), why));
         }
         for (i, item) in items.iter().enumerate() {
             if member == "apiVersions" && item == "" {
@@ -220,11 +246,11 @@ fn resources(errors: &mut Errors, path: &Path<'_>, resources: &[Value]) {
     let has = |name: &str| resources.iter().any(|resource| resource == name);
     if resources.len() > 1 && has("*/*") {
         let why = "if '*/*' is present, must not specify other resources";
-        errors.push(Error::invalid(path, resources.to_vec(), why));
+        errors.push(Error::invalid(path, Value::from(resources.to_vec()), why));
     }
     if has("*") && plain {
         let why = "if '*' is present, must not specify other resources without subresources";
-        errors.push(Error::invalid(path, resources.to_vec(), why));
+        errors.push(Error::invalid(path, Value::from(resources.to_vec()), why));
     }
 }
 
@@ -270,7 +296,9 @@ fn url(errors: &mut Errors, path: &Path<'_>, url: &str) {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let is_scheme = |text: &&str| {
         text.starts_with(|c: char| c.is_ascii_alphabetic())
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
     };
     let (scheme, rest) = match rest.split_once(':') {
         Some((scheme, rest)) if is_scheme(&scheme) => (scheme.to_lowercase(), rest),
@@ -288,7 +316,11 @@ fn url(errors: &mut Errors, path: &Path<'_>, url: &str) {
         errors.push(Error::invalid(path, scheme, why));
     }
     if host.is_empty() {
-        errors.push(Error::invalid(path, host, format!("host must be specified{FORM}")));
+        errors.push(Error::invalid(
+            path,
+            host,
+            format!("host must be specified{FORM}"),
+        ));
     }
     if let Some(user) = user {
         let why = "user information is not permitted in the URL";
@@ -328,7 +360,10 @@ fn service(errors: &mut Errors, path: &Path<'_>, service: &Value) {
         Some(steps) => steps,
         None => {
             errors.push(Error::invalid(&at, url_path, "must start with a '/'"));
-            let second = url_path.char_indices().nth(1).map_or(url_path.len(), |(i, _)| i);
+            let second = url_path
+                .char_indices()
+                .nth(1)
+                .map_or(url_path.len(), |(i, _)| i);
             &url_path[second..]
         }
     };
@@ -340,7 +375,11 @@ fn service(errors: &mut Errors, path: &Path<'_>, service: &Value) {
             continue;
         }
         for failure in names::dns1123_subdomain(step) {
-            errors.push(Error::invalid(&at, url_path, format!("segment[{i}]: {failure}")));
+            errors.push(Error::invalid(
+                &at,
+                url_path,
+                format!("segment[{i}]: {failure}"),
+            ));
         }
     }
 }
@@ -361,8 +400,13 @@ mod tests {
         let path = Path::root("c");
         let of = |value: Value| texts(|errors| client(errors, &path, &value));
         assert!(of(json!({"url": "https://host:8443/path"})).is_empty());
-        assert!(of(json!({"service": {"namespace": "n", "name": "s", "path": "/a/b/"}})).is_empty());
-        assert_eq!(of(json!({})), ["c: Required value: exactly one of url or service is required"]);
+        assert!(
+            of(json!({"service": {"namespace": "n", "name": "s", "path": "/a/b/"}})).is_empty()
+        );
+        assert_eq!(
+            of(json!({})),
+            ["c: Required value: exactly one of url or service is required"]
+        );
         assert_eq!(
             of(json!({"url": "https://u@h/#f"})),
             [
@@ -383,15 +427,21 @@ mod tests {
     #[test]
     fn resources_do_not_overlap() {
         let path = Path::root("r");
-        let of = |value: Value| texts(|errors| resources(errors, &path, value.as_array().expect("list")));
+        let of = |value: Value| {
+            texts(|errors| resources(errors, &path, value.as_array().expect("list")))
+        };
         assert!(of(json!(["pods", "pods/*", "*/scale"])).is_empty());
         assert_eq!(
             of(json!(["pods/*", "pods/log"])),
-            ["r[1]: Invalid value: \"pods/log\": if 'pods/*' is present, must not specify pods/log"]
+            [
+                "r[1]: Invalid value: \"pods/log\": if 'pods/*' is present, must not specify pods/log"
+            ]
         );
         assert_eq!(
             of(json!(["*/*", "pods"])),
-            ["r: Invalid value: [\"*/*\",\"pods\"]: if '*/*' is present, must not specify other resources"]
+            [
+                "r: Invalid value: [\"*/*\",\"pods\"]: if '*/*' is present, must not specify other resources"
+            ]
         );
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::answer::Refusal;
 use crate::call::Call;
 use crate::object::Meta;
+use crate::webhook::Invoked;
 
 /// What is done to the object. Upstream's words in reviews and texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +66,21 @@ pub struct Attributes<'a> {
     pub dry_run: bool,
     /// See [`Attributes::options`].
     pub options: Options,
+    /// What mutating plugins remember between rounds.
+    pub reinvocation: Reinvocation,
+}
+
+/// Whether mutating plugins go a second round, and what those that ask others remember of the first.
+#[derive(Debug, Default)]
+pub struct Reinvocation {
+    /// Whether this is the second round.
+    pub second: bool,
+    /// Whether somebody changed the object so that there has to be a second round.
+    pub wanted: bool,
+    /// Of MutatingAdmissionWebhook.
+    pub webhooks: Invoked,
+    /// Of MutatingAdmissionPolicy.
+    pub policies: Invoked,
 }
 
 impl<'a> Attributes<'a> {
@@ -85,6 +101,7 @@ impl<'a> Attributes<'a> {
             old,
             dry_run,
             options: Options::InQuery,
+            reinvocation: Reinvocation::default(),
         }
     }
 

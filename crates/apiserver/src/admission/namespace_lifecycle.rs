@@ -42,7 +42,7 @@ fn terminating(attributes: &Attributes<'_>, namespace: &str) -> Refusal {
     let mut refusal = attributes.forbidden(&why).into_status();
     if let Some(details) = &mut refusal.details {
         details.causes.push(Cause {
-            reason: "NamespaceTerminating",
+            reason: "NamespaceTerminating".into(),
             message: format!("namespace {namespace} is being terminated"),
             field: "metadata.namespace".into(),
         });

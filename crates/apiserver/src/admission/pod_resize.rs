@@ -67,7 +67,7 @@ fn refused(attributes: &Attributes<'_>, why: &str, reason: &'static str) -> Refu
     let mut status = attributes.forbidden(why).into_status();
     if let Some(details) = &mut status.details {
         details.causes.push(Cause {
-            reason,
+            reason: reason.into(),
             message: String::new(),
             field: String::new(),
         });

@@ -98,7 +98,7 @@ fn take(budget: &mut Value, pod: &Value) -> Result<(), Refusal> {
         let mut status = Status::too_many_requests(REFUSED, 0);
         if let Some(details) = &mut status.details {
             details.causes.push(Cause {
-                reason: "DisruptionBudget",
+                reason: "DisruptionBudget".into(),
                 message: why,
                 field: String::new(),
             });
@@ -112,7 +112,7 @@ fn take(budget: &mut Value, pod: &Value) -> Result<(), Refusal> {
             let message =
                 format!("The disruption budget {name} is still being processed by the server.");
             details.causes.push(Cause {
-                reason: "DisruptionBudget",
+                reason: "DisruptionBudget".into(),
                 message,
                 field: String::new(),
             });

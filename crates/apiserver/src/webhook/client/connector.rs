@@ -1,0 +1,202 @@
+//! Connections: resolve, dial, TLS.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use karve_store::Store;
+use rustls::CertificateError;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::resolve;
+
+/// Where to connect to, whatever the URI says.
+#[derive(Debug, Clone)]
+pub enum Destination {
+    /// A host of any network.
+    Host {
+        /// A name or an address.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// A Service of the cluster.
+    Service {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The port of the Service.
+        port: u16,
+    },
+}
+
+/// Why there is no connection, in Go's words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DialError(pub String);
+
+/// Makes connections.
+#[derive(Clone)]
+pub struct Connector {
+    store: Store,
+    destination: Destination,
+    name: ServerName<'static>,
+    tls: Arc<rustls::ClientConfig>,
+}
+
+impl Connector {
+    /// To a destination, which must show a certificate for its name.
+    pub fn new(
+        store: Store,
+        destination: Destination,
+        tls: Arc<rustls::ClientConfig>,
+    ) -> Result<Connector, String> {
+        let name = match &destination {
+            Destination::Host { host, .. } => host.clone(),
+            Destination::Service {
+                namespace, name, ..
+            } => format!("{name}.{namespace}.svc"),
+        };
+        let name = ServerName::try_from(name).map_err(|err| err.to_string())?;
+        Ok(Connector {
+            store,
+            destination,
+            name,
+            tls,
+        })
+    }
+
+    /// A new connection.
+    pub async fn connect(&self) -> Result<TlsStream<TcpStream>, DialError> {
+        let stream = match &self.destination {
+            Destination::Host { host, port } => dial_host(host, *port).await,
+            Destination::Service {
+                namespace,
+                name,
+                port,
+            } => match resolve::endpoint(&self.store, namespace, name, *port) {
+                Ok(address) => dial(address).await,
+                Err(why) => Err(why),
+            },
+        };
+        let stream = stream.map_err(DialError)?;
+        TlsConnector::from(self.tls.clone())
+            .connect(self.name.clone(), stream)
+            .await
+            .map_err(|err| DialError(tls_text(&err)))
+    }
+}
+
+async fn dial_host(host: &str, port: u16) -> Result<TcpStream, String> {
+    let found = tokio::net::lookup_host((host, port)).await;
+    let addresses: Vec<SocketAddr> = found
+        .map_err(|_| format!("dial tcp: lookup {host}: no such host"))?
+        .collect();
+    let mut last = format!("dial tcp: lookup {host}: no such host");
+    for address in addresses {
+        match dial(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(why) => last = why,
+        }
+    }
+    Err(last)
+}
+
+async fn dial(address: SocketAddr) -> Result<TcpStream, String> {
+    let failed = |err: io::Error| {
+        let why = match err.kind() {
+            io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
+            io::ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),
+            io::ErrorKind::NetworkUnreachable => "connect: network is unreachable".to_owned(),
+            io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
+            _ => format!("connect: {err}"),
+        };
+        format!("dial tcp {address}: {why}")
+    };
+    let stream = TcpStream::connect(address).await.map_err(failed)?;
+    stream.set_nodelay(true).map_err(failed)?;
+    Ok(stream)
+}
+
+/// What Go says of a failed handshake.
+fn tls_text(err: &io::Error) -> String {
+    let verified = err
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let why = match verified {
+        Some(rustls::Error::InvalidCertificate(err)) => match err {
+            CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "certificate has expired or is not yet valid".to_owned()
+            }
+            other => other.to_string(),
+        },
+        Some(other) => return format!("remote error: tls: {other}"),
+        None if err.kind() == io::ErrorKind::UnexpectedEof => return "EOF".to_owned(),
+        None => return err.to_string(),
+    };
+    format!("tls: failed to verify certificate: x509: {why}")
+}
+
+impl tower::Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move { Ok(Stream(TokioIo::new(connector.connect().await?))) })
+    }
+}
+
+/// A connection as the pool wants it.
+pub struct Stream(TokioIo<TlsStream<TcpStream>>);
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
