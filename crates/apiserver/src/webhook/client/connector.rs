@@ -136,7 +136,9 @@ fn tls_text(err: &io::Error) -> String {
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let why = match verified {
         Some(rustls::Error::InvalidCertificate(err)) => match err {
-            CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "certificate signed by unknown authority".to_owned()
+            }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "certificate has expired or is not yet valid".to_owned()
             }
