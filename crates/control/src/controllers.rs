@@ -17,6 +17,7 @@ mod pod_gc;
 mod replicaset;
 mod root_ca;
 mod service_account;
+mod service_account_tokens;
 mod taint_eviction;
 
 use std::sync::Arc;
@@ -56,7 +57,8 @@ pub(crate) fn start(
     let token = || shutdown.clone();
     tasks.spawn(node_ipam::run(context(), cluster_cidr, token()));
     tasks.spawn(service_account::run(context(), token()));
-    tasks.spawn(root_ca::run(context(), root_ca_pem, token()));
+    tasks.spawn(root_ca::run(context(), Arc::clone(&root_ca_pem), token()));
+    tasks.spawn(service_account_tokens::run(context(), root_ca_pem, token()));
     tasks.spawn(deployment::run(context(), token()));
     tasks.spawn(replicaset::run(context(), token()));
     tasks.spawn(replicaset::run_older(context(), token()));

@@ -34,9 +34,13 @@ pub(super) async fn run(context: Context, shutdown: CancellationToken) {
     let queue: Queue<Key> = Queue::new();
     let kinds = &context.kinds;
     let changed = queue.clone();
-    kinds.services.subscribe(move |change| changed.add_all(change.latest().map(|one| Key::of(&**one))));
+    kinds
+        .services
+        .subscribe(move |change| changed.add_all(change.latest().map(|one| Key::of(&**one))));
     let changed = queue.clone();
-    kinds.endpoints.subscribe(move |change| changed.add_all(change.latest().map(|one| Key::of(&**one))));
+    kinds
+        .endpoints
+        .subscribe(move |change| changed.add_all(change.latest().map(|one| Key::of(&**one))));
     let changed = queue.clone();
     kinds.endpoint_slices.subscribe(move |change| {
         for slice in change.sides().filter(|slice| is_mirrored(slice)) {
@@ -45,14 +49,18 @@ pub(super) async fn run(context: Context, shutdown: CancellationToken) {
     });
     let controller = Arc::new(Controller {
         slices: Writer::new(&context.client, &context.kinds.endpoint_slices),
-        recorder: context.recorder.component("endpoint-slice-mirroring-controller"),
+        recorder: context
+            .recorder
+            .component("endpoint-slice-mirroring-controller"),
         context,
     });
     let reconcile = move |key| {
         let controller = Arc::clone(&controller);
         async move { controller.reconcile(key).await }
     };
-    queue.run("endpointslice-mirroring", PARALLEL, shutdown, reconcile).await;
+    queue
+        .run("endpointslice-mirroring", PARALLEL, shutdown, reconcile)
+        .await;
 }
 
 fn label<'a>(slice: &'a EndpointSlice, name: &str) -> Option<&'a String> {
@@ -65,7 +73,10 @@ fn is_mirrored(slice: &EndpointSlice) -> bool {
 
 fn service_of(slice: &EndpointSlice) -> Option<Key> {
     let service = label(slice, SERVICE_NAME_LABEL)?;
-    Some(Key::new(slice.metadata.namespace.as_deref().unwrap_or_default(), service))
+    Some(Key::new(
+        slice.metadata.namespace.as_deref().unwrap_or_default(),
+        service,
+    ))
 }
 
 impl Controller {
@@ -80,7 +91,9 @@ impl Controller {
         let plan = plan::plan(&endpoints, &existing);
         self.tell(&endpoints, &plan);
         match self.apply(plan).await {
-            Err(err) if err.is_namespace_terminating() || err.is_not_found() => Ok(Outcome::Settled),
+            Err(err) if err.is_namespace_terminating() || err.is_not_found() => {
+                Ok(Outcome::Settled)
+            }
             applied => applied.map(|()| Outcome::Settled),
         }
     }
@@ -89,7 +102,10 @@ impl Controller {
     fn source(&self, key: &Key) -> Option<Arc<Endpoints>> {
         let endpoints = self.context.kinds.endpoints.get(key)?;
         let service = self.context.kinds.services.get(key)?;
-        let selects = service.spec.as_ref().is_some_and(|spec| spec.selector.is_some());
+        let selects = service
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.selector.is_some());
         (!selects && plan::is_for_mirroring(&endpoints)).then_some(endpoints)
     }
 
@@ -109,7 +125,8 @@ impl Controller {
                 "Skipped {} invalid IP addresses when mirroring to EndpointSlices",
                 plan.invalid
             );
-            self.recorder.record(endpoints, Kind::Warning, "InvalidIPAddress", message);
+            self.recorder
+                .record(endpoints, Kind::Warning, "InvalidIPAddress", message);
         }
         if plan.too_many > 0 {
             let message = format!(
@@ -117,7 +134,12 @@ impl Controller {
                 plan::MOST,
                 plan.invalid + plan.too_many
             );
-            self.recorder.record(endpoints, Kind::Warning, "TooManyAddressesToMirror", message);
+            self.recorder.record(
+                endpoints,
+                Kind::Warning,
+                "TooManyAddressesToMirror",
+                message,
+            );
         }
     }
 
@@ -126,7 +148,9 @@ impl Controller {
             self.slices.create(slice).await?;
         }
         for (slice, patch) in plan.update {
-            self.slices.merge(&Key::of(&*slice), Part::Main, patch).await?;
+            self.slices
+                .merge(&Key::of(&*slice), Part::Main, patch)
+                .await?;
         }
         for slice in &plan.delete {
             self.delete(slice).await?;
@@ -136,6 +160,8 @@ impl Controller {
 
     async fn delete(&self, slice: &EndpointSlice) -> Result<(), write::Error> {
         let uid = slice.metadata.uid.as_deref();
-        self.slices.delete(&Key::of(slice), uid, DeleteParams::default()).await
+        self.slices
+            .delete(&Key::of(slice), uid, DeleteParams::default())
+            .await
     }
 }

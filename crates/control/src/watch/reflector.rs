@@ -60,8 +60,13 @@ impl Selection {
     }
 
     /// Only objects of this name.
-    pub(crate) fn named(mut self, name: &str) -> Self {
-        self.fields = Some(format!("metadata.name={name}"));
+    pub(crate) fn named(self, name: &str) -> Self {
+        self.with("metadata.name", name)
+    }
+
+    /// Only objects with this value of a selectable field.
+    pub(crate) fn with(mut self, field: &str, value: &str) -> Self {
+        self.fields = Some(format!("{field}={value}"));
         self
     }
 }

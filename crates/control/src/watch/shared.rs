@@ -8,7 +8,7 @@ use k8s_openapi::{
         apps::v1::{Deployment, ReplicaSet},
         coordination::v1::Lease,
         core::v1::{
-            ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Service,
+            ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Secret, Service,
             ServiceAccount,
         },
         discovery::v1::EndpointSlice,
@@ -49,7 +49,8 @@ pub(crate) struct Kinds {
     /// Those of nodes only.
     pub(crate) leases: Arc<Store<Lease>>,
     pub(crate) namespaces: Arc<Store<Namespace>>,
-    /// Those called `default` only.
+    /// Those with a ServiceAccount's token only. By namespace.
+    pub(crate) token_secrets: Arc<Store<Secret>>,
     pub(crate) service_accounts: Arc<Store<ServiceAccount>>,
     /// Those called `kube-root-ca.crt` only.
     pub(crate) root_certificates: Arc<Store<ConfigMap>>,
@@ -69,6 +70,7 @@ impl Kinds {
             nodes: Store::new(|_, _| {}),
             leases: Store::new(|_, _| {}),
             namespaces: Store::new(|_, _| {}),
+            token_secrets: Store::new(index::of_namespace),
             service_accounts: Store::new(|_, _| {}),
             root_certificates: Store::new(|_, _| {}),
         }
@@ -103,15 +105,16 @@ impl Kinds {
         start.watch(&self.nodes, Selection::all::<Node>());
         start.watch(&self.leases, Selection::within::<Lease>(Some(NODE_LEASES)));
         start.watch(&self.namespaces, Selection::all::<Namespace>());
-        let accounts = Selection::all::<ServiceAccount>().named("default");
-        start.watch(&self.service_accounts, accounts);
+        let tokens = Selection::all::<Secret>().with("type", "kubernetes.io/service-account-token");
+        start.watch(&self.token_secrets, tokens);
+        start.watch(&self.service_accounts, Selection::all::<ServiceAccount>());
         let certificates = Selection::all::<ConfigMap>().named(ROOT_CA_CONFIG_MAP);
         start.watch(&self.root_certificates, certificates);
     }
 
     /// Returns once every store has its first list.
     pub(crate) async fn synced(&self) {
-        let stores: [BoxFuture<'_, ()>; 13] = [
+        let stores: [BoxFuture<'_, ()>; 14] = [
             self.pods.synced().boxed(),
             self.replica_sets.synced().boxed(),
             self.replication_controllers.synced().boxed(),
@@ -123,6 +126,7 @@ impl Kinds {
             self.nodes.synced().boxed(),
             self.leases.synced().boxed(),
             self.namespaces.synced().boxed(),
+            self.token_secrets.synced().boxed(),
             self.service_accounts.synced().boxed(),
             self.root_certificates.synced().boxed(),
         ];

@@ -45,8 +45,14 @@ pub(super) struct Plan {
 /// True unless the Endpoints say that they are not for proxies.
 pub(super) fn is_for_mirroring(endpoints: &Endpoints) -> bool {
     let meta = &endpoints.metadata;
-    let skips = meta.labels.as_ref().and_then(|labels| labels.get(SKIP_LABEL));
-    let elects = meta.annotations.as_ref().is_some_and(|all| all.contains_key(LEADER_ANNOTATION));
+    let skips = meta
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(SKIP_LABEL));
+    let elects = meta
+        .annotations
+        .as_ref()
+        .is_some_and(|all| all.contains_key(LEADER_ANNOTATION));
     skips.is_none_or(|text| text != "true") && !elects
 }
 
@@ -77,10 +83,15 @@ pub(super) fn plan(endpoints: &Endpoints, existing: &[Arc<EndpointSlice>]) -> Pl
     let mut plan = Plan::default();
     let mut left: BTreeMap<SliceKey, Vec<Arc<EndpointSlice>>> = BTreeMap::new();
     for slice in existing {
-        left.entry(key_of(slice)).or_default().push(Arc::clone(slice));
+        left.entry(key_of(slice))
+            .or_default()
+            .push(Arc::clone(slice));
     }
     for ((family, ports), wanted) in wanted(endpoints, &mut plan) {
-        let mut same = left.remove(&(family, ports.clone())).unwrap_or_default().into_iter();
+        let mut same = left
+            .remove(&(family, ports.clone()))
+            .unwrap_or_default()
+            .into_iter();
         let new = slice(endpoints, family, &ports, wanted);
         match same.next() {
             Some(old) => {
@@ -115,17 +126,34 @@ fn key_of(slice: &EndpointSlice) -> SliceKey {
 fn wanted(endpoints: &Endpoints, plan: &mut Plan) -> BTreeMap<SliceKey, Vec<Endpoint>> {
     let mut by_port: BTreeMap<PortKey, Addresses> = BTreeMap::new();
     for subset in endpoints.subsets.iter().flatten() {
-        let ready = subset.addresses.iter().flatten().map(|address| (address, true));
-        let not_ready = subset.not_ready_addresses.iter().flatten().map(|address| (address, false));
+        let ready = subset
+            .addresses
+            .iter()
+            .flatten()
+            .map(|address| (address, true));
+        let not_ready = subset
+            .not_ready_addresses
+            .iter()
+            .flatten()
+            .map(|address| (address, false));
         let addresses: Vec<_> = ready.chain(not_ready).collect();
         let ports: Vec<PortKey> = subset.ports.iter().flatten().map(port_key).collect();
-        let ports = if ports.is_empty() { vec![NO_PORT] } else { ports };
+        let ports = if ports.is_empty() {
+            vec![NO_PORT]
+        } else {
+            ports
+        };
         for port in ports {
             let known = by_port.entry(port).or_default();
             for (address, ready) in &addresses {
-                let target = address.target_ref.as_ref().and_then(|target| target.uid.clone());
+                let target = address
+                    .target_ref
+                    .as_ref()
+                    .and_then(|target| target.uid.clone());
                 let place = (address.ip.clone(), target.unwrap_or_default());
-                let entry = known.entry(place).or_insert_with(|| ((*address).clone(), *ready));
+                let entry = known
+                    .entry(place)
+                    .or_insert_with(|| ((*address).clone(), *ready));
                 entry.1 &= ready;
             }
         }
@@ -139,7 +167,9 @@ fn wanted(endpoints: &Endpoints, plan: &mut Plan) -> BTreeMap<SliceKey, Vec<Endp
             None => groups.push((addresses, BTreeSet::from([port]))),
         }
     }
-    groups.iter_mut().for_each(|(_, ports)| ports.retain(|port| *port != NO_PORT));
+    groups
+        .iter_mut()
+        .for_each(|(_, ports)| ports.retain(|port| *port != NO_PORT));
     let mut slices: BTreeMap<SliceKey, Vec<Endpoint>> = BTreeMap::new();
     for (addresses, ports) in groups {
         let mut count = 0;
@@ -154,7 +184,10 @@ fn wanted(endpoints: &Endpoints, plan: &mut Plan) -> BTreeMap<SliceKey, Vec<Endp
             }
             count += 1;
             let family = if ip.is_ipv6() { "IPv6" } else { "IPv4" };
-            slices.entry((family, ports.clone())).or_default().push(endpoint(address, ip, ready));
+            slices
+                .entry((family, ports.clone()))
+                .or_default()
+                .push(endpoint(address, ip, ready));
         }
     }
     slices
@@ -183,7 +216,12 @@ fn endpoint(address: EndpointAddress, ip: IpAddr, ready: bool) -> Endpoint {
     }
 }
 
-fn slice(endpoints: &Endpoints, family: &str, ports: &BTreeSet<PortKey>, wanted: Vec<Endpoint>) -> EndpointSlice {
+fn slice(
+    endpoints: &Endpoints,
+    family: &str,
+    ports: &BTreeSet<PortKey>,
+    wanted: Vec<Endpoint>,
+) -> EndpointSlice {
     let name = endpoints.metadata.name.as_deref().unwrap_or_default();
     let mut labels = endpoints.metadata.labels.clone().unwrap_or_default();
     labels.insert(SERVICE_NAME_LABEL.into(), name.into());
@@ -249,13 +287,22 @@ mod tests {
 
     fn shown(slices: &[EndpointSlice]) -> Vec<String> {
         let show = |slice: &EndpointSlice| {
-            let ports = slice.ports.iter().flatten().map(|port| port.port.unwrap().to_string());
+            let ports = slice
+                .ports
+                .iter()
+                .flatten()
+                .map(|port| port.port.unwrap().to_string());
             let addresses = slice.endpoints.iter().flatten().map(|one| {
                 let ready = one.conditions.as_ref().unwrap().ready.unwrap();
                 format!("{}{}", one.addresses[0], if ready { "" } else { "!" })
             });
             let list = |words: Vec<String>| words.join(" ");
-            format!("{} {}: {}", slice.address_type, list(ports.collect()), list(addresses.collect()))
+            format!(
+                "{} {}: {}",
+                slice.address_type,
+                list(ports.collect()),
+                list(addresses.collect())
+            )
         };
         slices.iter().map(show).collect()
     }
@@ -280,7 +327,10 @@ mod tests {
                     "notReadyAddresses": [{"ip": "10.0.0.2"}], "ports": [{"port": 80}]}]),
                 vec!["IPv4 80: 10.0.0.1 10.0.0.2!"],
             ),
-            (json!([{"addresses": [{"ip": "10.0.0.1"}]}]), vec!["IPv4 : 10.0.0.1"]),
+            (
+                json!([{"addresses": [{"ip": "10.0.0.1"}]}]),
+                vec!["IPv4 : 10.0.0.1"],
+            ),
             (json!([]), vec![]),
         ];
         for (subsets, expected) in table {
@@ -291,29 +341,53 @@ mod tests {
 
     #[test]
     fn slice_follows_its_endpoints() {
-        let before = endpoints(json!([{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}]}]));
+        let before =
+            endpoints(json!([{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}]}]));
         let slice = Arc::new(plan(&before, &[]).create.remove(0));
         let labels = slice.metadata.labels.as_ref().unwrap();
-        assert_eq!((labels["a"].as_str(), labels[SERVICE_NAME_LABEL].as_str()), ("b", "e"));
-        assert_eq!(slice.metadata.annotations.as_ref().unwrap().keys().collect::<Vec<_>>(), ["k"]);
+        assert_eq!(
+            (labels["a"].as_str(), labels[SERVICE_NAME_LABEL].as_str()),
+            ("b", "e")
+        );
+        assert_eq!(
+            slice
+                .metadata
+                .annotations
+                .as_ref()
+                .unwrap()
+                .keys()
+                .collect::<Vec<_>>(),
+            ["k"]
+        );
 
         let same = plan(&before, &[Arc::clone(&slice)]);
         assert!(same.create.is_empty() && same.update.is_empty() && same.delete.is_empty());
 
-        let more = endpoints(json!([{"addresses": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.3"}], "ports": [{"port": 80}]}]));
+        let more = endpoints(
+            json!([{"addresses": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.3"}], "ports": [{"port": 80}]}]),
+        );
         let changed = plan(&more, &[Arc::clone(&slice)]);
-        assert_eq!(changed.update[0].1["endpoints"].as_array().unwrap().len(), 2);
+        assert_eq!(
+            changed.update[0].1["endpoints"].as_array().unwrap().len(),
+            2
+        );
 
-        let other = endpoints(json!([{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 81}]}]));
+        let other =
+            endpoints(json!([{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 81}]}]));
         let moved = plan(&other, &[slice]);
         assert_eq!((moved.create.len(), moved.delete.len()), (1, 1));
     }
 
     #[test]
     fn what_cannot_be_mirrored_is_counted() {
-        let many: Vec<Value> = (0..=MOST).map(|i| json!({"ip": format!("10.0.{}.{}", i / 256, i % 256)})).collect();
-        let plan = plan(&endpoints(json!([{"addresses": many, "ports": [{"port": 80}]},
-            {"addresses": [{"ip": "x"}], "ports": [{"port": 81}]}])), &[]);
+        let many: Vec<Value> = (0..=MOST)
+            .map(|i| json!({"ip": format!("10.0.{}.{}", i / 256, i % 256)}))
+            .collect();
+        let plan = plan(
+            &endpoints(json!([{"addresses": many, "ports": [{"port": 80}]},
+            {"addresses": [{"ip": "x"}], "ports": [{"port": 81}]}])),
+            &[],
+        );
         assert_eq!((plan.invalid, plan.too_many), (1, 1));
     }
 
