@@ -9,7 +9,7 @@ use crate::workspace;
 
 /// The crates of the product, lowest first. `testkit` is not in a layer: tests alone use it.
 const LAYERS: [&[&str]; 4] = [
-    &["karve-api", "karve-sys"],
+    &["karve-api", "karve-cel", "karve-sys"],
     &["karve-store", "karve-runtime", "karve-watch"],
     &[
         "karve-apiserver",
