@@ -61,18 +61,21 @@ fn mount_overlay(
     writable: Option<(&Path, &Path)>,
     target: &Path,
 ) -> io::Result<()> {
-    match mount_by_layers(lower, writable, target) {
-        // Before Linux 6.5 overlayfs does not take layers one by one, and before 5.2 nothing does.
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(nix::libc::EINVAL | nix::libc::ENOSYS)
-            ) =>
-        {
-            mount_by_options(lower, writable, target)
-        }
-        other => other,
+    let options = options(lower, writable);
+    // Every kernel takes short options; layers one by one are taken since Linux 6.5, and up to 500 of them.
+    if options.len() <= OPTIONS_MAX {
+        return mount_by_options(&options, writable.is_some(), target);
     }
+    mount_by_layers(lower, writable, target).map_err(|error| match error.raw_os_error() {
+        Some(nix::libc::EINVAL | nix::libc::ENOSYS) => {
+            let text = format!(
+                "{} layers are more than this kernel takes (Linux 6.5 and later take 500)",
+                lower.len()
+            );
+            io::Error::new(io::ErrorKind::InvalidInput, text)
+        }
+        _ => error,
+    })
 }
 
 fn mount_by_layers(
@@ -118,40 +121,29 @@ fn set_path(fs: std::os::fd::BorrowedFd<'_>, key: &str, path: &Path) -> io::Resu
     Ok(())
 }
 
-fn mount_by_options(
-    lower: &[PathBuf],
-    writable: Option<(&Path, &Path)>,
-    target: &Path,
-) -> io::Result<()> {
-    let layers: Vec<String> = lower.iter().rev().map(|layer| escape(layer)).collect();
-    let mut options = format!("lowerdir={}", layers.join(":"));
-    if let Some((upper, work)) = writable {
-        options.push_str(&format!(
-            ",upperdir={},workdir={}",
-            escape(upper),
-            escape(work)
-        ));
-    }
-    if options.len() > OPTIONS_MAX {
-        let text = format!(
-            "{} layers are more than this kernel takes (Linux 6.5 and later take 500)",
-            lower.len()
-        );
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
-    let flags = if writable.is_some() {
-        MsFlags::empty()
-    } else {
-        MsFlags::MS_RDONLY
+fn mount_by_options(options: &str, writable: bool, target: &Path) -> io::Result<()> {
+    let flags = match writable {
+        true => MsFlags::empty(),
+        false => MsFlags::MS_RDONLY,
     };
     mount(
         Some("overlay"),
         target,
         Some("overlay"),
         flags,
-        Some(options.as_str()),
+        Some(options),
     )?;
     Ok(())
+}
+
+fn options(lower: &[PathBuf], writable: Option<(&Path, &Path)>) -> String {
+    let layers: Vec<String> = lower.iter().rev().map(|layer| escape(layer)).collect();
+    let mut options = format!("lowerdir={}", layers.join(":"));
+    if let Some((upper, work)) = writable {
+        let (upper, work) = (escape(upper), escape(work));
+        options.push_str(&format!(",upperdir={upper},workdir={work}"));
+    }
+    options
 }
 
 /// Colons and commas mean something in overlayfs's options.

@@ -146,8 +146,17 @@ impl AsFd for NetNs {
 }
 
 /// Unpins the namespace named `name` under `/run/netns`; false when there is none.
+///
+/// With the last name goes the mount that the first one brought (see [`NetNs::create`]).
 pub fn remove(name: &str) -> Result<bool, Error> {
-    remove_at(&Path::new(NAMED_DIR).join(name))
+    let dir = Path::new(NAMED_DIR);
+    let removed = remove_at(&dir.join(name))?;
+    let is_empty = fs::read_dir(dir).is_ok_and(|mut names| names.next().is_none());
+    if removed && is_empty {
+        // Refused when somebody else has just made a name, or had the directory mounted otherwise: it stays, then.
+        let _ = umount2(dir, MntFlags::UMOUNT_NOFOLLOW);
+    }
+    Ok(removed)
 }
 
 /// Unpins the namespace at `path`; false when there is nothing at `path`.
