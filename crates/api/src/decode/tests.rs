@@ -248,3 +248,26 @@ fn the_deepest_objects_fit_the_stack_of_a_worker() {
         .expect("a thread");
     thread.join().expect("no overflow");
 }
+
+#[test]
+fn options_of_deletions_come_in_the_version_of_what_is_deleted() {
+    let kind = GroupVersionKind {
+        group: "".into(),
+        version: "v1".into(),
+        kind: "DeleteOptions".into(),
+    };
+    for version in [
+        "v1",
+        "meta.k8s.io/v1",
+        "apps/v1",
+        "policy/v1beta1",
+        "example.com/v2",
+    ] {
+        let body = format!(
+            r#"{{"apiVersion":"{version}","kind":"DeleteOptions","gracePeriodSeconds":5}}"#
+        );
+        let decoded = decode_as(&kind, Format::Json, &body).expect(version);
+        assert_eq!(decoded.object["gracePeriodSeconds"], 5, "{version}");
+    }
+    assert!(decode_as(&kind, Format::Json, r#"{"apiVersion":"v1","kind":"Pod"}"#).is_err());
+}
