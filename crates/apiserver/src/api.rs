@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::body::Body;
 use crate::identity::Identity;
 use crate::server::Server;
-use crate::{Options, bootstrap, compaction, expiry, listen};
+use crate::{Options, aggregate, bootstrap, compaction, expiry, listen};
 
 /// Why a server could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +55,13 @@ impl ApiServer {
         tokio::spawn(expiry::run(store.clone(), options.shutdown.clone()));
         tokio::spawn(compaction::run(store.clone(), options.shutdown.clone()));
         tokio::spawn(bootstrap::keep(store.clone(), options.clone()));
-        Ok(ApiServer {
-            server: Arc::new(Server::new(store, options)),
-        })
+        tokio::spawn(aggregate::keep_local(
+            store.clone(),
+            options.shutdown.clone(),
+        ));
+        let server = Arc::new(Server::new(store, options));
+        tokio::spawn(aggregate::run_availability(server.clone()));
+        Ok(ApiServer { server })
     }
 
     /// Serves a listening socket until `shutdown`.

@@ -8,11 +8,12 @@ use karve_store::{Op, Store, Watch};
 use serde_json::{Value, json};
 
 use crate::object::{self, Meta};
-use crate::{Options, allocate, keys, write};
+use crate::{Options, aggregate, allocate, keys, write};
 
 /// Makes what is missing.
 pub fn run(store: &Store, options: &Options) -> Result<(), karve_store::Error> {
-    let ops = lacking(store, options);
+    let mut ops = lacking(store, options);
+    ops.extend(aggregate::missing_local(store));
     if !ops.is_empty() {
         store.commit_blocking(ops)?;
     }

@@ -8,6 +8,7 @@
 //! revisions. Deliberately absent: what objects mean (`karve-api`), what happens because of them (controllers).
 
 mod admission;
+mod aggregate;
 mod allocate;
 mod answer;
 mod api;
@@ -15,8 +16,8 @@ mod authorize;
 mod body;
 mod bootstrap;
 mod call;
-mod convert;
 mod compaction;
+mod convert;
 mod create;
 mod delete;
 mod expiry;
@@ -31,6 +32,7 @@ mod media;
 mod nonresource;
 mod object;
 mod options;
+mod own;
 mod patch;
 mod path;
 mod presence;
@@ -54,3 +56,4 @@ pub use authorize::{Attributes, Authorizer, Decision, Outcome};
 pub use body::Body;
 pub use identity::Identity;
 pub use options::{Admission, Authentication, Options, RequestHeader};
+pub use webhook::client::ProxyClient;

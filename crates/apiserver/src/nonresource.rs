@@ -12,6 +12,7 @@ use karve_api::{discovery, openapi};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use crate::aggregate;
 use crate::answer::{self, HttpResponse};
 use crate::health;
 use crate::media;
@@ -55,14 +56,15 @@ pub fn answer(server: &Server, parts: &Parts, path: &str, query: &Query) -> Http
         ["version"] if !slash => Some(version()),
         ["api"] | ["apis"] => Some(top(server, &served, parts, segments[0] == "api")),
         ["api", version] => Some(resources(parts, table, "", version)),
-        ["apis", group] => table
-            .group(group)
-            .map(|g| negotiated(parts, &discovery::group(g))),
+        ["apis", group] => match table.group(group) {
+            Some(group) => Some(negotiated(parts, &discovery::group(group))),
+            None => aggregate::one_group(server, group).map(|group| negotiated(parts, &group)),
+        },
         ["apis", group, version] if table.group(group).is_some() => {
             Some(resources(parts, table, group, version))
         }
         ["openapi", "v2"] => Some(openapi_v2(parts)),
-        ["openapi", "v3"] => Some(openapi_index(&served)),
+        ["openapi", "v3"] => Some(openapi_index(server, &served)),
         ["openapi", "v3", ref rest @ ..] => return openapi_document(&served, parts, rest, query),
         _ => None,
     };
@@ -97,6 +99,14 @@ fn roots(table: &Table) -> HttpResponse {
 fn top(server: &Server, served: &Served, parts: &Parts, core: bool) -> HttpResponse {
     let table = &served.table;
     if media::wants_aggregated_discovery(&parts.headers) {
+        if !core && aggregate::hands_over(server) {
+            let mut document = discovery::aggregated(table, false);
+            aggregate::merge_aggregated(server, &mut document);
+            let mut response = answer::json(200, &document);
+            let kind = HeaderValue::from_static(discovery::AGGREGATED);
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            return response;
+        }
         let key = if core {
             "aggregated/api"
         } else {
@@ -112,7 +122,11 @@ fn top(server: &Server, served: &Served, parts: &Parts, core: bool) -> HttpRespo
             let address = server.options.advertise.to_string();
             negotiated(parts, &discovery::core_versions(table, &address))
         }
-        false => negotiated(parts, &discovery::groups(table)),
+        false => {
+            let mut groups = discovery::groups(table);
+            aggregate::merge_groups(server, &mut groups);
+            negotiated(parts, &groups)
+        }
     }
 }
 
@@ -167,7 +181,15 @@ fn openapi_v2(parts: &Parts) -> HttpResponse {
     answer::json(200, &json!({"swagger": "2.0", "info": info, "paths": {}}))
 }
 
-fn openapi_index(served: &Served) -> HttpResponse {
+fn openapi_index(server: &Server, served: &Served) -> HttpResponse {
+    if aggregate::hands_over(server) {
+        let mut index = openapi::index(&served.table);
+        aggregate::merge_index(server, &mut index);
+        let mut response = answer::json(200, &index);
+        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        return response;
+    }
     let bytes = served
         .documents
         .get("openapi/v3", || openapi::index(&served.table));

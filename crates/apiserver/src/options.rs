@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tokio_util::sync::CancellationToken;
 
 use crate::allocate::Family;
+use crate::webhook::client::ProxyClient;
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Options {
     pub authentication: Authentication,
     /// Which admission plugins run, beside those that are on by default.
     pub admission: Admission,
+    /// How the server shows itself to the servers of other groups of the API (`--proxy-client-cert-file`).
+    pub proxy_client: Option<ProxyClient>,
     /// Ends what runs in the background.
     pub shutdown: CancellationToken,
     /// How the server shows itself to the kubelet API of nodes (for logs). Absent: logs answer 503.
@@ -114,6 +117,7 @@ impl Default for Options {
             service_account_tokens: false,
             authentication: Authentication::default(),
             admission: Admission::default(),
+            proxy_client: None,
             shutdown: CancellationToken::new(),
             kubelet_tls: None,
         }

@@ -17,6 +17,7 @@ use karve_store::Store;
 use parking_lot::RwLock;
 
 use crate::admission::quota;
+use crate::aggregate::{self, Aggregation};
 use crate::answer::{self, HttpResponse, Refusal};
 use crate::authorize::{Attributes, Authorizer};
 use crate::body::Body;
@@ -46,6 +47,7 @@ pub struct Server {
     pub(crate) authorizer: Authorizer,
     pub(crate) quota_turns: quota::Turns,
     pub(crate) webhooks: Webhooks,
+    pub(crate) aggregation: Aggregation,
     served: RwLock<Arc<Served>>,
 }
 
@@ -68,6 +70,7 @@ impl Server {
         Server {
             quota_turns: quota::Turns::default(),
             webhooks: Webhooks::default(),
+            aggregation: Aggregation::default(),
             store,
             options,
             presence: Presence::default(),
@@ -152,12 +155,20 @@ impl Server {
                 let verb = parts.method.as_str().to_lowercase();
                 self.authorizer
                     .check(&Attributes::path(&identity, &verb, &path))?;
+                if let Some(service) = aggregate::of_path(self, &path) {
+                    let body = read_body(body).await?;
+                    return Ok(aggregate::proxy(self, &service, parts, body, &identity).await);
+                }
                 Ok(nonresource::answer(self, &parts, &path, &query))
             }
             Target::Resource(path) => {
                 let verb = requested_verb(&parts.method, &path, &query);
                 if let Some(verb) = verb {
                     self.authorize(&identity, verb, &path, &query)?;
+                }
+                if let Some(service) = aggregate::of_resource(self, &path) {
+                    let body = read_body(body).await?;
+                    return Ok(aggregate::proxy(self, &service, parts, body, &identity).await);
                 }
                 self.resource(parts, body, identity, path, query, verb)
                     .await

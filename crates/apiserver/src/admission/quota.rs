@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use karve_api::amounts;
-use karve_api::apply::{self, FieldSet, Writer};
 use karve_api::quota::{Evaluator, Request, check};
-use karve_api::resource::{Resource, Table};
+use karve_api::resource::Table;
 use karve_store::{Op, Range};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -20,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{Admitted, Attributes, Operation, lookup};
 use crate::answer::Refusal;
 use crate::server::Server;
-use crate::{keys, object, write};
+use crate::{keys, object, own};
 
 /// Who writes next, for each namespace in which somebody wants to.
 #[derive(Default)]
@@ -99,7 +98,7 @@ pub async fn validate(
     for (index, used) in changed {
         let (entry, mut quota) = (&entries[index], quotas[index].clone());
         object::member_mut(&mut quota, "status").insert("used".into(), amounts::to_value(&used));
-        record_manager(kind, &quotas[index], &mut quota);
+        own::record(kind, "status", Some(&quotas[index]), &mut quota);
         admitted.ops.push(Op::update(
             entry.key().clone(),
             entry.revision(),
@@ -108,21 +107,6 @@ pub async fn validate(
     }
     admitted.turn = Some(turn);
     Ok(())
-}
-
-/// Upstream's server changes quotas through its own API, which notes who did.
-fn record_manager(kind: &Resource, old: &Value, quota: &mut Value) {
-    let Some(ty) = kind.shown_type() else {
-        return;
-    };
-    let writer = Writer {
-        manager: "kube-apiserver",
-        api_version: "v1",
-        subresource: "status",
-        time: &write::now(),
-        reset: &FieldSet::of_names(&[&["spec"]]),
-    };
-    apply::update_managers(Some(old), quota, ty, &writer);
 }
 
 fn has_quotas(server: &Server, namespace: &str) -> bool {

@@ -3,6 +3,7 @@
 //! A Service is reached at one of its ready endpoints, under the name `SERVICE.NAMESPACE.svc`. Connections are kept for
 //! as long as the configuration stays the same. Texts of errors are those of Go's client, which people know by heart.
 
+mod believing;
 mod connector;
 mod resolve;
 
@@ -20,10 +21,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use karve_api::status::Status;
 use karve_store::Store;
 use rustls::RootCertStore;
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 
+use believing::Believing;
 pub use connector::{Connector, Destination, DialError};
 
 /// An answer is not longer: an object, as a patch in base 64.
@@ -101,7 +103,7 @@ impl Client {
 }
 
 /// The innermost cause that says something.
-fn cause(err: &legacy::Error) -> String {
+pub fn cause(err: &legacy::Error) -> String {
     let mut cause = err.source();
     let mut text = err.to_string();
     while let Some(err) = cause {
@@ -160,9 +162,27 @@ fn destination(config: &Value) -> Result<(Uri, Destination), String> {
     ))
 }
 
+/// A certificate with its key, by which a server of another API knows that this server asks.
+#[derive(Debug, Clone)]
+pub struct ProxyClient {
+    /// The certificate and those above it, PEM.
+    pub certificate: Vec<u8>,
+    /// Its key, PEM.
+    pub key: Vec<u8>,
+}
+
 /// Trusts the bundle, or what this machine trusts when it is empty. HTTP/1.1 only: one connection of HTTP/2 would
 /// bind all requests to one endpoint.
 pub fn tls(bundle: &[u8]) -> Result<rustls::ClientConfig, String> {
+    tls_as(bundle, false, None)
+}
+
+/// The same, with a certificate of this server's own; `insecure`: whatever the other side shows is believed.
+pub fn tls_as(
+    bundle: &[u8],
+    insecure: bool,
+    identity: Option<&ProxyClient>,
+) -> Result<rustls::ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     if bundle.is_empty() {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -175,11 +195,26 @@ pub fn tls(bundle: &[u8]) -> Result<rustls::ClientConfig, String> {
         return Err("unable to load root certificates: unable to parse bytes as PEM block".into());
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|err| err.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => config.with_no_client_auth(),
+        Some(identity) => {
+            let text = |err: rustls_pki_types::pem::Error| err.to_string();
+            let chain = CertificateDer::pem_slice_iter(&identity.certificate);
+            let chain = chain.collect::<Result<Vec<_>, _>>().map_err(text)?;
+            let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(text)?;
+            config
+                .with_client_auth_cert(chain, key)
+                .map_err(|err| err.to_string())?
+        }
+    };
+    if insecure {
+        let believes = Arc::new(Believing(provider));
+        config.dangerous().set_certificate_verifier(believes);
+    }
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -1,0 +1,71 @@
+//! Aggregation: groups and versions of the API that other servers answer for.
+//!
+//! An APIService with a Service hands one group and version over: requests are authenticated and authorized here and then
+//! passed on, with who asks in headers (`proxy`). `availability` asks each such server whether it answers, and notes it in the
+//! APIService; what it learned is merged into discovery (`discovery`). What this server answers for itself has APIServices,
+//! too (`local`).
+//!
+//! Invariant: what this server serves itself is never handed over. Deliberately absent: `/openapi/v2` of other servers.
+
+mod availability;
+mod discovery;
+mod local;
+mod proxy;
+mod service;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+
+pub use availability::run as run_availability;
+pub use discovery::{hands_over, merge_aggregated, merge_groups, merge_index, one_group};
+pub use local::{keep as keep_local, missing as missing_local};
+pub use proxy::proxy;
+pub use service::{ApiService, ApiServices};
+
+use crate::path::ResourcePath;
+use crate::server::Server;
+use crate::snapshot::Snapshot;
+
+/// What is known of all APIServices.
+pub struct Aggregation {
+    services: Snapshot<ApiServices>,
+    /// The resource lists that available servers gave, by the names of their APIServices.
+    discovered: Mutex<HashMap<String, Arc<Value>>>,
+}
+
+impl Default for Aggregation {
+    fn default() -> Aggregation {
+        Aggregation {
+            services: Snapshot::new(service::PREFIX),
+            discovered: Mutex::default(),
+        }
+    }
+}
+
+/// The server that answers for a path of a resource, if another one does.
+pub fn of_resource(server: &Server, path: &ResourcePath) -> Option<Arc<ApiService>> {
+    remote(server, &path.group, &path.version)
+}
+
+/// The server that answers for another path: discovery or a schema of a group and version.
+pub fn of_path(server: &Server, path: &str) -> Option<Arc<ApiService>> {
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match segments[..] {
+        ["apis", group, version] | ["openapi", "v3", "apis", group, version] => {
+            remote(server, group, version)
+        }
+        _ => None,
+    }
+}
+
+fn remote(server: &Server, group: &str, version: &str) -> Option<Arc<ApiService>> {
+    // Most requests are for what is served here, and end here.
+    if group.is_empty() || server.served().table.version(group, version).is_some() {
+        return None;
+    }
+    let services = server.aggregation.services.get(&server.store);
+    services.remote(group, version).cloned()
+}
