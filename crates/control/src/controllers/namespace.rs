@@ -169,6 +169,8 @@ impl Controller {
         self.empty_all(&pods, namespace, &mut remaining).await;
         if remaining.is_empty() {
             self.empty_all(&others, namespace, &mut remaining).await;
+        } else {
+            remaining.keep_quiet();
         }
         remaining
     }

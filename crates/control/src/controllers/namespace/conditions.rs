@@ -20,6 +20,7 @@ pub(super) struct Remaining {
     /// What went wrong with kinds that are.
     failures: Vec<String>,
     next_look: Option<Duration>,
+    quiet: bool,
 }
 
 impl Remaining {
@@ -52,6 +53,11 @@ impl Remaining {
             stale.len(),
             stale.join(", ")
         ));
+    }
+
+    /// While Pods remain, nothing is said of what remains: so it is upstream.
+    pub(super) fn keep_quiet(&mut self) {
+        self.quiet = true;
     }
 
     /// A kind could not be emptied.
@@ -120,7 +126,7 @@ pub(super) fn status(
 type Condition = (&'static str, &'static str, &'static str, String);
 
 fn wanted(remaining: &Remaining) -> [Condition; 5] {
-    let content = match remaining.resources.is_empty() {
+    let content = match remaining.resources.is_empty() || remaining.quiet {
         true => (
             "False",
             "ContentRemoved",
@@ -135,7 +141,7 @@ fn wanted(remaining: &Remaining) -> [Condition; 5] {
             ),
         ),
     };
-    let finalizers = match remaining.finalizers.is_empty() {
+    let finalizers = match remaining.finalizers.is_empty() || remaining.quiet {
         true => (
             "False",
             "ContentHasNoFinalizers",
@@ -275,5 +281,7 @@ mod tests {
             status(&empty, &Remaining::default(), Timestamp::now()),
             empty
         );
+        remaining.keep_quiet();
+        assert_eq!(texts(&status(&held, &remaining, now)), texts(&empty));
     }
 }
