@@ -131,32 +131,10 @@ pub(super) async fn run(context: Context, inventory: Arc<Inventory>, shutdown: C
 
 impl Collector {
     fn observe(&self, graph: &Graph, observed: &Observed<'_>) {
-        let object = observed.object;
-        if !observed.gone {
-            if plan::concerns(object) {
-                self.queue.add(object.uid.clone());
-            }
-            // An owner may have lost what it waited for.
-            self.look_at_waiting_owners(graph, object);
-            return;
+        if observed.gone {
+            self.remember_gone(&observed.object.uid);
         }
-        self.remember_gone(&object.uid);
-        for dependent in graph.dependents(&object.uid) {
-            self.queue.add(dependent.uid.clone());
-        }
-        self.look_at_waiting_owners(graph, object);
-    }
-
-    fn look_at_waiting_owners(&self, graph: &Graph, object: &Object) {
-        for owner in object
-            .owners
-            .iter()
-            .filter_map(|owner| graph.get(&owner.uid))
-        {
-            if owner.waits_for_dependents() {
-                self.queue.add(owner.uid.clone());
-            }
-        }
+        self.queue.add_all(plan::affected(graph, observed));
     }
 
     fn remember_gone(&self, uid: &str) {

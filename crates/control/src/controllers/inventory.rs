@@ -37,6 +37,8 @@ use crate::watch::{Kinds, Selection, Sink, Store, reflector};
 /// One change of the inventory.
 pub(super) struct Observed<'a> {
     pub(super) object: &'a Object,
+    /// What it was before, if it was.
+    pub(super) before: Option<&'a Object>,
     pub(super) gone: bool,
 }
 
@@ -262,22 +264,19 @@ impl Inventory {
 
     fn apply(&self, resource: usize, meta: &ObjectMeta) {
         let mut graph = self.graph.lock();
-        let before = meta.uid.as_deref().and_then(|uid| graph.get(uid));
-        if before.is_some_and(|before| before.is_as(meta)) {
+        let before = meta.uid.as_deref().and_then(|uid| graph.get(uid)).cloned();
+        if before.as_ref().is_some_and(|before| before.is_as(meta)) {
             return;
         }
         let object = Object::new(resource, meta);
-        let handlers = self.handlers.lock();
         graph.insert(object.clone());
-        for handler in handlers.iter() {
-            let object = &object;
-            handler(
-                &graph,
-                Observed {
-                    object,
-                    gone: false,
-                },
-            );
+        for handler in self.handlers.lock().iter() {
+            let observed = Observed {
+                object: &object,
+                before: before.as_ref(),
+                gone: false,
+            };
+            handler(&graph, observed);
         }
     }
 
@@ -288,8 +287,12 @@ impl Inventory {
             return;
         };
         for handler in self.handlers.lock().iter() {
-            let object = &object;
-            handler(&graph, Observed { object, gone: true });
+            let observed = Observed {
+                object: &object,
+                before: Some(&object),
+                gone: true,
+            };
+            handler(&graph, observed);
         }
     }
 }

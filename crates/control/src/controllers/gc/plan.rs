@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::PropagationPolicy;
 
-use crate::controllers::inventory::{Graph, Object};
+use crate::controllers::inventory::{Graph, Object, Observed};
 
 /// An owner that the graph does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,34 @@ pub(super) fn concerns(object: &Object) -> bool {
         true => object.foreground || object.orphan,
         false => !object.owners.is_empty(),
     }
+}
+
+/// The objects to look at after a change.
+pub(super) fn affected(graph: &Graph, observed: &Observed<'_>) -> Vec<String> {
+    let object = observed.object;
+    let mut uids = Vec::new();
+    if observed.gone {
+        uids.extend(
+            graph
+                .dependents(&object.uid)
+                .map(|dependent| dependent.uid.clone()),
+        );
+    } else if concerns(object) {
+        uids.push(object.uid.clone());
+    }
+    // An owner may have lost what it waited for, also by being an owner no more.
+    let before = observed.before.iter().flat_map(|before| &before.owners);
+    let owners = object
+        .owners
+        .iter()
+        .chain(before)
+        .filter_map(|owner| graph.get(&owner.uid));
+    uids.extend(
+        owners
+            .filter(|owner| owner.waits_for_dependents())
+            .map(|owner| owner.uid.clone()),
+    );
+    uids
 }
 
 /// Decides; `found` tells of owners that are not in the graph.
@@ -137,6 +165,30 @@ mod tests {
 
     use super::*;
     use crate::controllers::inventory::graph_of;
+
+    #[test]
+    fn owner_that_waits_learns_of_dependents_that_left_it() {
+        let (waiting, before) = (
+            meta("rc", "ns", "foreground", &[]),
+            meta("pod", "ns", "", &["rc"]),
+        );
+        let after = meta("pod", "ns", "", &[]);
+        let had = graph_of(&[waiting.clone(), before]);
+        let has = graph_of(&[waiting, after]);
+        let (before, after) = (had.get("pod").unwrap(), has.get("pod").unwrap());
+        let observed = |object, before, gone| Observed {
+            object,
+            before,
+            gone,
+        };
+        assert_eq!(
+            affected(&has, &observed(after, Some(before), false)),
+            ["rc"]
+        );
+        assert!(affected(&has, &observed(after, Some(after), false)).is_empty());
+        let gone = affected(&had, &observed(had.get("rc").unwrap(), None, true));
+        assert_eq!(gone, ["pod"]);
+    }
 
     fn meta(uid: &str, namespace: &str, state: &str, owners: &[&str]) -> ObjectMeta {
         let owners: Vec<_> = owners
