@@ -15,6 +15,7 @@ mod node_ipam;
 mod node_lifecycle;
 mod pod_gc;
 mod replicaset;
+mod resourcequota;
 mod root_ca;
 mod service_account;
 mod service_account_tokens;
@@ -72,7 +73,7 @@ pub(crate) fn start(
     tasks.spawn(cleaning(context(), token()));
 }
 
-/// Starts what removes things; it needs to know all kinds first.
+/// Starts what removes things and what counts them; it needs to know all kinds first.
 async fn cleaning(context: Context, shutdown: CancellationToken) {
     let mut tasks = JoinSet::new();
     let inventory = Inventory::new();
@@ -83,6 +84,11 @@ async fn cleaning(context: Context, shutdown: CancellationToken) {
     let (client, kinds) = (context.client.clone(), context.kinds.clone());
     tasks.spawn(Arc::clone(&inventory).keep_up(client, kinds, shutdown.clone()));
     tasks.spawn(gc::run(
+        context.clone(),
+        Arc::clone(&inventory),
+        shutdown.clone(),
+    ));
+    tasks.spawn(resourcequota::run(
         context.clone(),
         Arc::clone(&inventory),
         shutdown.clone(),

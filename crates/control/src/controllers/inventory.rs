@@ -181,6 +181,7 @@ impl Inventory {
             ("", "Node") => self.follow(number, &shared.nodes),
             ("", "Namespace") => self.follow(number, &shared.namespaces),
             ("", "ReplicationController") => self.follow(number, &shared.replication_controllers),
+            ("", "ResourceQuota") => self.follow(number, &shared.resource_quotas),
             ("policy", "PodDisruptionBudget") => self.follow(number, &shared.disruption_budgets),
             ("apps", "ReplicaSet") => self.follow(number, &shared.replica_sets),
             ("apps", "Deployment") => self.follow(number, &shared.deployments),
@@ -249,6 +250,18 @@ impl Inventory {
             .filter(|followed| !followed.stop.is_cancelled());
         let found = living
             .find(|followed| followed.resource.group == group && followed.resource.kind == kind);
+        found.map(|followed| Arc::clone(&followed.resource))
+    }
+
+    /// The kind of that name; any version of it will do.
+    pub(super) fn resource_named(&self, group: &str, plural: &str) -> Option<Arc<Resource>> {
+        let kinds = self.kinds.lock();
+        let mut living = kinds
+            .iter()
+            .filter(|followed| !followed.stop.is_cancelled());
+        let found = living.find(|followed| {
+            followed.resource.group == group && followed.resource.plural == plural
+        });
         found.map(|followed| Arc::clone(&followed.resource))
     }
 

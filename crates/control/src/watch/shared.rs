@@ -8,8 +8,8 @@ use k8s_openapi::{
         apps::v1::{Deployment, ReplicaSet},
         coordination::v1::Lease,
         core::v1::{
-            ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Secret, Service,
-            ServiceAccount,
+            ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota,
+            Secret, Service, ServiceAccount,
         },
         discovery::v1::EndpointSlice,
         policy::v1::PodDisruptionBudget,
@@ -39,6 +39,8 @@ pub(crate) struct Kinds {
     /// By namespace.
     pub(crate) disruption_budgets: Arc<Store<PodDisruptionBudget>>,
     /// By namespace.
+    pub(crate) resource_quotas: Arc<Store<ResourceQuota>>,
+    /// By namespace.
     pub(crate) deployments: Arc<Store<Deployment>>,
     /// By one label of their selector.
     pub(crate) services: Arc<Store<Service>>,
@@ -63,6 +65,7 @@ impl Kinds {
             replica_sets: Store::new(index::replica_set),
             replication_controllers: Store::new(index::of_namespace),
             disruption_budgets: Store::new(index::of_namespace),
+            resource_quotas: Store::new(index::of_namespace),
             deployments: Store::new(index::of_namespace),
             services: Store::new(index::service),
             endpoint_slices: Store::new(index::endpoint_slice),
@@ -98,6 +101,7 @@ impl Kinds {
             &self.disruption_budgets,
             Selection::all::<PodDisruptionBudget>(),
         );
+        start.watch(&self.resource_quotas, Selection::all::<ResourceQuota>());
         start.watch(&self.deployments, Selection::all::<Deployment>());
         start.watch(&self.services, Selection::all::<Service>());
         start.watch(&self.endpoint_slices, Selection::all::<EndpointSlice>());
@@ -114,11 +118,12 @@ impl Kinds {
 
     /// Returns once every store has its first list.
     pub(crate) async fn synced(&self) {
-        let stores: [BoxFuture<'_, ()>; 14] = [
+        let stores: [BoxFuture<'_, ()>; 15] = [
             self.pods.synced().boxed(),
             self.replica_sets.synced().boxed(),
             self.replication_controllers.synced().boxed(),
             self.disruption_budgets.synced().boxed(),
+            self.resource_quotas.synced().boxed(),
             self.deployments.synced().boxed(),
             self.services.synced().boxed(),
             self.endpoint_slices.synced().boxed(),
