@@ -13,6 +13,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::authenticate;
 use crate::body::Body;
 use crate::identity::Identity;
 use crate::server::Server;
@@ -24,6 +25,9 @@ pub enum Error {
     /// The objects that every cluster has could not be made.
     #[error("make the objects of a new cluster")]
     Bootstrap(#[source] karve_store::Error),
+    /// Credentials that flags name can't be used.
+    #[error("set up authentication")]
+    Authentication(#[from] authenticate::Error),
     /// A certificate or key is none.
     #[error("read the {what} of the server")]
     Pem {
@@ -59,7 +63,7 @@ impl ApiServer {
             store.clone(),
             options.shutdown.clone(),
         ));
-        let server = Arc::new(Server::new(store, options));
+        let server = Arc::new(Server::new(store, options)?);
         tokio::spawn(aggregate::run_availability(server.clone()));
         Ok(ApiServer { server })
     }

@@ -7,6 +7,7 @@ use karve_api::resource::{Resource, Table};
 use karve_store::{Op, Store, Watch};
 use serde_json::{Value, json};
 
+use crate::authorize::rbac;
 use crate::object::{self, Meta};
 use crate::{Options, aggregate, allocate, keys, write};
 
@@ -14,6 +15,11 @@ use crate::{Options, aggregate, allocate, keys, write};
 pub fn run(store: &Store, options: &Options) -> Result<(), karve_store::Error> {
     let mut ops = lacking(store, options);
     ops.extend(aggregate::missing_local(store));
+    ops.extend(
+        rbac::bootstrap_policy()
+            .into_iter()
+            .filter_map(|object| policy(store, object)),
+    );
     if !ops.is_empty() {
         store.commit_blocking(ops)?;
     }
@@ -64,6 +70,21 @@ fn lacking(store: &Store, options: &Options) -> Vec<Op> {
             .filter_map(|object| moved(store, object)),
     );
     ops
+}
+
+/// The operation that makes a role or binding, or adds what it lacks. As upstream, only when a server starts.
+fn policy(store: &Store, wanted: Value) -> Option<Op> {
+    let (resource, key) = place(&wanted)?;
+    let Some(entry) = store.get(&key) else {
+        return one_missing(store, wanted);
+    };
+    let stored = object::decode(entry.value(), resource);
+    let next = rbac::reconciled(&stored, &wanted)?;
+    Some(Op::update(
+        key,
+        entry.revision(),
+        object::encode(&next, resource),
+    ))
 }
 
 /// The operation that makes the server's endpoints, or brings them to where it is now.

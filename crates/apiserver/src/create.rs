@@ -7,6 +7,7 @@ use rand::Rng as _;
 use serde_json::Value;
 
 use crate::answer::{HttpResponse, Refusal};
+use crate::authorize::rbac::check_escalation;
 use crate::call::Call;
 use crate::object::{self, Meta};
 use crate::server::Server;
@@ -54,6 +55,7 @@ pub async fn create_object(
     place(call, &mut object);
     semantics::record_manager(call, None, &mut object);
     admission::mutate(server, call, &mut object, None, dry_run).await?;
+    check_escalation(&server.authorizer, call, &object, None)?;
     for _ in 0..ATTEMPTS {
         let mut attempt = object.clone();
         let mut ops = prepare(server, call, &mut attempt, dry_run)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 use serde_json::{Map, Value, json};
+use x509_parser::der_parser::{Oid, oid};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Who asks.
@@ -22,6 +23,8 @@ pub struct Identity {
 
 /// The group whose members may do anything.
 pub const MASTERS: &str = "system:masters";
+/// Kubernetes' own attribute of a subject, for the uid.
+const UID: Oid<'static> = oid!(1.3.6.1.4.1.57683.2);
 const AUTHENTICATED: &str = "system:authenticated";
 
 impl Identity {
@@ -51,15 +54,37 @@ impl Identity {
 
     /// From a certificate that the TLS layer has verified: the common name and the organizations. `None` when it
     /// has no common name.
-    pub fn from_certificate(certificate: &CertificateDer<'_>) -> Option<Identity> {
-        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    pub fn from_certificate(der: &CertificateDer<'_>) -> Option<Identity> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let subject = certificate.subject();
         let user = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
         let groups = subject
             .iter_organization()
             .filter_map(|o| o.as_str().ok())
             .map(str::to_owned);
-        Some(Identity::authenticated(&user, groups))
+        let uid = subject
+            .iter_by_oid(&UID)
+            .next()
+            .and_then(|uid| uid.as_str().ok());
+        let hash = ring::digest::digest(&ring::digest::SHA256, der);
+        let hash: String = hash
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let credential = (
+            "authentication.kubernetes.io/credential-id".to_owned(),
+            vec![format!("X509SHA256={hash}")],
+        );
+        Some(
+            Identity::authenticated(&user, groups)
+                .with(uid.unwrap_or_default(), BTreeMap::from([credential])),
+        )
+    }
+
+    /// Whether it is nobody.
+    pub fn is_anonymous(&self) -> bool {
+        *self.user == *"system:anonymous"
     }
 
     /// The same user with a uid and extra facts.

@@ -12,6 +12,7 @@ mod aggregate;
 mod allocate;
 mod answer;
 mod api;
+mod authenticate;
 mod authorize;
 mod body;
 mod bootstrap;
@@ -52,6 +53,7 @@ mod webhook;
 mod write;
 
 pub use api::{ApiServer, Error, server_tls};
+pub use authenticate::Error as AuthenticationError;
 pub use authorize::{Attributes, Authorizer, Decision, Outcome};
 pub use body::Body;
 pub use identity::Identity;

@@ -63,6 +63,9 @@ pub fn answer(server: &Server, parts: &Parts, path: &str, query: &Query) -> Http
         ["apis", group, version] if table.group(group).is_some() => {
             Some(resources(parts, table, group, version))
         }
+        [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
+            discovery_of_tokens(server, parts, segments[0])
+        }
         ["openapi", "v2"] => Some(openapi_v2(parts)),
         ["openapi", "v3"] => Some(openapi_index(server, &served)),
         ["openapi", "v3", ref rest @ ..] => return openapi_document(&served, parts, rest, query),
@@ -78,6 +81,29 @@ pub fn answer(server: &Server, parts: &Parts, path: &str, query: &Query) -> Http
     }
 }
 
+/// What relying parties of ServiceAccount tokens read, for those who accept it.
+fn discovery_of_tokens(server: &Server, parts: &Parts, root: &str) -> Option<HttpResponse> {
+    let documents = server.authenticator.accounts()?.documents()?;
+    let (response, own) = match root {
+        "openid" => (documents.keys(), "application/jwk-set+json"),
+        _ => (documents.configuration(), "application/json"),
+    };
+    let accept = parts
+        .headers
+        .get(header::ACCEPT)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("*/*");
+    let mut accepted = accept
+        .split(',')
+        .map(|part| part.split(';').next().unwrap_or_default().trim());
+    Some(
+        match accepted.any(|media| matches!(media, "*/*" | "") || media == own) {
+            true => response,
+            false => answer::status(&Status::not_acceptable(&[own])),
+        },
+    )
+}
+
 fn roots(table: &Table) -> HttpResponse {
     let mut paths: Vec<String> = vec!["/api".into(), "/apis".into()];
     for (group, version) in table.group_versions() {
@@ -90,6 +116,7 @@ fn roots(table: &Table) -> HttpResponse {
         }
     }
     paths.extend(health::paths());
+    paths.extend(["/.well-known/openid-configuration", "/openid/v1/jwks"].map(String::from));
     paths.extend(["/metrics", "/openapi/v3", "/version"].map(String::from));
     paths.sort();
     paths.dedup();

@@ -1,15 +1,12 @@
 //! Reviews: questions about users and what they may do, answered and never kept.
-//!
-//! DEVIATION: TokenReview and SelfSubjectRulesReview are not built; an answer gives no reason.
 
-use karve_api::field;
+mod access;
+
 use karve_api::status::Status;
 use serde_json::{Value, json};
 
 use crate::answer::{HttpResponse, Refusal};
-use crate::authorize::{Attributes, Authorizer};
 use crate::call::Call;
-use crate::identity::Identity;
 use crate::object::{self, Meta};
 use crate::server::Server;
 use crate::write::{self, FieldValidation};
@@ -29,101 +26,88 @@ pub async fn create(
         review.set_meta("creationTimestamp", write::now());
     }
     if call.resource.namespaced {
-        local(call, &review)?;
         let namespace = call.namespace().to_owned();
         review.set_meta("namespace", namespace);
     }
     semantics::record_manager(call, None, &mut review);
-    admission::create(server, call, &mut review, false).await?;
-    let authorizer = &server.authorizer;
-    let status = match &*call.resource.plural {
-        "selfsubjectreviews" => json!({"userInfo": call.identity.user_info()}),
-        "selfsubjectaccessreviews" => access(authorizer, &call.identity.clone(), &review["spec"])?,
-        "subjectaccessreviews" | "localsubjectaccessreviews" => {
-            access(authorizer, &subject(&review["spec"])?, &review["spec"])?
+    admission::mutate(server, call, &mut review, None, false).await?;
+    let plural = call.resource.plural.clone();
+    match &*plural {
+        "tokenreviews"
+            if review["spec"]["token"]
+                .as_str()
+                .unwrap_or_default()
+                .is_empty() =>
+        {
+            return Err(
+                Status::bad_request("token is required for TokenReview in authentication").into(),
+            );
         }
+        "selfsubjectrulesreviews"
+            if review["spec"]["namespace"]
+                .as_str()
+                .unwrap_or_default()
+                .is_empty() =>
+        {
+            return Err(Status::bad_request("no namespace on request").into());
+        }
+        "selfsubjectaccessreviews" | "subjectaccessreviews" | "localsubjectaccessreviews" => {
+            access::validate(&plural, &review)?;
+        }
+        _ => {}
+    }
+    admission::validate(server, call, &mut review, None, false).await?;
+    let spec = &review["spec"];
+    let status = match &*plural {
+        "selfsubjectreviews" => json!({"userInfo": call.identity.user_info()}),
+        "selfsubjectaccessreviews" => access::answer(&server.authorizer, &call.identity, spec),
+        "subjectaccessreviews" | "localsubjectaccessreviews" => {
+            access::answer(&server.authorizer, &access::subject(spec), spec)
+        }
+        "selfsubjectrulesreviews" => {
+            rules(server, call, spec["namespace"].as_str().unwrap_or_default())
+        }
+        "tokenreviews" => token(server, spec),
         _ => return Err(Status::method_not_allowed().into()),
     };
+    if plural == "selfsubjectrulesreviews" {
+        // Upstream answers a new object.
+        review = json!({"kind": review["kind"], "apiVersion": review["apiVersion"], "metadata": {}, "spec": {}});
+    }
     object::member_of(&mut review).insert("status".into(), status);
     Ok(respond::value(call, 201, &review))
 }
 
-/// A review in a namespace is about that namespace.
-fn local(call: &Call, review: &Value) -> Result<(), Refusal> {
-    let asked = &review["spec"]["resourceAttributes"]["namespace"];
-    if asked.as_str().unwrap_or_default() == call.namespace() {
-        return Ok(());
+fn rules(server: &Server, call: &Call, namespace: &str) -> Value {
+    let rules = server.authorizer.rules(&call.identity, namespace);
+    let mut status = json!({
+        "resourceRules": rules.resource,
+        "nonResourceRules": rules.path,
+        "incomplete": rules.incomplete,
+    });
+    if let Some(error) = rules.error {
+        status["evaluationError"] = error.into();
     }
-    let spec = field::Path::root("spec");
-    let attributes = spec.field("resourceAttributes");
-    let error = field::Error::invalid(
-        &attributes.field("namespace"),
-        asked,
-        "must match metadata.namespace",
-    );
-    Err(invalid(error))
+    status
 }
 
-fn invalid(error: field::Error) -> Refusal {
-    // Upstream leaves the kind out.
-    Status::invalid("authorization.k8s.io", "", "", &[error]).into()
-}
-
-/// The user that a review asks about, with the groups that it says and no others.
-fn subject(spec: &Value) -> Result<Identity, Refusal> {
-    let user = spec["user"].as_str().unwrap_or_default();
-    let groups: Vec<String> = spec["groups"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect();
-    if user.is_empty() && groups.is_empty() {
-        let path = field::Path::root("spec");
-        let why = "at least one of user or group must be specified";
-        return Err(invalid(field::Error::invalid(&path.field("user"), "", why)));
+fn token(server: &Server, spec: &Value) -> Value {
+    let audiences = spec["audiences"].as_array().filter(|list| !list.is_empty());
+    let audiences: Option<Vec<String>> = audiences.map(|list| {
+        list.iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
+    });
+    let token = spec["token"].as_str().unwrap_or_default();
+    match server.authenticator.token(token, audiences.as_deref()) {
+        Ok(user) => {
+            let mut status = json!({"authenticated": true, "user": user.identity.user_info()});
+            if !user.audiences.is_empty() {
+                status["audiences"] = json!(user.audiences);
+            }
+            status
+        }
+        Err(why) => json!({"user": {}, "error": why}),
     }
-    Ok(Identity {
-        user: user.into(),
-        uid: spec["uid"].as_str().unwrap_or_default().into(),
-        groups: groups.into(),
-        extra: Default::default(),
-    })
-}
-
-fn access(authorizer: &Authorizer, identity: &Identity, spec: &Value) -> Result<Value, Refusal> {
-    let (resource, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
-    if resource.is_null() == other.is_null() {
-        let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-        return Err(invalid(field::Error::invalid(
-            &field::Path::root("spec"),
-            other,
-            why,
-        )));
-    }
-    let text = |value: &'_ Value| value.as_str().unwrap_or_default().to_owned();
-    let (verb, path) = (text(&other["verb"]), text(&other["path"]));
-    let asked = [
-        "verb",
-        "group",
-        "version",
-        "resource",
-        "subresource",
-        "name",
-        "namespace",
-    ]
-    .map(|m| text(&resource[m]));
-    let attributes = match resource.is_null() {
-        true => Attributes::path(identity, &verb, &path),
-        false => Attributes {
-            version: &asked[2],
-            subresource: &asked[4],
-            name: &asked[5],
-            namespace: &asked[6],
-            ..Attributes::resource(identity, &asked[0], &asked[1], &asked[3])
-        },
-    };
-    let outcome = authorizer.decide(&attributes);
-    Ok(json!({"allowed": outcome.allowed()}))
 }

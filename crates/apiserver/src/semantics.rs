@@ -5,7 +5,8 @@ use karve_api::apply::{self, FieldSet, Writer};
 use karve_api::decode::Decoded;
 use karve_api::field;
 use karve_api::patch::{self, PatchError};
-use karve_api::schema::{Type, tidy};
+use karve_api::resource::GroupVersionKind;
+use karve_api::schema::{Schema, Type, tidy};
 use karve_api::status::Status;
 use karve_api::strategy::{self, Caller, Creation};
 use karve_api::validate;
@@ -33,11 +34,12 @@ pub fn set_defaults(call: &Call, object: &mut Value) {
 /// What creation itself decides.
 pub fn prepare_create(call: &Call, object: &mut Value) {
     let uid = uuid::Uuid::new_v4().to_string();
+    let extra = (!call.identity.extra.is_empty()).then(|| serde_json::json!(&*call.identity.extra));
     let caller = Caller {
         name: &call.identity.user,
-        uid: "",
+        uid: &call.identity.uid,
         groups: &call.identity.groups,
-        extra: None,
+        extra: extra.as_ref(),
     };
     let creation = Creation {
         now: Timestamp::now(),
@@ -120,6 +122,22 @@ pub fn record_manager(call: &Call, old: Option<&Value>, next: &mut Value) {
         apply::update_managers(old.as_deref(), &mut shown, ty, writer)
     });
     *next = convert::written(resource, shown);
+}
+
+/// The same for what is made by a subresource with a kind of its own, and not stored.
+pub fn record_made(call: &Call, kind: &GroupVersionKind, made: &mut Value) {
+    let Some(ty) = Schema::builtin().kind(&kind.group, &kind.version, &kind.kind) else {
+        return;
+    };
+    tidy::complete(made, ty);
+    let writer = Writer {
+        manager: call.manager(),
+        api_version: &kind.api_version(),
+        subresource: &call.path.subresource,
+        time: &write::now(),
+        reset: &FieldSet::default(),
+    };
+    apply::update_managers(None, made, ty, &writer);
 }
 
 /// Whether somebody owns fields by updates; where all apply, a Scale leaves no entry.

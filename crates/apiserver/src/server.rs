@@ -7,10 +7,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request};
+use http::{Method, Request};
 use http_body_util::{BodyExt as _, Limited};
 use karve_api::resource::{Resource, Table, Verb};
-use karve_api::selector::{FieldSelector, LabelSelector};
 use karve_api::status::Status;
 use karve_api::strategy::warnings;
 use karve_store::Store;
@@ -19,7 +18,8 @@ use parking_lot::RwLock;
 use crate::admission::quota;
 use crate::aggregate::{self, Aggregation};
 use crate::answer::{self, HttpResponse, Refusal};
-use crate::authorize::{Attributes, Authorizer};
+use crate::authenticate::{self, Authenticator};
+use crate::authorize::{self, Authorizer};
 use crate::body::Body;
 use crate::call::Call;
 use crate::identity::Identity;
@@ -44,6 +44,7 @@ pub struct Server {
     pub(crate) store: Store,
     pub(crate) options: Options,
     pub(crate) presence: Presence,
+    pub(crate) authenticator: Authenticator,
     pub(crate) authorizer: Authorizer,
     pub(crate) quota_turns: quota::Turns,
     pub(crate) webhooks: Webhooks,
@@ -62,21 +63,22 @@ pub struct Served {
 
 impl Server {
     /// A server that serves the built-in resources.
-    pub fn new(store: Store, options: Options) -> Server {
+    pub fn new(store: Store, options: Options) -> Result<Server, authenticate::Error> {
         let served = Served {
             table: Table::builtin().clone(),
             ..Served::default()
         };
-        Server {
+        Ok(Server {
+            authenticator: Authenticator::open(&options.authentication, store.clone())?,
             quota_turns: quota::Turns::default(),
             webhooks: Webhooks::default(),
             aggregation: Aggregation::default(),
+            authorizer: Authorizer::new(store.clone()),
             store,
             options,
             presence: Presence::default(),
-            authorizer: Authorizer::default(),
             served: RwLock::new(Arc::new(served)),
-        }
+        })
     }
 
     /// What the server serves now. Cheap; look once for each request.
@@ -136,7 +138,7 @@ impl Server {
 
     async fn dispatch<B>(
         self: &Arc<Self>,
-        parts: Parts,
+        mut parts: Parts,
         body: B,
         identity: Identity,
     ) -> Result<HttpResponse, Refusal>
@@ -144,75 +146,35 @@ impl Server {
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if has_token(&parts.headers) {
-            // Nobody has a token, so whoever shows one is not who they think.
-            return Err(Status::unauthorized().into());
-        }
-        let identity = impersonate::identity(identity, &parts.headers)?;
+        let known = (!identity.is_anonymous()).then_some(identity);
+        let (identity, warning) = self.authenticator.identify(&parts.headers, known)?;
         let query = Query::parse(parts.uri.query());
-        match path::parse(parts.uri.path()) {
-            Target::Other(path) => {
-                let verb = parts.method.as_str().to_lowercase();
-                self.authorizer
-                    .check(&Attributes::path(&identity, &verb, &path))?;
-                if let Some(service) = aggregate::of_path(self, &path) {
-                    let body = read_body(body).await?;
-                    return Ok(aggregate::proxy(self, &service, parts, body, &identity).await);
-                }
-                Ok(nonresource::answer(self, &parts, &path, &query))
-            }
+        let target = path::parse(parts.uri.path());
+        let asked = authorize::Request::new(&parts.method, &target, &query);
+        let identity = impersonate::identity(&self.authorizer, identity, &asked, &parts.headers)?;
+        self.authorizer.check(&asked.by(&identity))?;
+        // Nobody behind this is to be tempted.
+        impersonate::forget(&mut parts.headers);
+        let service = match &target {
+            Target::Other(path) => aggregate::of_path(self, path),
+            Target::Resource(path) => aggregate::of_resource(self, path),
+        };
+        if let Some(service) = service {
+            let body = read_body(body).await?;
+            return Ok(aggregate::proxy(self, &service, parts, body, &identity).await);
+        }
+        let mut response = match target {
+            Target::Other(path) => nonresource::answer(self, &parts, &path, &query),
             Target::Resource(path) => {
                 let verb = requested_verb(&parts.method, &path, &query);
-                if let Some(verb) = verb {
-                    self.authorize(&identity, verb, &path, &query)?;
-                }
-                if let Some(service) = aggregate::of_resource(self, &path) {
-                    let body = read_body(body).await?;
-                    return Ok(aggregate::proxy(self, &service, parts, body, &identity).await);
-                }
                 self.resource(parts, body, identity, path, query, verb)
-                    .await
+                    .await?
             }
+        };
+        if let Some(warning) = warning {
+            answer::warn(&mut response, warning);
         }
-    }
-
-    /// Refuses a request for a resource that its user may not make.
-    fn authorize(
-        &self,
-        identity: &Identity,
-        verb: Verb,
-        path: &ResourcePath,
-        query: &Query,
-    ) -> Result<(), Refusal> {
-        let many = matches!(verb, Verb::List | Verb::Watch | Verb::DeleteCollection);
-        // The old form of a watch does not look at selectors in all its forms.
-        let (fields, labels) = match many && !path.watch {
-            true => (
-                FieldSelector::parse(query.text("fieldSelector")).ok(),
-                LabelSelector::parse(query.text("labelSelector")).ok(),
-            ),
-            false => (None, None),
-        };
-        // A collection that can have one object only counts as that object.
-        let selected = match verb {
-            Verb::List | Verb::Watch => fields.as_ref().and_then(FieldSelector::exact_name),
-            _ => None,
-        };
-        let name = match (path.name.as_str(), selected) {
-            ("", Some(name)) if !matches!(name, "." | "..") && !name.contains(['/', '%']) => name,
-            (name, _) => name,
-        };
-        let itself = path.resource == "namespaces" && path.group.is_empty();
-        let asked = Attributes {
-            version: &path.version,
-            subresource: &path.subresource,
-            name,
-            namespace: if itself { &path.name } else { &path.namespace },
-            fields: fields.as_ref().filter(|f| !f.terms.is_empty()),
-            labels: labels.as_ref().filter(|l| !l.is_everything()),
-            ..Attributes::resource(identity, verb.as_str(), &path.group, &path.resource)
-        };
-        self.authorizer.check(&asked)
+        Ok(response)
     }
 
     async fn resource<B>(
@@ -286,17 +248,6 @@ impl Server {
             _ => subresource::serve(self, call, body).await,
         }
     }
-}
-
-/// Other schemes than `Bearer` are not looked at, as upstream.
-fn has_token(headers: &HeaderMap) -> bool {
-    let value = headers
-        .get(http::header::AUTHORIZATION)
-        .and_then(|v| v.to_str().ok());
-    let parts = value.and_then(|v| v.trim().split_once(' '));
-    parts.is_some_and(|(scheme, token)| {
-        scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()
-    })
 }
 
 /// Resources that are answered and never kept.

@@ -4,6 +4,7 @@ mod binding;
 mod eviction;
 mod log;
 mod scale;
+mod token;
 
 use std::sync::Arc;
 
@@ -43,14 +44,7 @@ pub async fn serve(
                 .ok_or_else(|| call.not_found())?;
             Err(Status::unavailable("proxying is not available in this server").into())
         }
-        // DEVIATION: tokens are not issued.
-        ("serviceaccounts", "token", Verb::Create) => {
-            server
-                .store
-                .get(&call.key())
-                .ok_or_else(|| call.not_found())?;
-            Err(Status::unavailable("tokens are not issued by this server").into())
-        }
+        ("serviceaccounts", "token", Verb::Create) => token::create(server, call, body).await,
         _ => Err(Status::method_not_allowed().into()),
     }
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::admission::Admitted;
 use crate::answer::{HttpResponse, Refusal};
+use crate::authorize::rbac::check_escalation;
 use crate::call::Call;
 use crate::object::{self, Meta};
 use crate::server::Server;
@@ -137,6 +138,7 @@ async fn next_version(
     keep_metadata(call, old, &mut next);
     semantics::record_manager(call, Some(old), &mut next);
     mutate(server, call, old, &mut next, dry_run).await?;
+    check_escalation(&server.authorizer, call, &next, Some(old))?;
     check_version(call, &next, stored)?;
     let ops = allocate::for_update(server, call, old, &mut next, dry_run)?;
     semantics::prepare_update(call, old, &mut next);

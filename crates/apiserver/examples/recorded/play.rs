@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use karve_apiserver::{ApiServer, Body, Identity, Options};
+use karve_apiserver::{ApiServer, Authentication, Body, Identity, Options};
 use karve_store::Store;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -35,13 +35,26 @@ struct Answer {
     body: Bytes,
 }
 
+/// A user of the recordings.
+fn known(name: &str, groups: &[&str]) -> Identity {
+    let groups = groups.iter().map(|g| (*g).to_owned());
+    Identity::authenticated(name, groups).with(&format!("{name}-uid"), Default::default())
+}
+
 /// Plays a scenario against a fresh server.
 pub async fn scenario(scenario: &Value, verbose: bool) -> anyhow::Result<Outcome> {
     let directory = tempfile::tempdir()?;
     let store = Store::open(directory.path().join("state.db"), Default::default())?;
+    let key = directory.path().join("sa.key");
+    std::fs::write(&key, rcgen::KeyPair::generate()?.serialize_pem())?;
     let options = Options {
         service_account_tokens: true,
         secondary_service_cidr: Some("fd00:10:96::/112".parse()?),
+        authentication: Authentication {
+            service_account_issuers: vec!["https://kubernetes.default.svc".to_owned()],
+            service_account_signing_key_file: Some(key),
+            ..Authentication::default()
+        },
         ..Options::default()
     };
     let mut player = Player {
@@ -279,9 +292,9 @@ impl Player {
         let body = self.body(request);
         let user = request["user"].as_str().unwrap_or("admin");
         let identity = match user {
-            "admin" => Identity::authenticated("admin", ["system:masters".to_owned()]),
-            "alice" => Identity::authenticated("alice", ["dev".to_owned()]),
-            "bob" => Identity::authenticated("bob", []),
+            "admin" => known("admin", &["system:masters"]),
+            "alice" => known("alice", &["dev"]),
+            "bob" => known("bob", &[]),
             _ => Identity::anonymous(),
         };
         let mut headers: HashMap<String, Option<String>> = HashMap::from([
@@ -289,7 +302,10 @@ impl Player {
             ("user-agent".into(), Some("rec".into())),
         ]);
         if !matches!(user, "admin" | "alice" | "bob" | "none") {
-            headers.insert("authorization".into(), Some(format!("Bearer {user}")));
+            headers.insert(
+                "authorization".into(),
+                Some(format!("Bearer {}", self.fill(user))),
+            );
         }
         if body.is_some() {
             headers.insert("content-type".into(), Some("application/json".into()));

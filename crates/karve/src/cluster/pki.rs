@@ -69,9 +69,29 @@ impl Pki {
         self.pair("apiserver-kubelet-client")
     }
 
+    /// The key that signs tokens of ServiceAccounts.
+    pub fn service_accounts(&self) -> PathBuf {
+        self.dir.join("sa.key")
+    }
+
     /// The administrator, in the kubeconfig of users.
     pub fn admin(&self) -> KeyPairFiles {
         self.pair("admin")
+    }
+
+    /// What the agents' Service proxies show to the API server.
+    pub fn proxy(&self) -> KeyPairFiles {
+        self.pair("kube-proxy")
+    }
+
+    /// What the agents' DNS servers show to the API server.
+    pub fn dns(&self) -> KeyPairFiles {
+        self.pair("dns")
+    }
+
+    /// What the agents' announcers of addresses show to the API server.
+    pub fn announcer(&self) -> KeyPairFiles {
+        self.pair("announcer")
     }
 
     /// What a node's agent shows to the API server.
@@ -96,6 +116,7 @@ impl Pki {
         create_private_dir(&self.dir)
             .with_context(|| format!("make directory {}", self.dir.display()))?;
         let issuer = self.authority(name)?;
+        self.service_account_key()?;
         for subject in subjects(config) {
             self.issue_one(&subject, &issuer)
                 .with_context(|| format!("issue certificate {}", subject.file))?;
@@ -121,6 +142,16 @@ impl Pki {
         write(&files.key, &key.serialize_pem())?;
         write(&files.certificate, &certificate.pem())?;
         Ok(Issuer::new(params, key))
+    }
+
+    /// Made once: tokens outlive restarts.
+    fn service_account_key(&self) -> Result<()> {
+        let file = self.service_accounts();
+        if file.exists() {
+            return Ok(());
+        }
+        let key = KeyPair::generate().context("make the key that signs tokens")?;
+        write(&file, &key.serialize_pem())
     }
 
     fn issue_one(&self, subject: &Subject, issuer: &Issuer<'_, KeyPair>) -> Result<()> {
@@ -207,16 +238,23 @@ fn subjects(config: &ClusterConfig) -> Vec<Subject> {
         client(
             "apiserver-kubelet-client",
             "kube-apiserver-kubelet-client",
-            "kubeadm:cluster-admins",
+            Some("kubeadm:cluster-admins"),
         ),
-        client("admin", "kubernetes-admin", "system:masters"),
+        client("admin", "kubernetes-admin", Some("system:masters")),
+        client(
+            "kube-proxy",
+            "system:kube-proxy",
+            Some("system:node-proxier"),
+        ),
+        client("dns", "karve:dns", None),
+        client("announcer", "karve:announcer", None),
     ];
     for node in config.local_nodes() {
         let user = format!("system:node:{}", node.name);
         subjects.push(client(
             &format!("{}-client", node.name),
             &user,
-            "system:nodes",
+            Some("system:nodes"),
         ));
         subjects.push(Subject {
             file: format!("{}-serving", node.name),
@@ -230,11 +268,11 @@ fn subjects(config: &ClusterConfig) -> Vec<Subject> {
     subjects
 }
 
-fn client(file: &str, user: &str, group: &'static str) -> Subject {
+fn client(file: &str, user: &str, group: Option<&'static str>) -> Subject {
     Subject {
         file: file.to_owned(),
         common_name: user.to_owned(),
-        organization: Some(group),
+        organization: group,
         usage: ExtendedKeyUsagePurpose::ClientAuth,
         names: Vec::new(),
         addresses: Vec::new(),

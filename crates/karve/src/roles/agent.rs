@@ -22,6 +22,7 @@ use crate::cluster::config::{
 };
 use crate::cluster::file::write_private;
 use crate::cluster::network::NODE_INTERFACE;
+use crate::cluster::pki::KeyPairFiles;
 use crate::cluster::{Cluster, client};
 
 /// As upstream.
@@ -52,11 +53,9 @@ async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
     let mut parts = Parts::new(process::stop_on_signal()?);
     hold_dns_address().context("give the node the DNS address")?;
     let pki = cluster.pki();
-    let client = client::connect(
-        &cluster.config.api_url(),
-        &pki.ca(),
-        &pki.node_client(&node.name),
-    )?;
+    // Each part has an identity of its own, with the rights that it needs.
+    let url = cluster.config.api_url();
+    let connect = |files: KeyPairFiles| client::connect(&url, &pki.ca(), &files);
 
     let dns = karve_dns::Options {
         listen: vec![SocketAddr::from((CLUSTER_DNS, 53))],
@@ -66,7 +65,10 @@ async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
             FORWARDER_PORT,
         ))],
     };
-    parts.start("DNS", karve_dns::run(client.clone(), dns, parts.shutdown()));
+    parts.start(
+        "DNS",
+        karve_dns::run(connect(pki.dns())?, dns, parts.shutdown()),
+    );
     let proxy = karve_proxy::Options {
         node_name: node.name.clone(),
         cluster_cidr: CLUSTER_CIDR,
@@ -74,18 +76,23 @@ async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
     };
     parts.start(
         "the Service proxy",
-        karve_proxy::run(client.clone(), proxy, parts.shutdown()),
+        karve_proxy::run(connect(pki.proxy())?, proxy, parts.shutdown()),
     );
     let announce = karve_edge::announce::Options {
         node_name: node.name.clone(),
         interface: NODE_INTERFACE.to_owned(),
     };
-    let announcer = karve_edge::announce::run(client.clone(), announce, parts.shutdown());
+    let announcer =
+        karve_edge::announce::run(connect(pki.announcer())?, announce, parts.shutdown());
     parts.start("the announcer of LoadBalancer addresses", announcer);
     let options = node_options(&cluster, &node)?;
     parts.start(
         "the node",
-        karve_node::run(client, options, parts.shutdown()),
+        karve_node::run(
+            connect(pki.node_client(&node.name))?,
+            options,
+            parts.shutdown(),
+        ),
     );
     process::say_ready()?;
     tracing::info!(cluster = %cluster.name, node = node.name, ip = %node.ip, "agent is ready");

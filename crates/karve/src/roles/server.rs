@@ -25,7 +25,9 @@ use super::parts::Parts;
 use super::process;
 use crate::cli::ClusterArg;
 use crate::cluster::Cluster;
-use crate::cluster::config::{API_PORT, CLUSTER_CIDR, CLUSTER_DNS, FORWARDER_PORT, SERVICE_CIDR};
+use crate::cluster::config::{
+    API_PORT, CLUSTER_CIDR, CLUSTER_DNS, CLUSTER_DOMAIN, FORWARDER_PORT, SERVICE_CIDR,
+};
 use crate::cluster::pki::Pki;
 
 #[derive(Debug, Args)]
@@ -100,6 +102,13 @@ fn api_options(cluster: &Cluster, pki: &Pki, parts: &Parts) -> Result<karve_apis
         cluster_dns: Some(CLUSTER_DNS),
         shutdown: parts.shutdown(),
         kubelet_tls: Some(Arc::new(kubelet_tls(pki)?)),
+        authentication: karve_apiserver::Authentication {
+            service_account_issuers: vec![format!(
+                "https://kubernetes.default.svc.{CLUSTER_DOMAIN}"
+            )],
+            service_account_signing_key_file: Some(pki.service_accounts()),
+            ..karve_apiserver::Authentication::default()
+        },
         ..karve_apiserver::Options::default()
     })
 }
@@ -140,10 +149,7 @@ fn start_clients(parts: &mut Parts, api: &ApiServer, pki: &Pki) -> Result<()> {
         "the controllers",
         karve_control::run(controllers, scheduler, options, parts.shutdown()),
     );
-    let allocator = api.client(
-        "system:serviceaccount:metallb-system:controller",
-        &["system:masters"],
-    );
+    let allocator = api.client("karve:load-balancer", &[]);
     let addresses = karve_edge::allocate::run(
         allocator,
         karve_edge::allocate::Options::default(),
