@@ -13,11 +13,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{Audit, AuditError};
 use crate::authenticate;
 use crate::body::Body;
 use crate::identity::Identity;
 use crate::server::Server;
-use crate::{Options, aggregate, bootstrap, compaction, expiry, listen};
+use crate::{Options, aggregate, bootstrap, compaction, expiry, flow, listen};
 
 /// Why a server could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum Error {
     /// Credentials that flags name can't be used.
     #[error("set up authentication")]
     Authentication(#[from] authenticate::Error),
+    /// There is no audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// A certificate or key is none.
     #[error("read the {what} of the server")]
     Pem {
@@ -63,8 +67,17 @@ impl ApiServer {
             store.clone(),
             options.shutdown.clone(),
         ));
-        let server = Arc::new(Server::new(store, options)?);
+        let audit = options.audit.as_ref().map(Audit::open).transpose()?;
+        let shutdown = options.shutdown.clone();
+        let server = Arc::new(Server::new(store, options, audit)?);
         tokio::spawn(aggregate::run_availability(server.clone()));
+        if let Some(flow) = &server.flow {
+            tokio::spawn(flow::keep::run(
+                server.store.clone(),
+                flow.clone(),
+                shutdown,
+            ));
+        }
         Ok(ApiServer { server })
     }
 

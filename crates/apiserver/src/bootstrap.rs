@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::authorize::rbac;
 use crate::object::{self, Meta};
-use crate::{Options, aggregate, allocate, keys, write};
+use crate::{Options, aggregate, allocate, flow, keys, write};
 
 /// Makes what is missing.
 pub fn run(store: &Store, options: &Options) -> Result<(), karve_store::Error> {
@@ -173,6 +173,9 @@ fn wanted(options: &Options) -> Vec<Value> {
         "spec": {"ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": options.advertise.port()}]},
     })));
     objects.extend(options.cluster_dns.map(cluster_dns));
+    let flow = flow::bootstrap::all();
+    objects.extend(flow.levels);
+    objects.extend(flow.schemas);
     objects
 }
 

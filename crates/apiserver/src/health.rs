@@ -139,6 +139,14 @@ fn failure(server: &Server, check: &str) -> Option<&'static str> {
     }
 }
 
+/// Every check of every root: its name, the root, whether it is well.
+pub fn results(server: &Server) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    let roots = ["healthz", "livez", "readyz"].into_iter();
+    roots.flat_map(move |root| {
+        checks(root).map(move |name| (name, root, failure(server, name).is_none()))
+    })
+}
+
 /// Answers `/ROOT` (with `check` empty) or `/ROOT/CHECK`.
 pub fn answer(server: &Server, root: &str, check: &str, query: &Query) -> HttpResponse {
     let failing = |name: &str| failure(server, name);

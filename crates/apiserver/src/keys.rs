@@ -15,6 +15,12 @@ pub fn prefix(resource: &Resource, namespace: &str) -> String {
     }
 }
 
+/// The prefix of a resource's objects, by its names alone.
+pub fn collection(group: &str, plural: &str) -> String {
+    let group = if group.is_empty() { "core" } else { group };
+    format!("/{group}/{plural}/")
+}
+
 /// The key of one object.
 pub fn key(resource: &Resource, namespace: &str, name: &str) -> String {
     let mut key = prefix(resource, namespace);

@@ -1,6 +1,7 @@
 //! Sockets: TLS, HTTP/1 and HTTP/2, who the client is.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,10 @@ const DRAIN_MAX: Duration = Duration::from_millis(500);
 const CONNECTIONS_MAX: usize = 8192;
 /// Streams at once in one HTTP/2 connection: a controller watches many kinds over one.
 const STREAMS_MAX: u32 = 1000;
+
+/// The other end of the connection. In the extensions of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
 
 /// Serves until `shutdown`.
 pub async fn serve(
@@ -80,14 +85,23 @@ async fn connection(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     // Events are small and must not wait for more of them.
     stream.set_nodelay(true)?;
-    let stream = timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await??;
+    let peer = Peer(stream.peer_addr()?);
+    let handshake = timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await;
+    let stream = match handshake {
+        Ok(Ok(stream)) => stream,
+        failed => {
+            server.metrics.handshake_failed();
+            failed??
+        }
+    };
     let certificates = stream.get_ref().1.peer_certificates();
     let identity = certificates
         .and_then(|chain| chain.first())
         .and_then(Identity::from_certificate)
         .unwrap_or_else(Identity::anonymous);
     let _present = identity.node().map(|node| presence::arrive(&server, node));
-    let service = service_fn(move |request: http::Request<Incoming>| {
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let (server, identity) = (server.clone(), identity.clone());
         async move { Ok::<_, std::convert::Infallible>(server.handle(request, identity).await) }
     });

@@ -16,6 +16,7 @@ use crate::aggregate;
 use crate::answer::{self, HttpResponse};
 use crate::health;
 use crate::media;
+use crate::metrics::Metrics;
 use crate::query::Query;
 use crate::respond;
 use crate::server::{Served, Server};
@@ -54,6 +55,8 @@ pub fn answer(server: &Server, parts: &Parts, path: &str, query: &Query) -> Http
     let document = match segments[..] {
         [] | [""] => Some(roots(table)),
         ["version"] if !slash => Some(version()),
+        ["metrics"] if !slash => Some(server.metrics.render(server)),
+        ["metrics", "slis"] if !slash => Some(Metrics::render_checks(health::results(server))),
         ["api"] | ["apis"] => Some(top(server, &served, parts, segments[0] == "api")),
         ["api", version] => Some(resources(parts, table, "", version)),
         ["apis", group] => match table.group(group) {
@@ -117,7 +120,7 @@ fn roots(table: &Table) -> HttpResponse {
     }
     paths.extend(health::paths());
     paths.extend(["/.well-known/openid-configuration", "/openid/v1/jwks"].map(String::from));
-    paths.extend(["/metrics", "/openapi/v3", "/version"].map(String::from));
+    paths.extend(["/metrics", "/metrics/slis", "/openapi/v3", "/version"].map(String::from));
     paths.sort();
     paths.dedup();
     answer::json(200, &json!({"paths": paths}))

@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tokio_util::sync::CancellationToken;
 
 use crate::allocate::Family;
+use crate::audit::AuditOptions;
 use crate::webhook::client::ProxyClient;
 
 /// How a server is set up.
@@ -33,6 +34,10 @@ pub struct Options {
     pub admission: Admission,
     /// How the server shows itself to the servers of other groups of the API (`--proxy-client-cert-file`).
     pub proxy_client: Option<ProxyClient>,
+    /// How much the server takes upon itself.
+    pub limits: Limits,
+    /// Who did what is written down.
+    pub audit: Option<AuditOptions>,
     /// Ends what runs in the background.
     pub shutdown: CancellationToken,
     /// How the server shows itself to the kubelet API of nodes (for logs). Absent: logs answer 503.
@@ -96,6 +101,30 @@ pub struct RequestHeader {
     pub extra_headers_prefix: Vec<String>,
 }
 
+/// How much a server takes upon itself.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Requests at once (`--max-requests-inflight`).
+    pub requests_in_flight: usize,
+    /// Requests that write, beside these (`--max-mutating-requests-inflight`).
+    pub mutating_in_flight: usize,
+    /// Whether users share the sum of both fairly, and not only the number of requests counts.
+    pub priority_and_fairness: bool,
+    /// A request that is no watch ends after this time.
+    pub request_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            requests_in_flight: 400,
+            mutating_in_flight: 200,
+            priority_and_fairness: true,
+            request_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
 /// Which admission plugins run, by name.
 #[derive(Debug, Clone, Default)]
 pub struct Admission {
@@ -118,6 +147,8 @@ impl Default for Options {
             authentication: Authentication::default(),
             admission: Admission::default(),
             proxy_client: None,
+            limits: Limits::default(),
+            audit: None,
             shutdown: CancellationToken::new(),
             kubelet_tls: None,
         }

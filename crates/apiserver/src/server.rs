@@ -1,43 +1,44 @@
 //! From an HTTP request to the handler that answers it.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
+use http::Method;
 use http::request::Parts;
-use http::{Method, Request};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use karve_api::resource::{Resource, Table, Verb};
 use karve_api::status::Status;
 use karve_api::strategy::warnings;
 use karve_store::Store;
 use parking_lot::RwLock;
+use tokio::sync::Semaphore;
 
 use crate::admission::quota;
 use crate::aggregate::{self, Aggregation};
 use crate::answer::{self, HttpResponse, Refusal};
+use crate::audit::Audit;
 use crate::authenticate::{self, Authenticator};
 use crate::authorize::{self, Authorizer};
-use crate::body::Body;
 use crate::call::Call;
+use crate::flow::{self, FlowControl};
 use crate::identity::Identity;
+use crate::metrics::Metrics;
 use crate::nonresource::Documents;
 use crate::path::{self, ResourcePath, Target};
 use crate::presence::Presence;
 use crate::query::Query;
 use crate::webhook::Webhooks;
 use crate::{
-    Options, create, delete, impersonate, list, media, nonresource, patch, respond, review,
-    subresource, update, watch,
+    Options, create, delete, impersonate, list, nonresource, patch, respond, review, subresource,
+    trail, update, watch,
 };
-
-/// What upstream says of a request that hit a defect.
-const PANICKED: &str = "This request caused apiserver to panic. Look in the logs for details.\n";
 
 /// Upstream's limit for bodies.
 const BODY_MAX: usize = 3 << 20;
+/// How much of a body that is too large is read all the same, and for how long.
+const THROWN_AWAY_MAX: usize = 256 << 20;
+const THROW_AWAY_MAX: Duration = Duration::from_secs(10);
 
 /// What all requests share.
 pub struct Server {
@@ -46,6 +47,12 @@ pub struct Server {
     pub(crate) presence: Presence,
     pub(crate) authenticator: Authenticator,
     pub(crate) authorizer: Authorizer,
+    pub(crate) metrics: Metrics,
+    pub(crate) flow: Option<Arc<FlowControl>>,
+    pub(crate) audit: Option<Arc<Audit>>,
+    /// Places of requests, where there is no flow control.
+    pub(crate) reading: Arc<Semaphore>,
+    pub(crate) writing: Arc<Semaphore>,
     pub(crate) quota_turns: quota::Turns,
     pub(crate) webhooks: Webhooks,
     pub(crate) aggregation: Aggregation,
@@ -63,13 +70,30 @@ pub struct Served {
 
 impl Server {
     /// A server that serves the built-in resources.
-    pub fn new(store: Store, options: Options) -> Result<Server, authenticate::Error> {
+    pub fn new(
+        store: Store,
+        options: Options,
+        audit: Option<Audit>,
+    ) -> Result<Server, authenticate::Error> {
+        let limits = &options.limits;
+        let seats = (limits.requests_in_flight + limits.mutating_in_flight) as u64;
+        let flow = limits
+            .priority_and_fairness
+            .then(|| Arc::new(FlowControl::new(seats)));
+        if let Some(flow) = &flow {
+            flow::keep::load(&store, flow);
+        }
         let served = Served {
             table: Table::builtin().clone(),
             ..Served::default()
         };
         Ok(Server {
             authenticator: Authenticator::open(&options.authentication, store.clone())?,
+            metrics: Metrics::new(),
+            flow,
+            audit: audit.map(Arc::new),
+            reading: Arc::new(Semaphore::new(limits.requests_in_flight)),
+            writing: Arc::new(Semaphore::new(limits.mutating_in_flight)),
             quota_turns: quota::Turns::default(),
             webhooks: Webhooks::default(),
             aggregation: Aggregation::default(),
@@ -96,62 +120,29 @@ impl Server {
         *self.served.write() = Arc::new(served);
     }
 
-    /// Answers a request. Never fails: whatever goes wrong is an answer.
-    pub async fn handle<B>(
-        self: &Arc<Self>,
-        request: Request<B>,
-        identity: Identity,
-    ) -> HttpResponse
-    where
-        B: http_body::Body<Data = Bytes> + Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let (parts, body) = request.into_parts();
-        let (method, uri) = (parts.method.clone(), parts.uri.clone());
-        let (headers, user) = (parts.headers.clone(), identity.user.clone());
-        let began = Instant::now();
-        // A defect met by one request must not end the connection that others share.
-        let answered = AssertUnwindSafe(self.dispatch(parts, body, identity))
-            .catch_unwind()
-            .await;
-        let response = match answered {
-            Ok(Ok(response)) => response,
-            Ok(Err(refusal)) => respond::status(media::for_status(&headers), refusal.status()),
-            Err(_) => {
-                tracing::error!(%method, %uri, "request panicked");
-                answer::text(500, PANICKED)
-            }
-        };
-        tracing::debug!(
-            %method,
-            %uri,
-            %user,
-            code = response.status().as_u16(),
-            micros = began.elapsed().as_micros() as u64,
-            "request answered"
-        );
-        match method == Method::HEAD {
-            true => response.map(|_| Body::empty()),
-            false => response,
-        }
-    }
-
-    async fn dispatch<B>(
+    /// Finds out who asks for what, whether they may, and who answers. Called by [`Server::handle`].
+    pub(crate) async fn dispatch<B>(
         self: &Arc<Self>,
         mut parts: Parts,
         body: B,
         identity: Identity,
     ) -> Result<HttpResponse, Refusal>
     where
-        B: http_body::Body<Data = Bytes> + Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let known = (!identity.is_anonymous()).then_some(identity);
-        let (identity, warning) = self.authenticator.identify(&parts.headers, known)?;
+        let (user, warning) = self.authenticator.identify(&parts.headers, known)?;
+        trail::note(|trail| trail.user = Some(user.clone()));
         let query = Query::parse(parts.uri.query());
         let target = path::parse(parts.uri.path());
         let asked = authorize::Request::new(&parts.method, &target, &query);
-        let identity = impersonate::identity(&self.authorizer, identity, &asked, &parts.headers)?;
+        let identity =
+            impersonate::identity(&self.authorizer, user.clone(), &asked, &parts.headers)?;
+        let _turn = match self.admit_in_turn(&parts, &user, &identity).await {
+            Ok(turn) => turn,
+            Err(come_again) => return Ok(come_again),
+        };
         self.authorizer.check(&asked.by(&identity))?;
         // Nobody behind this is to be tempted.
         impersonate::forget(&mut parts.headers);
@@ -187,7 +178,7 @@ impl Server {
         verb: Option<Verb>,
     ) -> Result<HttpResponse, Refusal>
     where
-        B: http_body::Body<Data = Bytes> + Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let served = self.served();
@@ -212,7 +203,10 @@ impl Server {
         call.warnings
             .extend(warnings::resource(&call.resource).map(str::to_owned));
         let body = read_body(body).await?;
-        match self.serve(&mut call, &body).await {
+        trail::request_body(&call, &body);
+        let answered = self.serve(&mut call, &body).await;
+        trail::note(|trail| trail.annotations.append(&mut call.annotations));
+        match answered {
             Ok(response) => Ok(response),
             // Warnings go with refusals, too.
             Err(refusal) => Ok(respond::status_to(&call, refusal.status())),
@@ -259,7 +253,7 @@ async fn computed(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpR
 }
 
 /// What the method means for the path; `None` for methods that no resource has.
-fn requested_verb(method: &Method, path: &ResourcePath, query: &Query) -> Option<Verb> {
+pub(crate) fn requested_verb(method: &Method, path: &ResourcePath, query: &Query) -> Option<Verb> {
     let single = !path.name.is_empty();
     let watches = path.watch || query.flag("watch");
     Some(match method.as_str() {
@@ -308,20 +302,46 @@ fn check_verb(resource: &Resource, path: &ResourcePath, verb: Verb) -> Result<()
     }
 }
 
+/// Reads a body of a size that is allowed. Of a larger one the rest is taken and thrown away beside the answer, so that
+/// a client that sends first and reads then gets to read it.
 async fn read_body<B>(body: B) -> Result<Bytes, Refusal>
 where
-    B: http_body::Body<Data = Bytes> + Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let mut body = Box::pin(body);
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let collected = std::pin::pin!(Limited::new(body, BODY_MAX)).collect().await;
-    match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(err) if err.is::<http_body_util::LengthLimitError>() => {
-            Err(Status::too_large(BODY_MAX).into())
+    let expected = body.size_hint().lower();
+    let mut read = Vec::with_capacity(expected.min(BODY_MAX as u64) as usize);
+    let mut too_large = expected > BODY_MAX as u64;
+    while !too_large && let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|err| Status::bad_request(format!("read the body: {}", err.into())))?;
+        if let Ok(data) = frame.into_data() {
+            too_large = read.len() + data.len() > BODY_MAX;
+            read.extend_from_slice(&data);
         }
-        Err(err) => Err(Status::bad_request(format!("read the body: {err}")).into()),
     }
+    if too_large {
+        tokio::spawn(throw_away(body));
+        return Err(Status::too_large(BODY_MAX).into());
+    }
+    Ok(read.into())
+}
+
+/// Reads on for a while: whoever sends without end has to live with a closed connection.
+async fn throw_away<B: http_body::Body<Data = Bytes>>(mut body: std::pin::Pin<Box<B>>) {
+    let rest = async {
+        let mut left = THROWN_AWAY_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Either way the body is dropped.
+    let _ = tokio::time::timeout(THROW_AWAY_MAX, rest).await;
 }

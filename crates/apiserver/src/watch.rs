@@ -21,6 +21,7 @@ use crate::answer::{HttpResponse, Refusal};
 use crate::body::Body;
 use crate::call::Call;
 use crate::media::Form;
+use crate::metrics::WatchCounters;
 use crate::select::{self, Selection};
 use crate::server::Server;
 use crate::{convert, object, respond, table};
@@ -90,6 +91,9 @@ pub fn watch(server: &Server, call: &Call) -> Result<HttpResponse, Refusal> {
         ends_at: now + timeout,
         ended: false,
         shutdown: server.options.shutdown.clone(),
+        counters: server
+            .metrics
+            .watch(&call.path.group, &call.path.version, &call.path.resource),
     };
     let stream = futures::stream::unfold(watcher, |mut watcher| async move {
         let piece = watcher.next().await?;
@@ -228,6 +232,7 @@ struct Watcher {
     ends_at: Instant,
     ended: bool,
     shutdown: CancellationToken,
+    counters: WatchCounters,
 }
 
 impl Watcher {
@@ -277,6 +282,7 @@ impl Watcher {
 
     fn write_event(&mut self, event: &Event, out: &mut BytesMut) {
         self.told = event.revision();
+        let length = out.len();
         let view = event.view(|_| View::default());
         let matches = |entry: Option<&Arc<Entry>>, cell: &OnceLock<Value>| {
             entry.is_some_and(|entry| {
@@ -298,8 +304,9 @@ impl Watcher {
                 let bytes = entry.restamped(event.revision());
                 self.encoder.event(out, Kind::Deleted, &bytes);
             }
-            _ => {}
+            _ => return,
         }
+        self.counters.sent(out.len() - length);
     }
 
     fn write_bookmark(&mut self, out: &mut BytesMut) {

@@ -15,6 +15,7 @@ use crate::answer::Refusal;
 use crate::call::Call;
 use crate::object::{self, Meta};
 use crate::server::Server;
+use crate::trail;
 
 /// What to do with unknown and duplicate fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +89,7 @@ pub fn decode_body(
         FieldValidation::Warn => call.warnings.extend(decoded.strict),
         _ => {}
     }
+    trail::request_object(|| Some(decoded.object.clone()));
     Ok(decoded.object)
 }
 

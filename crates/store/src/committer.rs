@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
 use crate::engine::Engine;
 use crate::store::Shared;
@@ -40,10 +41,14 @@ pub(crate) fn run(
             next_row: row,
             ..
         } = group;
+        let began = Instant::now();
         let appended = match events.is_empty() {
             true => Ok(()),
             false => engine.append(&events),
         };
+        if appended.is_ok() && !events.is_empty() {
+            shared.tally.synced(answers.len(), began.elapsed());
+        }
         match appended {
             Ok(()) => {
                 next_row = row;

@@ -10,6 +10,7 @@
 //! absent: any notion of what a value is, of names or of namespaces; timers and expiry; replication (an engine may have it).
 
 mod committer;
+mod counts;
 mod engine;
 mod entry;
 mod error;
@@ -17,11 +18,14 @@ mod history;
 mod range;
 mod sqlite;
 mod state;
+mod statistics;
 mod store;
 mod watch;
 
+pub use counts::Count;
 pub use entry::{Action, Entry, Event, Expect, Op, Value};
 pub use error::{EngineError, Error};
 pub use range::{Page, Range};
+pub use statistics::Statistics;
 pub use store::{Options, Store};
 pub use watch::{Lagged, Watch};

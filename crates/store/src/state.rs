@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::counts::Counts;
 use crate::history::History;
 use crate::range::{self, Page, Range};
 use crate::{Entry, Error, Event};
@@ -11,12 +12,14 @@ pub(crate) struct State {
     pub(crate) index: BTreeMap<Arc<str>, Arc<Entry>>,
     pub(crate) history: History,
     pub(crate) revision: u64,
+    pub(crate) counts: Counts,
 }
 
 impl State {
     /// Lets durable events happen.
     pub(crate) fn apply(&mut self, events: &[Arc<Event>]) {
         for event in events {
+            self.counts.apply(event);
             match &event.current {
                 Some(entry) => self.index.insert(entry.key.clone(), entry.clone()),
                 None => self.index.remove(event.key()),

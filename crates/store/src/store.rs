@@ -9,10 +9,12 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::committer::{self, Answer, Request};
+use crate::counts::{Count, Counts};
 use crate::engine::Engine;
 use crate::history::History;
 use crate::sqlite::Sqlite;
 use crate::state::State;
+use crate::statistics::{Statistics, Tally};
 use crate::watch::{Hub, Watch};
 use crate::{Entry, Error, Event, Op, Page, Range};
 
@@ -45,6 +47,7 @@ impl Default for Options {
 pub(crate) struct Shared {
     pub(crate) state: RwLock<State>,
     hub: Arc<Mutex<Hub>>,
+    pub(crate) tally: Tally,
 }
 
 impl Shared {
@@ -64,6 +67,7 @@ pub struct Store {
     committer: Arc<Committer>,
     turns: Arc<Semaphore>,
     options: Arc<Options>,
+    path: Arc<Path>,
 }
 
 /// The committer thread; the last handle waits for its end, so that the files are closed after it.
@@ -87,17 +91,23 @@ impl Store {
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Store, Error> {
         let path = path.as_ref();
         let engine = Sqlite::open(path, options.durable)?;
-        Store::start(Box::new(engine), options).map_err(|err| Error::Open {
+        Store::start(path, Box::new(engine), options).map_err(|err| Error::Open {
             path: path.into(),
             err: Arc::new(err),
         })
     }
 
-    fn start(mut engine: Box<dyn Engine>, options: Options) -> Result<Store, crate::EngineError> {
+    fn start(
+        path: &Path,
+        mut engine: Box<dyn Engine>,
+        options: Options,
+    ) -> Result<Store, crate::EngineError> {
         let mut index = BTreeMap::new();
         let mut next_row = 1;
+        let mut counts = Counts::default();
         let revision = engine.load(&mut |entry| {
             next_row = next_row.max(entry.row + 1);
+            counts.add(&entry);
             index.insert(entry.key.clone(), Arc::new(entry));
         })?;
         let history = History::new(revision, options.history_bytes);
@@ -106,8 +116,10 @@ impl Store {
                 index,
                 history,
                 revision,
+                counts,
             }),
             hub: Arc::default(),
+            tally: Tally::default(),
         });
         let (requests, queue) = mpsc::channel();
         let theirs = shared.clone();
@@ -124,6 +136,7 @@ impl Store {
             committer: Arc::new(committer),
             turns,
             options: Arc::new(options),
+            path: path.into(),
         })
     }
 
@@ -131,6 +144,26 @@ impl Store {
     pub fn is_closed(&self) -> bool {
         let thread = self.committer.thread.as_ref();
         thread.is_none_or(JoinHandle::is_finished)
+    }
+
+    /// How many entries a collection has; it is named by what its keys share up to their third slash.
+    pub fn count(&self, collection: &str) -> Count {
+        self.shared.state.read().counts.of(collection)
+    }
+
+    /// All collections, by name.
+    pub fn counts(&self) -> Vec<(String, Count)> {
+        self.shared.state.read().counts.all()
+    }
+
+    /// What the store has done since it was opened.
+    pub fn statistics(&self) -> Statistics {
+        let sizes = ["", "-wal"].map(|suffix| {
+            let mut path = self.path.as_os_str().to_owned();
+            path.push(suffix);
+            std::fs::metadata(path).map_or(0, |meta| meta.len())
+        });
+        self.shared.tally.read(sizes.iter().sum())
     }
 
     /// The newest revision.

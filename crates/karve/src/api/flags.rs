@@ -49,6 +49,10 @@ pub struct Flags {
     #[command(flatten)]
     pub kubelet: Kubelet,
     #[command(flatten)]
+    pub limits: Limits,
+    #[command(flatten)]
+    pub audit: Audit,
+    #[command(flatten)]
     pub without_effect: WithoutEffect<ApiServer>,
 }
 
@@ -130,7 +134,7 @@ pub struct ServiceAccounts {
     #[arg(long, value_name = "URL")]
     pub service_account_jwks_uri: Option<String>,
     /// The longest life of a token that may be asked for.
-    #[arg(long, value_name = "DURATION", value_parser = super::duration::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = karve_apiserver::parse_duration)]
     pub service_account_max_token_expiration: Option<Duration>,
 }
 
@@ -206,4 +210,47 @@ pub struct Kubelet {
     /// The key of --kubelet-client-certificate.
     #[arg(long, value_name = "FILE", requires = "kubelet_client_certificate")]
     pub kubelet_client_key: Option<PathBuf>,
+}
+
+/// What the server takes upon itself.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// Requests at once. Together with the next, the seats that priority levels share.
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    pub max_requests_inflight: usize,
+    /// Requests that write, at once.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub max_mutating_requests_inflight: usize,
+    /// Whether FlowSchemas and PriorityLevelConfigurations share the server between its users.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub enable_priority_and_fairness: bool,
+    /// The longest time for a request that is no watch.
+    #[arg(long, value_name = "DURATION", default_value = "1m0s", value_parser = karve_apiserver::parse_duration)]
+    pub request_timeout: Duration,
+}
+
+/// Who did what.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Audit log")]
+pub struct Audit {
+    /// What is logged: a Policy of audit.k8s.io/v1.
+    #[arg(long, value_name = "FILE", requires = "audit_log_path")]
+    pub audit_policy_file: Option<PathBuf>,
+    /// The log, a line of JSON per event; `-` is standard output.
+    #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
+    pub audit_log_path: Option<PathBuf>,
+    /// Megabytes after which the log is turned over; 0: 100.
+    #[arg(long, value_name = "MB", default_value_t = 0)]
+    pub audit_log_maxsize: u64,
+    /// Logs that are kept beside it; 0: all.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub audit_log_maxbackup: usize,
+    /// Days that they are kept; 0: for ever.
+    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    pub audit_log_maxage: u64,
+    /// The form of the log.
+    #[arg(long, value_name = "FORMAT", default_value = "json", value_parser = ["json"])]
+    pub audit_log_format: String,
 }

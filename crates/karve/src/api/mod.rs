@@ -5,7 +5,6 @@
 //! authentication or authorization off.
 
 mod credentials;
-mod duration;
 mod flags;
 mod options;
 mod tls;

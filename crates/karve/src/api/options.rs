@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use ipnet::IpNet;
-use karve_apiserver::{Admission, Authentication, Options, RequestHeader};
+use karve_apiserver::{
+    Admission, AuditOptions, Authentication, Limits, LogOptions, Options, RequestHeader,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::flags::Flags;
@@ -34,6 +36,13 @@ pub fn of(
             enable: flags.authorization.enable_admission_plugins.clone(),
             disable: flags.authorization.disable_admission_plugins.clone(),
         },
+        limits: Limits {
+            requests_in_flight: flags.limits.max_requests_inflight,
+            mutating_in_flight: flags.limits.max_mutating_requests_inflight,
+            priority_and_fairness: flags.limits.enable_priority_and_fairness,
+            request_timeout: flags.limits.request_timeout,
+        },
+        audit: audit(flags),
         kubelet_tls: tls::kubelet_client(flags)?,
         shutdown,
         ..Options::default()
@@ -81,5 +90,18 @@ fn request_header(flags: &Flags) -> Option<RequestHeader> {
         uid_headers: proxy.requestheader_uid_headers.clone(),
         group_headers: proxy.requestheader_group_headers.clone(),
         extra_headers_prefix: proxy.requestheader_extra_headers_prefix.clone(),
+    })
+}
+
+fn audit(flags: &Flags) -> Option<AuditOptions> {
+    let audit = &flags.audit;
+    Some(AuditOptions {
+        policy_file: audit.audit_policy_file.clone()?,
+        log: LogOptions {
+            path: audit.audit_log_path.clone()?,
+            max_size: audit.audit_log_maxsize,
+            max_backups: audit.audit_log_maxbackup,
+            max_age: audit.audit_log_maxage,
+        },
     })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Reads a duration of a flag.
+/// Reads a duration; the error is Go's.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let invalid = || format!("time: invalid duration {text:?}");
     if text == "0" {
