@@ -242,6 +242,15 @@ impl Status {
         Status::failure(406, "NotAcceptable", message)
     }
 
+    /// 406 by the router: what the endpoint produces, in upstream's order.
+    pub fn no_representation(produced: &[&str]) -> Status {
+        let message = format!(
+            "406: Not Acceptable\n\nAvailable representations: {}",
+            produced.join(", ")
+        );
+        Status::failure(406, "NotAcceptable", message).about("", "", "")
+    }
+
     /// 415. `accepted` in upstream's order.
     pub fn unsupported_media_type(accepted: &[&str]) -> Status {
         let message = format!(

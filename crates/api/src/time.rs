@@ -224,6 +224,36 @@ pub fn format_micro(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
+/// A Go duration (`1h2m3.5s`, `-10ms`) in nanoseconds.
+pub fn go_duration(text: &str) -> Option<i64> {
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    let mut total = 0f64;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at(digits);
+        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let nanos = match &tail[..unit] {
+            "ns" => 1.0,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3600e9,
+            _ => return None,
+        };
+        total += number.parse::<f64>().ok()? * nanos;
+        rest = &tail[unit..];
+    }
+    let whole = total.round() as i64;
+    (!text.is_empty() && total < i64::MAX as f64).then_some(sign * whole)
+}
+
 fn is_plain(text: &str, micro: bool) -> bool {
     let bytes = text.as_bytes();
     let length = if micro { 27 } else { 20 };
@@ -287,6 +317,22 @@ pub fn go_duration(text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_gos() {
+        let rows = [
+            ("1h2m3.5s", Some(3_723_500_000_000)),
+            ("-10ms", Some(-10_000_000)),
+            ("0", Some(0)),
+            ("17ns", Some(17)),
+            ("", None),
+            ("5", None),
+            ("5x", None),
+        ];
+        for (text, want) in rows {
+            assert_eq!(go_duration(text), want, "{text}");
+        }
+    }
 
     #[test]
     fn times_lose_fraction_and_zone() {

@@ -1,7 +1,9 @@
 //! An object to bytes, as Go writes it.
 //!
 //! Members of structs come in the order of the Go types, so that answers are equal to upstream's to the byte; texts are
-//! escaped as Go escapes them (`<` is `\u003c`). Absent: Kubernetes' protobuf, which no client insists on.
+//! escaped as Go escapes them (`<` is `\u003c`).
+
+pub mod protobuf;
 
 use serde_json::{Map, Value};
 

@@ -246,6 +246,7 @@ impl Loader {
             Member::Embedded { number, id } if *number != 0 => Some((*number, *id)),
             _ => None,
         });
+        let embedded: Box<[(u16, u16)]> = embedded.collect();
         let mut by_name: Vec<u16> = (0..fields.len() as u16).collect();
         by_name.sort_by(|a, b| {
             fields[usize::from(*a)]
@@ -279,13 +280,15 @@ impl Loader {
         self.schema
             .models
             .insert(format!("{}.{}", package.model, draft.name), draft.id);
+        let message = Struct::parts(&fields, &embedded);
         self.schema.nodes[usize::from(draft.id)] = Node::Struct(Struct {
             name: draft.name.into(),
             package: draft.package,
             atomic: draft.atomic,
             fields: fields.into(),
             by_name: by_name.into(),
-            embedded: embedded.collect(),
+            message,
+            embedded,
         });
     }
 }

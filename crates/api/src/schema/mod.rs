@@ -183,12 +183,39 @@ pub struct Struct {
     by_name: Box<[u16]>,
     /// Embedded structs, whose members are the object's own, with their protobuf numbers.
     embedded: Box<[(u16, u16)]>,
+    /// What its protobuf message holds.
+    message: Box<[Part]>,
+}
+
+/// One field of a protobuf message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The field at that place of [`Struct::fields`].
+    Own(u16),
+    /// The embedded struct at that place of [`Type::embedded`].
+    Embedded(u16),
 }
 
 impl Struct {
+    /// The parts of the message of these fields and embedded structs.
+    fn parts(fields: &[Field], embedded: &[(u16, u16)]) -> Box<[Part]> {
+        let own = fields.iter().enumerate().filter(|(_, f)| f.in_message());
+        let own = own.map(|(i, field)| (field.number, Part::Own(i as u16)));
+        let embedded = embedded.iter().enumerate();
+        let embedded = embedded.map(|(i, (number, _))| (*number, Part::Embedded(i as u16)));
+        let mut parts: Vec<(u16, Part)> = own.chain(embedded).collect();
+        parts.sort_by_key(|(number, _)| *number);
+        parts.into_iter().map(|(_, part)| part).collect()
+    }
+
     /// The members in upstream's order of declaration.
     pub fn fields(&self) -> &[Field] {
         &self.fields
+    }
+
+    /// The fields of its protobuf message, in the order of their numbers.
+    pub fn message(&self) -> &[Part] {
+        &self.message
     }
 
     /// The Go name of the type, without its package.
