@@ -225,7 +225,7 @@ pub fn format_micro(time: Timestamp) -> String {
 }
 
 /// A Go duration (`1h2m3.5s`, `-10ms`) in nanoseconds.
-pub fn go_duration(text: &str) -> Option<i64> {
+pub fn duration_nanos(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
@@ -237,7 +237,9 @@ pub fn go_duration(text: &str) -> Option<i64> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at(digits);
-        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let unit = tail
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(tail.len());
         let nanos = match &tail[..unit] {
             "ns" => 1.0,
             "us" | "\u{b5}s" | "\u{3bc}s" => 1e3,
@@ -330,7 +332,7 @@ mod tests {
             ("5x", None),
         ];
         for (text, want) in rows {
-            assert_eq!(go_duration(text), want, "{text}");
+            assert_eq!(duration_nanos(text), want, "{text}");
         }
     }
 

@@ -9,7 +9,7 @@ use karve_api::status::Status;
 use crate::admission::Notes;
 use crate::answer::Refusal;
 use crate::identity::Identity;
-use crate::media::{self, Media};
+use crate::media::{self, Format, Media, Offers};
 use crate::path::ResourcePath;
 use crate::query::Query;
 
@@ -27,6 +27,10 @@ pub struct Call {
     pub identity: Identity,
     /// What the answer looks like.
     pub media: Media,
+    /// How a status is written.
+    pub status_format: Format,
+    /// Whether the client takes gzip.
+    pub gzip: bool,
     /// The content type of the body, without parameters.
     pub content_type: String,
     /// The client's program, which is the default field manager.
@@ -53,9 +57,9 @@ impl Call {
                 .and_then(|v| v.to_str().ok())
                 .unwrap_or_default()
         };
-        let many = matches!(verb, Verb::List | Verb::Watch | Verb::DeleteCollection);
+        check_route(&resource, verb, &path, headers)?;
         let pretty = media::pretty(query.get("pretty"), headers);
-        let media = media::negotiate(headers, many, verb == Verb::Watch, pretty)?;
+        let media = media::negotiate(headers, Offers::of(&resource), pretty)?;
         let content_type = text(header::CONTENT_TYPE)
             .split(';')
             .next()
@@ -68,6 +72,8 @@ impl Call {
             query,
             identity,
             media,
+            status_format: media::for_status(headers, pretty),
+            gzip: media::accepts_gzip(headers),
             content_type: content_type.to_owned(),
             user_agent: text(header::USER_AGENT).to_owned(),
             warnings: Vec::new(),
@@ -145,5 +151,23 @@ impl Call {
     /// 409 with upstream's text on concurrent changes.
     pub fn modified(&self, name: &str) -> Refusal {
         Status::modified(&self.resource.group, &self.resource.plural, name).into()
+    }
+}
+
+/// What the router of built-in endpoints looks at before the handler does. Connections answer with whatever they like.
+fn check_route(
+    resource: &Resource,
+    verb: Verb,
+    path: &ResourcePath,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    let also: &[&str] = match &*path.subresource {
+        "exec" | "attach" | "portforward" | "proxy" => return Ok(()),
+        "log" => &["text/plain"],
+        _ => &[],
+    };
+    match resource.is_custom() {
+        true => Ok(()),
+        false => media::check_route(headers, also, matches!(verb, Verb::List | Verb::Watch)),
     }
 }

@@ -47,7 +47,7 @@ pub fn read(resource: &Resource, stored: &Bytes) -> Bytes {
         return stored.clone();
     }
     let object: Value = serde_json::from_slice(stored).expect("the store holds what encode wrote");
-    object::encode_unstored(&read_value(resource, object), resource)
+    object::encode_shown(&read_value(resource, object), resource)
 }
 
 /// What selectors see of a stored object, with the names of the endpoint's version.
@@ -76,8 +76,16 @@ pub fn printed<'a>(resource: &Resource, object: &'a Value) -> Cow<'a, Value> {
     }
 }
 
-/// Metadata as the server holds it in memory, which is what Tables show of an object: without the annotations that
-/// conversion to a version adds.
+/// Whether conversion to the endpoint's version adds annotations.
+pub fn annotates(resource: &Resource) -> bool {
+    matches!(
+        (&*resource.group, &*resource.plural),
+        ("apps", "daemonsets") | ("autoscaling", _)
+    )
+}
+
+/// Metadata as the server holds it in memory, which is what Tables and partial objects show: without the annotations
+/// that conversion to a version adds.
 pub fn internal_metadata(resource: &Resource, object: &Value) -> Value {
     const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
     let mut metadata = object["metadata"].clone();

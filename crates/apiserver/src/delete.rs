@@ -320,13 +320,13 @@ pub async fn delete_collection(
             Err(refusal) => return Err(refusal),
         }
     }
-    Ok(list::respond_list(
+    list::respond_list(
         call,
         Listed {
             entries: deleted,
             metadata: listed.metadata,
         },
-    ))
+    )
 }
 
 #[cfg(test)]

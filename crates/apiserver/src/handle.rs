@@ -18,6 +18,7 @@ use crate::body::Body;
 use crate::flow::{self, Class, Seat, TooMany};
 use crate::identity::{Identity, MASTERS};
 use crate::path::Target;
+use crate::query::Query;
 use crate::seen::Seen;
 use crate::server::Server;
 use crate::trail::{self, Trail};
@@ -42,6 +43,13 @@ pub struct Watched {
     patience: Option<Duration>,
 }
 
+/// The format of a status that ends a request before it is understood.
+fn status_format(parts: &Parts) -> media::Format {
+    let query = Query::parse(parts.uri.query());
+    let pretty = media::pretty(query.get("pretty"), &parts.headers);
+    media::for_status(&parts.headers, pretty)
+}
+
 impl Server {
     /// Answers a request. Never fails: whatever goes wrong is an answer.
     pub async fn handle<B>(
@@ -61,7 +69,7 @@ impl Server {
             .audit
             .as_ref()
             .map(|audit| Arc::new(audit.record(&id, &parts, &seen)));
-        let format = media::for_status(&parts.headers);
+        let format = status_format(&parts);
         let patience = self.patience(&seen);
         let watched = Watched {
             seen: seen.clone(),

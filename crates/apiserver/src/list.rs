@@ -1,22 +1,24 @@
 //! `get` and `list`: answers put together from stored bytes.
 
+mod token;
+
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use bytes::BytesMut;
+use karve_api::encode::protobuf;
 use karve_api::field;
+use karve_api::schema::Schema;
 use karve_api::status::Status;
 use karve_store::{Entry, Error, Page, Range, Store};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::answer::{HttpResponse, Refusal};
-use crate::body;
+use crate::body::{self, Body};
 use crate::call::Call;
+use crate::encoder::{self, Encoder};
 use crate::media::{Form, Format};
 use crate::select::Selection;
 use crate::{convert, keys, object, respond, table};
+use token::Token;
 
 /// Answers `get`.
 pub fn get(store: &Store, call: &Call) -> Result<HttpResponse, Refusal> {
@@ -53,22 +55,12 @@ fn wait_for_version(store: &Store, wanted: u64) -> Result<(), Refusal> {
     }
 }
 
-/// Where a list goes on: upstream's own token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Token {
-    v: String,
-    rv: i64,
-    start: String,
-}
-
 /// What a list asks for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Wanted {
     limit: Option<usize>,
-    /// Name (or namespace and name) behind which to go on.
-    after: Option<String>,
     at: Option<u64>,
-    /// The answer goes on with a fresh token when the revision is too old.
+    /// Where the list goes on. When its revision is too old, the answer has a fresh one.
     token: Option<Token>,
 }
 
@@ -79,43 +71,25 @@ fn wanted(store: &Store, call: &Call) -> Result<Wanted, Refusal> {
         query.text("resourceVersionMatch"),
         query.text("continue"),
     );
-    check_match(version, matching, token)?;
-    if query
-        .get("sendInitialEvents")
-        .is_some_and(|v| !v.is_empty())
-    {
-        let path = field::Path::root("sendInitialEvents");
-        let error = field::Error::forbidden(&path, "sendInitialEvents is forbidden for list");
-        return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &[error]).into());
-    }
-    let limit = query
-        .number("limit")?
-        .filter(|n| *n > 0)
-        .map(|n| n as usize);
+    let limit = query.number("limit")?.filter(|n| *n > 0);
     query.number("timeoutSeconds")?;
+    check_options(call)?;
+    let mut wanted = Wanted {
+        limit: limit.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
+        ..Wanted::default()
+    };
     if !token.is_empty() {
+        let token = Token::decode(token)?;
         if !version.is_empty() && version != "0" {
             return Err(Status::bad_request(
                 "specifying resource version is not allowed when using continue",
             )
             .into());
         }
-        let token = decode_token(token)?;
-        let at = u64::try_from(token.rv).ok().filter(|rv| *rv > 0);
-        let after = Some(token.start.trim_end_matches('\0').to_owned());
-        return Ok(Wanted {
-            limit,
-            after,
-            at,
-            token: Some(token),
-        });
+        wanted.at = u64::try_from(token.revision).ok();
+        wanted.token = Some(token);
+        return Ok(wanted);
     }
-    let mut wanted = Wanted {
-        limit,
-        after: None,
-        at: None,
-        token: None,
-    };
     if version.is_empty() {
         return Ok(wanted);
     }
@@ -134,25 +108,26 @@ fn wanted(store: &Store, call: &Call) -> Result<Wanted, Refusal> {
 }
 
 /// Upstream's rules on which parameters go together.
-pub fn check_match(version: &str, matching: &str, token: &str) -> Result<(), Refusal> {
-    if matching.is_empty() {
-        return Ok(());
-    }
+fn check_options(call: &Call) -> Result<(), Refusal> {
+    let (version, matching) = (
+        call.query.text("resourceVersion"),
+        call.query.text("resourceVersionMatch"),
+    );
     let path = field::Path::root("resourceVersionMatch");
     let mut errors = Vec::new();
-    if version.is_empty() {
+    if !matching.is_empty() && version.is_empty() {
         errors.push(field::Error::forbidden(
             &path,
             "resourceVersionMatch is forbidden unless resourceVersion is provided",
         ));
     }
-    if !token.is_empty() {
+    if !matching.is_empty() && !call.query.text("continue").is_empty() {
         errors.push(field::Error::forbidden(
             &path,
             "resourceVersionMatch is forbidden when continue is provided",
         ));
     }
-    if !matches!(matching, "Exact" | "NotOlderThan") {
+    if !matches!(matching, "" | "Exact" | "NotOlderThan") {
         errors.push(field::Error::not_supported(
             &path,
             matching,
@@ -165,90 +140,93 @@ pub fn check_match(version: &str, matching: &str, token: &str) -> Result<(), Ref
             "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
         ));
     }
+    if call.query.get("sendInitialEvents").is_some() {
+        let path = field::Path::root("sendInitialEvents");
+        errors.push(field::Error::forbidden(
+            &path,
+            "sendInitialEvents is forbidden for list",
+        ));
+    }
     match errors.is_empty() {
         true => Ok(()),
         false => Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors).into()),
     }
 }
 
-fn decode_token(text: &str) -> Result<Token, Refusal> {
-    let invalid = |why: String| {
-        Refusal::from(Status::bad_request(format!(
-            "invalid continue token: continue key is not valid: {why}"
-        )))
-    };
-    let bytes = URL_SAFE_NO_PAD
-        .decode(text)
-        .or_else(|_| STANDARD_NO_PAD.decode(text))
-        .map_err(|_| invalid("illegal base64 data at input byte 0".into()))?;
-    let token: Token = serde_json::from_slice(&bytes).map_err(|_| {
-        let first = String::from_utf8_lossy(&bytes)
-            .chars()
-            .next()
-            .unwrap_or_default();
-        let first = bytes
-            .first()
-            .filter(|b| !b.is_ascii())
-            .map_or(first, |b| char::from(*b));
-        match first.is_ascii() {
-            true => invalid(format!(
-                "invalid character '{first}' looking for beginning of value"
-            )),
-            false => invalid(format!(
-                "invalid character '\\u{:04x}' looking for beginning of value",
-                first as u32
-            )),
-        }
-    })?;
-    if token.v != "meta.k8s.io/v1" || token.start.contains("..") || token.start.starts_with('/') {
-        return Err(invalid("incorrect encoded continue version".into()));
-    }
-    Ok(token)
-}
-
-fn encode_token(revision: i64, start: &str) -> String {
-    let token = Token {
-        v: "meta.k8s.io/v1".into(),
-        rv: revision,
-        start: format!("{start}\0"),
-    };
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).expect("a token is JSON"))
-}
-
 /// What a list answers with.
 pub struct Listed {
     /// The objects, in the order of keys.
     pub entries: Vec<Arc<Entry>>,
-    /// The list's metadata.
-    pub metadata: Value,
+    /// What is said of all of them.
+    pub metadata: ListMeta,
+}
+
+/// The metadata of a list.
+#[derive(Debug, Default)]
+pub struct ListMeta {
+    revision: u64,
+    token: String,
+    remaining: Option<usize>,
+}
+
+impl ListMeta {
+    fn value(&self) -> Value {
+        let mut value = json!({"resourceVersion": self.revision.to_string()});
+        if !self.token.is_empty() {
+            value["continue"] = self.token.as_str().into();
+        }
+        if let Some(remaining) = self.remaining {
+            value["remainingItemCount"] = remaining.into();
+        }
+        value
+    }
+
+    /// Compact JSON, members in Go's order.
+    fn json(&self) -> String {
+        let mut text = format!("{{\"resourceVersion\":\"{}\"", self.revision);
+        if !self.token.is_empty() {
+            // Base64 needs no escapes.
+            text.push_str(&format!(",\"continue\":\"{}\"", self.token));
+        }
+        if let Some(remaining) = self.remaining {
+            text.push_str(&format!(",\"remainingItemCount\":{remaining}"));
+        }
+        text.push('}');
+        text
+    }
 }
 
 /// Reads the objects that a list or a deletion of a collection is about.
 pub fn read(store: &Store, call: &Call, selection: &Selection) -> Result<Listed, Refusal> {
     let wanted = wanted(store, call)?;
     let prefix = keys::prefix(&call.resource, call.namespace());
-    let after = wanted.after.as_ref().map(|name| format!("{prefix}{name}"));
+    let from = wanted
+        .token
+        .as_ref()
+        .map(|token| format!("{prefix}{}", token.start));
     let scope = selection.scope(call);
-    let mut range = Range {
+    let everything = selection.is_everything();
+    let range = Range {
         prefix: &scope,
-        after: after.as_deref(),
-        limit: wanted.limit,
+        from: from.as_deref(),
+        limit: if everything { wanted.limit } else { None },
         at: wanted.at,
     };
-    if !selection.is_everything() {
-        range.limit = None;
-    }
     let mut page = store
         .range(&range)
         .map_err(|err| expired(err, store, &wanted))?;
-    let more = choose(&mut page, selection, wanted.limit);
-    let mut metadata = json!({"resourceVersion": page.revision.to_string()});
+    let more = match everything {
+        true => page.remaining > 0,
+        false => choose(&mut page, selection, wanted.limit),
+    };
+    let mut metadata = ListMeta {
+        revision: page.revision,
+        ..ListMeta::default()
+    };
     if more && let Some(last) = page.entries.last() {
-        metadata["continue"] =
-            encode_token(page.revision as i64, &last.key()[prefix.len()..]).into();
-        if selection.is_everything() {
-            metadata["remainingItemCount"] = page.remaining.into();
-        }
+        metadata.token = Token::behind(&last.key()[prefix.len()..], page.revision as i64).encode();
+        // Upstream does not know how many of the rest are selected.
+        metadata.remaining = everything.then_some(page.remaining);
     }
     Ok(Listed {
         entries: page.entries,
@@ -256,23 +234,28 @@ pub fn read(store: &Store, call: &Call, selection: &Selection) -> Result<Listed,
     })
 }
 
-/// Leaves what is selected, up to the limit; says whether there is more.
+/// Leaves what is selected, up to the limit; says whether there is more behind the last one, selected or not.
 fn choose(page: &mut Page, selection: &Selection, limit: Option<usize>) -> bool {
-    if selection.is_everything() {
-        return page.remaining > 0;
-    }
-    page.entries.retain(|entry| selection.matches(entry));
     let limit = limit.unwrap_or(usize::MAX);
-    let more = page.entries.len() > limit;
-    page.entries.truncate(limit);
-    more
+    let mut entries = std::mem::take(&mut page.entries).into_iter();
+    while page.entries.len() < limit
+        && let Some(entry) = entries.next()
+    {
+        if selection.matches(&entry) {
+            page.entries.push(entry);
+        }
+    }
+    entries.next().is_some()
 }
 
 fn expired(err: Error, store: &Store, wanted: &Wanted) -> Refusal {
     match (err, &wanted.token) {
         (Error::Expired { .. }, Some(token)) => {
-            let fresh = encode_token(-1, token.start.trim_end_matches('\0'));
-            Status::expired_continue(&fresh).into()
+            let fresh = Token {
+                revision: -1,
+                start: token.start.clone(),
+            };
+            Status::expired_continue(&fresh.encode()).into()
         }
         (Error::Expired { .. }, None) => {
             Status::expired("The resourceVersion for the provided list is too old.").into()
@@ -285,98 +268,98 @@ fn expired(err: Error, store: &Store, wanted: &Wanted) -> Refusal {
 pub fn list(store: &Store, call: &Call) -> Result<HttpResponse, Refusal> {
     let selection = Selection::parse(call)?;
     let listed = read(store, call, &selection)?;
-    Ok(respond_list(call, listed))
+    respond_list(call, listed)
 }
 
 /// A list in the wanted form.
-pub fn respond_list(call: &Call, Listed { entries, metadata }: Listed) -> HttpResponse {
-    let resource = call.resource.clone();
-    let (head, body) = match call.media.form {
-        Form::Table => (
-            table::list_head(call, &metadata),
-            table::rows(call, entries),
+pub fn respond_list(call: &Call, listed: Listed) -> Result<HttpResponse, Refusal> {
+    encoder::check_form(call, true)?;
+    let encoder = Encoder::new(call)?;
+    let Listed { entries, metadata } = listed;
+    if encoder.is_protobuf() {
+        return Ok(respond::list(
+            call,
+            messages(call, &encoder, entries, &metadata),
+        ));
+    }
+    let head = match call.media.form {
+        Form::Table(version) => table::list_head(call, &metadata.json(), version),
+        Form::Metadata(version) | Form::MetadataList(version) => list_head(
+            "PartialObjectMetadataList",
+            version.api_version(),
+            &metadata,
         ),
-        Form::Metadata => {
-            let head = list_head("PartialObjectMetadataList", "meta.k8s.io/v1", &metadata);
-            return whole(call, head, entries, move |entry, out| partial(entry, out));
-        }
         Form::Object => {
-            let head = list_head(&resource.list_kind, &resource.api_version(), &metadata);
-            let custom = resource
-                .is_custom()
-                .then(|| object::head(&resource.api_version(), &resource.kind));
-            return whole(call, head, entries, move |entry, out| {
-                let bytes = convert::read(&resource, entry.value());
-                match &custom {
-                    Some(head) => object::splice(out, head, &bytes),
-                    None => out.extend_from_slice(&bytes),
-                }
-            });
+            let resource = &call.resource;
+            list_head(&resource.list_kind, &resource.api_version(), &metadata)
         }
     };
-    whole(call, head, body, |row, out| out.extend_from_slice(row))
-}
-
-fn list_head(kind: &str, api_version: &str, metadata: &Value) -> String {
-    format!(
-        "{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":["
-    )
-}
-
-fn partial(entry: &Entry, out: &mut BytesMut) {
-    let object: Value =
-        serde_json::from_slice(entry.value()).expect("the store holds what encode wrote");
-    let partial = json!({
-        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"],
-    });
-    out.extend_from_slice(partial.to_string().as_bytes());
-}
-
-/// A head, items with commas between, and `]}`; made while it is sent unless it has to be reformatted.
-fn whole<T: Send + 'static>(
-    call: &Call,
-    head: String,
-    items: Vec<T>,
-    write: impl Fn(&T, &mut BytesMut) + Send + 'static,
-) -> HttpResponse {
     if call.media.format == Format::Json {
-        return respond::list(
+        let tail = b"]}\n".to_vec();
+        let write = move |entry: &Arc<Entry>, out: &mut _| encoder.item(entry.value(), out);
+        return Ok(respond::list(
             call,
-            body::joined(head.into_bytes(), items, b"]}\n".to_vec(), write),
-        );
+            body::joined(head, entries, tail, write),
+        ));
     }
-    let mut out = BytesMut::from(head.as_bytes());
-    for (i, item) in items.iter().enumerate() {
+    let mut out = bytes::BytesMut::from(&*head);
+    for (i, entry) in entries.iter().enumerate() {
         if i > 0 {
             out.extend_from_slice(b",");
         }
-        write(item, &mut out);
+        encoder.item(entry.value(), &mut out);
     }
     out.extend_from_slice(b"]}");
-    respond::spliced(call, 200, out)
+    Ok(respond::finished(call, 200, out))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn list_head(kind: &str, api_version: &str, metadata: &ListMeta) -> Vec<u8> {
+    let head = object::head(api_version, kind);
+    format!("{head}\"metadata\":{},\"items\":[", metadata.json()).into_bytes()
+}
 
-    #[test]
-    fn token_is_upstreams() {
-        let text = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJhXHUwMDAwIn0";
-        let token = decode_token(text).expect("valid");
-        assert_eq!(
-            token,
-            Token {
-                v: "meta.k8s.io/v1".into(),
-                rv: 1,
-                start: "a\0".into()
+/// A list in protobuf: every object is encoded once, because the head holds the length of all; what is sent is let go.
+fn messages(call: &Call, encoder: &Encoder, entries: Vec<Arc<Entry>>, metadata: &ListMeta) -> Body {
+    let mut list = protobuf::List::default();
+    let messages: Vec<Vec<u8>> = entries
+        .into_iter()
+        .map(|entry| {
+            let mut message = Vec::with_capacity(entry.value().len());
+            encoder.item_message(entry.value(), &mut message);
+            message.shrink_to_fit();
+            list.count(message.len());
+            message
+        })
+        .collect();
+    let resource = &call.resource;
+    let own = (&*resource.group, &*resource.version, &*resource.list_kind);
+    let (api_version, (group, version, kind)) = match call.media.form {
+        Form::Metadata(meta) | Form::MetadataList(meta) => (
+            meta.api_version().to_owned(),
+            ("meta.k8s.io", "v1", "PartialObjectMetadataList"),
+        ),
+        _ => (resource.api_version().into_owned(), own),
+    };
+    let ty = Schema::builtin().kind(group, version, kind);
+    let head = ty.map(|ty| list.head(&api_version, kind, &metadata.value(), ty));
+    let mut head = Some(head.unwrap_or_default());
+    let mut messages = messages.into_iter();
+    Body::parts(move |piece| {
+        if let Some(head) = head.take() {
+            piece.extend_from_slice(&head);
+        }
+        match messages.next() {
+            Some(message) => {
+                let mut item = Vec::with_capacity(6);
+                protobuf::List::item_head(message.len(), &mut item);
+                piece.extend_from_slice(&item);
+                piece.extend_from_slice(&message);
+                true
             }
-        );
-        assert_eq!(encode_token(1, "a"), text);
-        let junk = decode_token("junk").expect_err("no token");
-        assert_eq!(
-            junk.status().message,
-            "invalid continue token: continue key is not valid: invalid character '\\u008e' looking for beginning of value"
-        );
-    }
+            None => {
+                piece.extend_from_slice(protobuf::List::tail());
+                false
+            }
+        }
+    })
 }

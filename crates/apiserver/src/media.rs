@@ -103,7 +103,7 @@ pub enum Offers {
 impl Offers {
     /// What the endpoints of a resource can answer with.
     pub fn of(resource: &Resource) -> Offers {
-        match resource.custom {
+        match resource.is_custom() {
             true => Offers::Custom,
             false => Offers::Builtin,
         }
@@ -142,7 +142,11 @@ pub fn check_route(headers: &HeaderMap, also: &[&str], streams: bool) -> Result<
         let kind = part.split(';').next().unwrap_or_default();
         kind.trim_matches(' ')
     });
-    match accept.is_empty() || kinds.into_iter().any(|kind| kind == "*/*" || produced.contains(&kind)) {
+    match accept.is_empty()
+        || kinds
+            .into_iter()
+            .any(|kind| kind == "*/*" || produced.contains(&kind))
+    {
         true => Ok(()),
         false => Err(Status::no_representation(&produced).into()),
     }
@@ -231,7 +235,9 @@ pub fn aggregated_discovery(headers: &HeaderMap, pretty: bool) -> Option<Format>
             let wanted = (clause.get("as"), clause.get("g"), clause.get("v"));
             match wanted {
                 (None, None, None) => Some(None),
-                (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2")) => Some(Some(*format)),
+                (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2")) => {
+                    Some(Some(*format))
+                }
                 _ => None,
             }
         })
@@ -248,14 +254,18 @@ pub fn pretty(query: Option<&str>, headers: &HeaderMap) -> bool {
         Some(value) => matches!(value, "1" | "t" | "T" | "true" | "True" | "TRUE"),
         None => {
             let agent = text(headers, header::USER_AGENT);
-            ["curl", "Wget", "Mozilla/5.0"].iter().any(|p| agent.starts_with(p))
+            ["curl", "Wget", "Mozilla/5.0"]
+                .iter()
+                .any(|p| agent.starts_with(p))
         }
     }
 }
 
 /// Whether the client takes gzip: a bare `gzip` in the list, as upstream looks for it.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
-    text(headers, header::ACCEPT_ENCODING).split(',').any(|token| token.trim() == "gzip")
+    text(headers, header::ACCEPT_ENCODING)
+        .split(',')
+        .any(|token| token.trim() == "gzip")
 }
 
 #[cfg(test)]

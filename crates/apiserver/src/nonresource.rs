@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 
 use crate::aggregate;
 use crate::answer::{self, HttpResponse};
+use crate::compress;
 use crate::health;
-use crate::media;
+use crate::media::{self, Format, Offers};
 use crate::metrics::Metrics;
 use crate::query::Query;
 use crate::respond;
@@ -128,7 +129,7 @@ fn roots(table: &Table) -> HttpResponse {
 
 fn top(server: &Server, served: &Served, parts: &Parts, core: bool) -> HttpResponse {
     let table = &served.table;
-    if media::wants_aggregated_discovery(&parts.headers) {
+    if media::aggregated_discovery(&parts.headers, false) == Some(Format::Json) {
         if !core && aggregate::hands_over(server) {
             let mut document = discovery::aggregated(table, false);
             aggregate::merge_aggregated(server, &mut document);
@@ -145,7 +146,8 @@ fn top(server: &Server, served: &Served, parts: &Parts, core: bool) -> HttpRespo
         let bytes = served
             .documents
             .get(key, || discovery::aggregated(table, core));
-        return answer::with_type(200, discovery::AGGREGATED, bytes);
+        let response = answer::with_type(200, discovery::AGGREGATED, bytes);
+        return compressed(parts, response);
     }
     match core {
         true => {
@@ -173,9 +175,21 @@ fn negotiated(parts: &Parts, document: &Value) -> HttpResponse {
         Query::parse(parts.uri.query()).get("pretty"),
         &parts.headers,
     );
-    match media::negotiate(&parts.headers, false, false, pretty) {
-        Ok(media) => respond::document(media, 200, document),
-        Err(refusal) => answer::status(refusal.status()),
+    let response = match media::negotiate(&parts.headers, Offers::Document, pretty) {
+        Ok(media) => respond::document(media.format, 200, document),
+        Err(refusal) => {
+            let format = media::for_status(&parts.headers, pretty);
+            respond::status(format, refusal.status())
+        }
+    };
+    compressed(parts, response)
+}
+
+/// Large documents are compressed for those who take it.
+fn compressed(parts: &Parts, response: HttpResponse) -> HttpResponse {
+    match media::accepts_gzip(&parts.headers) {
+        true => compress::large(response),
+        false => response,
     }
 }
 

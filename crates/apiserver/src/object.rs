@@ -4,7 +4,7 @@
 //! object or event is the stored bytes behind a short head. The store writes the revision into the bytes once, at
 //! commit. Nothing is encoded again for a reader who wants plain objects.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use karve_api::encode;
 use karve_api::resource::Resource;
 use karve_api::schema::{Schema, Type};
@@ -18,7 +18,7 @@ pub fn encode(object: &Value, resource: &Resource) -> karve_store::Value {
     const PLACE: &[u8] = b"\"resourceVersion\":\"\"";
     let mut metadata = object["metadata"].clone();
     member_of(&mut metadata).insert("resourceVersion".into(), "".into());
-    let out = write(object, &metadata, resource);
+    let out = write(object, &metadata, resource.stored_type());
     // Quotes inside of texts are escaped, and what comes before it in the metadata are texts: the first is the one.
     let at = out
         .windows(PLACE.len())
@@ -29,11 +29,15 @@ pub fn encode(object: &Value, resource: &Resource) -> karve_store::Value {
 
 /// The bytes of an object that is shown but not stored: as stored, with the resourceVersion that it has or none.
 pub fn encode_unstored(object: &Value, resource: &Resource) -> Bytes {
-    write(object, &object["metadata"], resource).into()
+    write(object, &object["metadata"], resource.stored_type()).into()
 }
 
-fn write(object: &Value, metadata: &Value, resource: &Resource) -> Vec<u8> {
-    let ty = resource.stored_type();
+/// The bytes of an object as the endpoint's version has it.
+pub fn encode_shown(object: &Value, resource: &Resource) -> Bytes {
+    write(object, &object["metadata"], resource.shown_type()).into()
+}
+
+fn write(object: &Value, metadata: &Value, ty: Option<Type<'_>>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(b"{\"metadata\":");
     encode::write(metadata, metadata_type(), &mut out);
@@ -139,9 +143,46 @@ pub fn head(api_version: &str, kind: &str) -> String {
 }
 
 /// Appends a whole object: the head, and the stored bytes behind their `{`.
-pub fn splice(out: &mut BytesMut, head: &str, stored: &[u8]) {
-    out.extend_from_slice(head.as_bytes());
-    out.extend_from_slice(&stored[1..]);
+pub fn splice(out: &mut impl BufMut, head: &str, stored: &[u8]) {
+    out.put_slice(head.as_bytes());
+    out.put_slice(&stored[1..]);
+}
+
+/// Stored bytes, or a part of them, as a value.
+pub fn parse(stored: &[u8]) -> Value {
+    serde_json::from_slice(stored).expect("the store holds what encode wrote")
+}
+
+/// The metadata of a stored object, which is its first member: found without reading further.
+pub fn metadata(stored: &[u8]) -> &[u8] {
+    const START: usize = b"{\"metadata\":".len();
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    for (i, byte) in stored.iter().enumerate().skip(START) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                // Metadata that are no object end where the whole does.
+                let Some(left) = depth.checked_sub(1) else {
+                    break;
+                };
+                depth = left;
+                if depth == 0 {
+                    return &stored[START..=i];
+                }
+            }
+            _ => {}
+        }
+    }
+    b"{}"
+}
+
+/// Metadata alone, in the order in which Go has it.
+pub fn encode_metadata(metadata: &Value) -> Vec<u8> {
+    encode::json(metadata, metadata_type())
 }
 
 /// Reading and changing metadata.
@@ -214,6 +255,21 @@ mod tests {
             check_bounds(&text(BYTES_MAX)).map_err(|r| r.status().code),
             Err(500)
         );
+    }
+
+    #[test]
+    fn metadata_is_cut_out() {
+        let rows = [
+            (
+                r#"{"metadata":{"name":"}\\\"{","labels":{"a":"]"}},"spec":{}}"#,
+                r#"{"name":"}\\\"{","labels":{"a":"]"}}"#,
+            ),
+            (r#"{"metadata":{}}"#, "{}"),
+            (r#"{"metadata":null}"#, "{}"),
+        ];
+        for (stored, want) in rows {
+            assert_eq!(metadata(stored.as_bytes()), want.as_bytes(), "{stored}");
+        }
     }
 
     #[test]

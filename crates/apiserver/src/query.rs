@@ -49,20 +49,24 @@ impl Query {
     /// A boolean as upstream's conversion reads it: anything but an explicit no is yes.
     pub fn flag(&self, name: &str) -> bool {
         self.get(name)
-            .is_some_and(|v| !matches!(v, "0" | "false" | "False" | "FALSE" | "f" | "F"))
+            .is_some_and(|v| v != "0" && !v.eq_ignore_ascii_case("false"))
     }
 
-    /// A number; 400 with Go's text when it is none.
+    /// A number; 400 with Go's text when it is none. An empty one is none, either.
     pub fn number(&self, name: &str) -> Result<Option<i64>, Refusal> {
-        let Some(text) = self.get(name).filter(|t| !t.is_empty()) else {
+        let Some(text) = self.get(name) else {
             return Ok(None);
         };
+        let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let whole = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
         text.parse().map(Some).map_err(|_| {
-            let message = format!(
-                "strconv.ParseInt: parsing {}: invalid syntax",
-                field::quote(text)
-            );
-            Status::bad_request(message).into()
+            let why = if whole {
+                "value out of range"
+            } else {
+                "invalid syntax"
+            };
+            let quoted = field::quote(text);
+            Status::bad_request(format!("strconv.ParseInt: parsing {quoted}: {why}")).into()
         })
     }
 

@@ -1,144 +1,128 @@
-//! Stored bytes made into answers of the form and format that the client wants.
+//! Answers of the form and format that the client wants: documents made from stored bytes or from values, with their
+//! warnings, compressed when they are large and the client takes that.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderValue;
 use http::header;
 use karve_api::status::Status;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::answer::{self, HttpResponse};
+use crate::answer::{self, HttpResponse, Refusal};
 use crate::body::Body;
 use crate::call::Call;
-use crate::media::{Form, Format, Media};
-use crate::object;
-use crate::pretty;
-use crate::table;
+use crate::encoder::{self, Encoder};
+use crate::media::{Form, Format};
+use crate::{compress, pretty, table};
 
-/// One object of the call's resource (or of the subresource's kind) in stored form.
+/// One object of the call's resource in stored form.
 pub fn object(call: &Call, code: u16, stored: &Bytes) -> HttpResponse {
-    let resource = &call.resource;
-    let mut response = match call.media.form {
-        Form::Object => {
-            let head = object::head(&resource.api_version(), &resource.kind);
-            let mut out = BytesMut::with_capacity(head.len() + stored.len());
-            object::splice(&mut out, &head, stored);
-            bytes(call.media, code, out)
-        }
-        Form::Table => {
-            let value = object::decode(stored, resource);
-            document(call.media, code, &table::of_one(call, &value))
-        }
-        Form::Metadata => {
-            let value = object::decode(stored, resource);
-            let partial = json!({
-                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": value["metadata"],
-            });
-            document(call.media, code, &partial)
-        }
-    };
-    call.warnings
-        .iter()
-        .for_each(|w| answer::warn(&mut response, w));
-    response
+    let encoder = encoder::check_form(call, false).and_then(|()| Encoder::new(call));
+    match encoder {
+        Ok(encoder) => finished(call, code, encoder.document(stored, true)),
+        Err(refusal) => status_to(call, refusal.status()),
+    }
 }
 
 /// A document that is not stored as it is: a Scale, a Table, a review.
 pub fn value(call: &Call, code: u16, value: &Value) -> HttpResponse {
-    let mut response = document(call.media, code, value);
-    call.warnings
-        .iter()
-        .for_each(|w| answer::warn(&mut response, w));
-    response
+    complete(call, document(call.media.format, code, value))
 }
 
 /// A status that is the answer of a call, with its warnings.
 pub fn status_to(call: &Call, status: &Status) -> HttpResponse {
-    let mut response = self::status(call.media.format, status);
-    call.warnings
-        .iter()
-        .for_each(|w| answer::warn(&mut response, w));
-    response
+    complete(call, self::status(call.status_format, status))
 }
 
 /// A Scale.
 pub fn scale(call: &Call, scale: &Value) -> HttpResponse {
     match call.media.form {
-        Form::Table => value(call, 200, &table::of_scale(call, scale)),
+        Form::Table(version) => match table::of_scale(call, scale, version) {
+            Ok(table) => finished(call, 200, table),
+            Err(refusal) => status_to(call, refusal.status()),
+        },
         _ => value(call, 200, scale),
     }
 }
 
 /// A status.
 pub fn status(format: Format, status: &Status) -> HttpResponse {
-    let media = Media {
-        format,
-        form: Form::Object,
+    let mut response = match format {
+        Format::Json => answer::json(status.http_code(), status),
+        format => document(format, status.http_code(), &status.to_value()),
     };
-    let mut response = document(media, status.http_code(), status);
     answer::retry_after(&mut response, status);
     response
 }
 
-/// JSON that was put together from stored bytes.
-pub fn spliced(call: &Call, code: u16, json: BytesMut) -> HttpResponse {
-    let mut response = bytes(call.media, code, json);
-    call.warnings
-        .iter()
-        .for_each(|w| answer::warn(&mut response, w));
-    response
+/// A list, whose parts are made while it is sent.
+pub fn list(call: &Call, body: Body) -> HttpResponse {
+    let kind = call.media.format.content_type();
+    complete(call, answer::with_type(200, kind, body))
 }
 
-fn bytes(media: Media, code: u16, mut json: BytesMut) -> HttpResponse {
-    match media.format {
-        Format::Json => {
-            json.extend_from_slice(b"\n");
-            answer::with_type(code, media.content_type(), json.freeze())
-        }
-        Format::Pretty => answer::with_type(code, media.content_type(), pretty::indent(&json)),
-        Format::Yaml => {
-            let value: Value = serde_json::from_slice(&json).expect("just spliced from JSON");
-            document(media, code, &value)
-        }
+/// A document that is finished but for its format: compact JSON, or protobuf.
+pub fn finished(call: &Call, code: u16, bytes: impl Into<Vec<u8>>) -> HttpResponse {
+    complete(call, in_format(call.media.format, code, bytes.into()))
+}
+
+/// A document of the API in the format that was negotiated.
+pub fn document(format: Format, code: u16, value: &Value) -> HttpResponse {
+    match encoder::any(value, format == Format::Protobuf) {
+        Some(bytes) => in_format(format, code, bytes),
+        None => status(format, not_marshalable(value).status()),
     }
 }
 
-/// A document in the format that was negotiated.
-pub fn document(media: Media, code: u16, value: &impl serde::Serialize) -> HttpResponse {
-    let body = match media.format {
+fn not_marshalable(value: &Value) -> Refusal {
+    let kind = value["kind"].as_str().unwrap_or_default();
+    let text = format!(
+        "object {kind} does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message"
+    );
+    Status::failure(406, "NotAcceptable", text).into()
+}
+
+fn in_format(format: Format, code: u16, mut bytes: Vec<u8>) -> HttpResponse {
+    let body = match format {
         Format::Json => {
-            let mut bytes = serde_json::to_vec(value).expect("answers have string keys only");
             bytes.push(b'\n');
             bytes
         }
-        Format::Pretty => {
-            pretty::indent(&serde_json::to_vec(value).expect("answers have string keys only"))
-        }
+        Format::Pretty => pretty::indent(&bytes),
         Format::Yaml => {
-            let value = serde_json::to_value(value).expect("answers have string keys only");
+            let value: Value = serde_json::from_slice(&bytes).expect("just written as JSON");
             serde_saphyr::to_string(&value)
                 .unwrap_or_default()
                 .into_bytes()
         }
+        Format::Protobuf => bytes,
     };
-    answer::with_type(code, media.content_type(), body)
+    answer::with_type(code, format.content_type(), body)
 }
 
-/// Some body that is JSON already, in the format that the client wants.
-pub fn list(call: &Call, body: Body) -> HttpResponse {
-    let mut response = answer::with_type(200, call.media.content_type(), body);
+/// The warnings of a call, and compression.
+fn complete(call: &Call, mut response: HttpResponse) -> HttpResponse {
     call.warnings
         .iter()
         .for_each(|w| answer::warn(&mut response, w));
-    response
+    match call.gzip {
+        true => compress::large(response),
+        false => response,
+    }
 }
 
 /// A stream of events.
-pub fn stream(body: Body) -> HttpResponse {
-    let mut response = answer::with_type(200, answer::JSON, body);
+pub fn stream(call: &Call, body: Body, compressed: bool) -> HttpResponse {
+    let mut response = answer::with_type(200, call.media.format.stream_type(), body);
+    call.warnings
+        .iter()
+        .for_each(|w| answer::warn(&mut response, w));
     // Proxies on the way must not wait for more.
-    response.headers_mut().insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    let nosniff = HeaderValue::from_static("nosniff");
+    response
+        .headers_mut()
+        .insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    if compressed {
+        compress::label(&mut response);
+    }
     response
 }

@@ -46,6 +46,7 @@ pub struct Server {
     pub(crate) options: Options,
     pub(crate) presence: Presence,
     pub(crate) authenticator: Authenticator,
+    pub(crate) frames: watch::Frames,
     pub(crate) authorizer: Authorizer,
     pub(crate) metrics: Metrics,
     pub(crate) flow: Option<Arc<FlowControl>>,
@@ -101,6 +102,7 @@ impl Server {
             store,
             options,
             presence: Presence::default(),
+            frames: watch::Frames::default(),
             served: RwLock::new(Arc::new(served)),
         })
     }

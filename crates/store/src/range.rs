@@ -1,5 +1,6 @@
 //! Reading many keys.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use crate::Entry;
 pub struct Range<'a> {
     /// Keys that begin with it.
     pub prefix: &'a str,
-    /// Only keys behind this one.
-    pub after: Option<&'a str>,
+    /// Only this key and those behind it.
+    pub from: Option<&'a str>,
     /// At most so many.
     pub limit: Option<usize>,
     /// As they were at this revision; `None` is now.
@@ -34,33 +35,40 @@ type Index = BTreeMap<Arc<str>, Arc<Entry>>;
 
 pub(crate) fn now<'a>(index: &'a Index, range: &Range<'a>) -> impl Iterator<Item = &'a Arc<Entry>> {
     let prefix = range.prefix;
-    let start = match range.after {
-        Some(after) if after >= prefix => Bound::Excluded(after),
-        _ => Bound::Included(prefix),
-    };
+    let start = range.from.filter(|from| *from > prefix).unwrap_or(prefix);
     index
-        .range::<str, _>((start, Bound::Unbounded))
+        .range::<str, _>((Bound::Included(start), Bound::Unbounded))
         .map(|(_, entry)| entry)
         .take_while(move |entry| entry.key.starts_with(prefix))
 }
 
-/// Merges the present with what some keys held in the past.
-pub(crate) fn past(
-    present: Vec<Arc<Entry>>,
+/// Merges the present with what some keys held in the past, in the order of keys and no further than it is read.
+pub(crate) fn past<'a>(
+    present: impl Iterator<Item = &'a Arc<Entry>>,
     mut then: BTreeMap<Arc<str>, Option<Arc<Entry>>>,
-    after: Option<&str>,
-) -> Vec<Arc<Entry>> {
-    let mut merged: BTreeMap<Arc<str>, Arc<Entry>> =
-        present.into_iter().map(|e| (e.key.clone(), e)).collect();
-    if let Some(after) = after {
-        then = then.split_off(after);
-        then.remove(after);
+    from: Option<&str>,
+) -> impl Iterator<Item = Arc<Entry>> {
+    if let Some(from) = from {
+        then = then.split_off(from);
     }
-    for (key, entry) in then {
-        match entry {
-            Some(entry) => merged.insert(key, entry),
-            None => merged.remove(&key),
-        };
-    }
-    merged.into_values().collect()
+    let (mut present, mut then) = (present.peekable(), then.into_iter().peekable());
+    std::iter::from_fn(move || {
+        loop {
+            let order = match (present.peek(), then.peek()) {
+                (None, None) => return None,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(entry), Some((key, _))) => entry.key.cmp(key),
+            };
+            if order == Ordering::Less {
+                return present.next().cloned();
+            }
+            if order == Ordering::Equal {
+                present.next();
+            }
+            if let Some((_, Some(entry))) = then.next() {
+                return Some(entry);
+            }
+        }
+    })
 }

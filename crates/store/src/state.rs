@@ -54,13 +54,12 @@ impl State {
                 remaining: found.count(),
             });
         }
-        let mut entries = range::past(found.cloned().collect(), then, range.after);
-        let remaining = entries.len().saturating_sub(limit);
-        entries.truncate(limit);
+        let mut found = range::past(found, then, range.from);
+        let entries = found.by_ref().take(limit).collect();
         Ok(Page {
             entries,
             revision,
-            remaining,
+            remaining: found.count(),
         })
     }
 }

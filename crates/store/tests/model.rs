@@ -126,18 +126,18 @@ fn check_range(store: &Store, prefix: &'static str, at: u64, keys: &Keys) {
         .collect();
     assert_eq!(have, want, "at {at}");
     // The same in pages of one.
-    let mut after: Option<String> = None;
+    let mut from: Option<String> = None;
     for i in 0..want.len() {
         let page = store
             .range(&Range {
-                after: after.as_deref(),
+                from: from.as_deref(),
                 limit: Some(1),
                 ..whole
             })
             .expect("within history");
         assert_eq!(&**page.entries[0].key(), want[i].0);
         assert_eq!(page.remaining, want.len() - i - 1);
-        after = Some(want[i].0.clone());
+        from = Some(format!("{}\0", want[i].0));
     }
 }
 

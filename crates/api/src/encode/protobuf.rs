@@ -174,7 +174,9 @@ fn write_field(value: Option<&Value>, field: &Field, ty: Type<'_>, out: &mut Vec
     let number = field.number;
     match (ty.shape(), value) {
         (Shape::List(item), Some(Value::Array(items))) if !ty.is_list_message() => {
-            items.iter().for_each(|value| write_value(number, value, item, out));
+            items
+                .iter()
+                .for_each(|value| write_value(number, value, item, out));
         }
         (Shape::Map(inner), Some(Value::Object(members))) => {
             for (key, value) in members {
@@ -233,7 +235,10 @@ fn write_scalar(field: u16, value: &Value, scalar: Scalar, ty: Type<'_>, out: &m
         Scalar::IntOrString => nested(field, out, |out| int_or_string(value, out)),
         Scalar::Time | Scalar::MicroTime => nested(field, out, |out| timestamp(value, scalar, out)),
         Scalar::Duration => nested(field, out, |out| {
-            let nanos = value.as_str().and_then(crate::time::go_duration).unwrap_or_default();
+            let nanos = value
+                .as_str()
+                .and_then(crate::time::duration_nanos)
+                .unwrap_or_default();
             number(1, nanos as u64, out);
         }),
         Scalar::FieldsV1 | Scalar::Raw | Scalar::Json => nested(field, out, |out| {
@@ -273,7 +278,11 @@ fn timestamp(value: &Value, scalar: Scalar, out: &mut Vec<u8>) {
         (seconds, nanos) = (seconds - 1, nanos + 1_000_000_000);
     }
     number(1, seconds as u64, out);
-    let micro = if scalar == Scalar::MicroTime { nanos / 1000 * 1000 } else { 0 };
+    let micro = if scalar == Scalar::MicroTime {
+        nanos / 1000 * 1000
+    } else {
+        0
+    };
     number(2, micro as u64, out);
 }
 

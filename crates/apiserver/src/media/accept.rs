@@ -37,9 +37,15 @@ impl<'a> Clause<'a> {
             sub if sub.trim_end_matches('/').contains('/') => return None,
             sub => sub.split('/').next().unwrap_or_default().trim_matches(' '),
         };
-        let mut clause = Clause { kind, subkind, weight: 1.0, parameters: Vec::new() };
+        let mut clause = Clause {
+            kind,
+            subkind,
+            weight: 1.0,
+            parameters: Vec::new(),
+        };
         for parameter in rest.split(';') {
-            let Some((name, value)) = parameter.split_once('=').filter(|(_, v)| !v.is_empty()) else {
+            let Some((name, value)) = parameter.split_once('=').filter(|(_, v)| !v.is_empty())
+            else {
                 continue;
             };
             let (value, more) = value.split_once('=').unwrap_or((value, ""));

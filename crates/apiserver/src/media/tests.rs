@@ -22,28 +22,71 @@ fn first_acceptable_clause_wins() {
         ("application", None),
         ("application/cbor", None),
         ("application/cbor, */*", media(Format::Json, Form::Object)),
-        ("application/vnd.kubernetes.protobuf, application/json", media(Format::Protobuf, Form::Object)),
-        ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", media(Format::Json, table)),
-        ("application/yaml;as=Table;v=v1beta1;g=meta.k8s.io", media(Format::Yaml, Form::Table(MetaVersion::V1beta1))),
-        ("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", None),
-        ("*/*;as=Table;v=v1;g=meta.k8s.io", media(Format::Json, table)),
+        (
+            "application/vnd.kubernetes.protobuf, application/json",
+            media(Format::Protobuf, Form::Object),
+        ),
+        (
+            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+            media(Format::Json, table),
+        ),
+        (
+            "application/yaml;as=Table;v=v1beta1;g=meta.k8s.io",
+            media(Format::Yaml, Form::Table(MetaVersion::V1beta1)),
+        ),
+        (
+            "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io",
+            None,
+        ),
+        (
+            "*/*;as=Table;v=v1;g=meta.k8s.io",
+            media(Format::Json, table),
+        ),
         ("application/json;as=Table;v=v2;g=meta.k8s.io", None),
-        ("application/json;as=Other;v=v1;g=meta.k8s.io,application/json", media(Format::Json, Form::Object)),
+        (
+            "application/json;as=Other;v=v1;g=meta.k8s.io,application/json",
+            media(Format::Json, Form::Object),
+        ),
         ("application/json;v=v1", None),
-        ("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", media(Format::Json, Form::Metadata(MetaVersion::V1))),
-        ("application/json;q=0.5,application/yaml", media(Format::Yaml, Form::Object)),
-        ("application/json;q=x,application/yaml;q=0.1", media(Format::Yaml, Form::Object)),
+        (
+            "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+            media(Format::Json, Form::Metadata(MetaVersion::V1)),
+        ),
+        (
+            "application/json;q=0.5,application/yaml",
+            media(Format::Yaml, Form::Object),
+        ),
+        (
+            "application/json;q=x,application/yaml;q=0.1",
+            media(Format::Yaml, Form::Object),
+        ),
         ("*/*,application/yaml", media(Format::Yaml, Form::Object)),
-        ("application/json;pretty=1", media(Format::Pretty, Form::Object)),
-        ("application/json;stream=watch", media(Format::Json, Form::Object)),
+        (
+            "application/json;pretty=1",
+            media(Format::Pretty, Form::Object),
+        ),
+        (
+            "application/json;stream=watch",
+            media(Format::Json, Form::Object),
+        ),
         ("application/json;stream=other", None),
-        ("application/yaml;stream=watch,application/json", media(Format::Json, Form::Object)),
+        (
+            "application/yaml;stream=watch,application/json",
+            media(Format::Json, Form::Object),
+        ),
         ("application/json;sv=v1", media(Format::Json, Form::Object)),
         ("application/json;sv=v2", None),
-        ("application/json;charset=utf-8", media(Format::Json, Form::Object)),
+        (
+            "application/json;charset=utf-8",
+            media(Format::Json, Form::Object),
+        ),
     ];
     for (text, want) in rows {
-        assert_eq!(negotiate(&accept(text), Offers::Builtin, false).ok(), want, "{text}");
+        assert_eq!(
+            negotiate(&accept(text), Offers::Builtin, false).ok(),
+            want,
+            "{text}"
+        );
     }
 }
 
@@ -51,14 +94,21 @@ fn first_acceptable_clause_wins() {
 fn custom_objects_have_no_protobuf_but_their_metadata_has() {
     let rows = [
         ("application/vnd.kubernetes.protobuf", None),
-        ("application/vnd.kubernetes.protobuf, application/json", media(Format::Json, Form::Object)),
+        (
+            "application/vnd.kubernetes.protobuf, application/json",
+            media(Format::Json, Form::Object),
+        ),
         (
             "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
             media(Format::Protobuf, Form::Metadata(MetaVersion::V1)),
         ),
     ];
     for (text, want) in rows {
-        assert_eq!(negotiate(&accept(text), Offers::Custom, false).ok(), want, "{text}");
+        assert_eq!(
+            negotiate(&accept(text), Offers::Custom, false).ok(),
+            want,
+            "{text}"
+        );
     }
 }
 
@@ -91,7 +141,10 @@ fn status_is_json_for_people_when_nothing_fits() {
         ("text/html", Format::Pretty),
         (table, Format::Pretty),
         ("application/yaml", Format::Yaml),
-        ("application/vnd.kubernetes.protobuf;stream=watch", Format::Protobuf),
+        (
+            "application/vnd.kubernetes.protobuf;stream=watch",
+            Format::Protobuf,
+        ),
     ];
     for (text, want) in rows {
         assert_eq!(for_status(&accept(text), false), want, "{text}");
@@ -114,7 +167,11 @@ fn pretty_is_a_go_bool() {
         (None, false, false),
     ];
     for (query, by_curl, want) in rows {
-        let headers = if by_curl { curl.clone() } else { HeaderMap::new() };
+        let headers = if by_curl {
+            curl.clone()
+        } else {
+            HeaderMap::new()
+        };
         assert_eq!(pretty(query, &headers), want, "{query:?}");
     }
 }
@@ -127,7 +184,10 @@ fn aggregated_discovery_is_what_the_first_fitting_clause_says() {
         (format!("{V2};profile=nopeer"), Some(Format::Json)),
         (format!("application/json,{V2}"), None),
         (V2.replace("v=v2", "v=v3"), None),
-        (format!("{},application/json", V2.replace("v=v2", "v=v3")), None),
+        (
+            format!("{},application/json", V2.replace("v=v2", "v=v3")),
+            None,
+        ),
     ];
     for (text, want) in rows {
         assert_eq!(aggregated_discovery(&accept(&text), false), want, "{text}");

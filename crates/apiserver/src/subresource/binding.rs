@@ -50,7 +50,7 @@ pub async fn bind(server: &Server, call: &mut Call, body: &[u8]) -> Result<HttpR
             Committed::Conflict => {}
         }
     }
-    Ok(respond::status(call.media.format, &Status::created()))
+    Ok(respond::status_to(call, &Status::created()))
 }
 
 fn validate(binding: &Value) -> Result<&str, Refusal> {

@@ -38,7 +38,7 @@ pub async fn evict(server: &Server, call: &mut Call, body: &[u8]) -> Result<Http
     }
     let name = call.name().to_owned();
     delete::delete_one(server, call, &name, &options, Admission::Over).await?;
-    Ok(respond::status(call.media.format, &Status::created()))
+    Ok(respond::status_to(call, &Status::created()))
 }
 
 /// Pods that are over, or have not begun, or go already, may always be evicted.

@@ -22,7 +22,9 @@ fn messages_are_those_of_client_go_to_the_byte() {
         let api_version = value["apiVersion"].as_str().expect("a version").to_owned();
         let kind = value["kind"].as_str().expect("a kind").to_owned();
         let (group, version) = split_api_version(&api_version).expect("a version");
-        let ty = Schema::builtin().kind(group, version, &kind).expect("a type");
+        let ty = Schema::builtin()
+            .kind(group, version, &kind)
+            .expect("a type");
         tidy::tidy(&mut value, ty);
         let have = object(&value, &api_version, &kind, ty);
         let want = bytes_of(hex);
@@ -37,9 +39,11 @@ fn of_type(ty: Type<'static>, depth: u32) -> BoxedStrategy<Value> {
         Shape::List(item) => prop::collection::vec(of_type(item, depth + 1), 0..3)
             .prop_map(Value::Array)
             .boxed(),
-        Shape::Map(inner) => prop::collection::btree_map("[a-z/.]{1,5}", of_type(inner, depth + 1), 0..3)
-            .prop_map(|members| Value::Object(members.into_iter().collect()))
-            .boxed(),
+        Shape::Map(inner) => {
+            prop::collection::btree_map("[a-z/.]{1,5}", of_type(inner, depth + 1), 0..3)
+                .prop_map(|members| Value::Object(members.into_iter().collect()))
+                .boxed()
+        }
         Shape::Struct(_) if depth > 6 => Just(json!({})).boxed(),
         Shape::Struct(fields) => {
             // Few members at a time, so that deep objects stay small.
@@ -50,7 +54,12 @@ fn of_type(ty: Type<'static>, depth: u32) -> BoxedStrategy<Value> {
                         .into_iter()
                         .filter_map(|i| fields.fields().get(i))
                         .filter(|field| !matches!(&*field.name, "apiVersion" | "kind"))
-                        .map(|field| (Just(field.name.to_string()), of_type(ty.of(field), depth + 1)))
+                        .map(|field| {
+                            (
+                                Just(field.name.to_string()),
+                                of_type(ty.of(field), depth + 1),
+                            )
+                        })
                         .collect();
                     members.prop_map(|members| Value::Object(members.into_iter().collect()))
                 })
@@ -65,7 +74,9 @@ fn of_scalar(scalar: Scalar) -> BoxedStrategy<Value> {
         Just(json!({"f:metadata": {".": {}, "f:name": {}}}))
     ];
     match scalar {
-        Scalar::String => prop_oneof!["", "[a-zé<]{1,9}"].prop_map(Value::from).boxed(),
+        Scalar::String => prop_oneof!["", "[a-zé<]{1,9}"]
+            .prop_map(Value::from)
+            .boxed(),
         Scalar::Bool => any::<bool>().prop_map(Value::from).boxed(),
         Scalar::Int32 => any::<i32>().prop_map(Value::from).boxed(),
         Scalar::Int64 => any::<i64>().prop_map(Value::from).boxed(),
@@ -75,22 +86,43 @@ fn of_scalar(scalar: Scalar) -> BoxedStrategy<Value> {
         Scalar::Bytes => prop::collection::vec(any::<u8>(), 0..5)
             .prop_map(|bytes| STANDARD.encode(bytes).into())
             .boxed(),
-        Scalar::Quantity => prop_oneof!["0", "[1-9]{1,2}(m|Ki|)"].prop_map(Value::from).boxed(),
-        Scalar::IntOrString => {
-            prop_oneof![any::<i32>().prop_map(Value::from), "[a-z0-9%]{0,4}".prop_map(Value::from)].boxed()
-        }
+        Scalar::Quantity => prop_oneof!["0", "[1-9]{1,2}(m|Ki|)"]
+            .prop_map(Value::from)
+            .boxed(),
+        Scalar::IntOrString => prop_oneof![
+            any::<i32>().prop_map(Value::from),
+            "[a-z0-9%]{0,4}".prop_map(Value::from)
+        ]
+        .boxed(),
         Scalar::Time => (1..4_000_000_000i64)
             .prop_map(|s| crate::time::format(Timestamp::from_second(s).expect("in range")).into())
             .boxed(),
         Scalar::MicroTime => (1..4_000_000_000_000_000i64)
-            .prop_map(|s| crate::time::format_micro(Timestamp::from_microsecond(s).expect("in range")).into())
+            .prop_map(|s| {
+                crate::time::format_micro(Timestamp::from_microsecond(s).expect("in range")).into()
+            })
             .boxed(),
         Scalar::Duration => Just(Value::from("17ns")).boxed(),
         Scalar::FieldsV1 | Scalar::Raw => json.boxed(),
-        Scalar::Json => prop_oneof![json, any::<i64>().prop_map(Value::from), "[a-z]{0,3}".prop_map(Value::from)].boxed(),
-        Scalar::SchemaOrArray => prop_oneof![Just(json!({"type": "string"})), Just(json!([{"type": "string"}, {}]))].boxed(),
-        Scalar::SchemaOrBool => prop_oneof![Just(json!({"type": "string"})), any::<bool>().prop_map(Value::from)].boxed(),
-        Scalar::SchemaOrStrings => prop_oneof![Just(json!({"type": "string"})), Just(json!(["a", "b"]))].boxed(),
+        Scalar::Json => prop_oneof![
+            json,
+            any::<i64>().prop_map(Value::from),
+            "[a-z]{0,3}".prop_map(Value::from)
+        ]
+        .boxed(),
+        Scalar::SchemaOrArray => prop_oneof![
+            Just(json!({"type": "string"})),
+            Just(json!([{"type": "string"}, {}]))
+        ]
+        .boxed(),
+        Scalar::SchemaOrBool => prop_oneof![
+            Just(json!({"type": "string"})),
+            any::<bool>().prop_map(Value::from)
+        ]
+        .boxed(),
+        Scalar::SchemaOrStrings => {
+            prop_oneof![Just(json!({"type": "string"})), Just(json!(["a", "b"]))].boxed()
+        }
     }
 }
 
@@ -115,7 +147,9 @@ fn kind_and_object() -> impl Strategy<Value = (usize, Value)> {
     let kinds = kinds();
     (0..kinds.len()).prop_flat_map(move |i| {
         let (group, version, kind) = &kinds[i];
-        let ty = Schema::builtin().kind(group, version, kind).expect("a type");
+        let ty = Schema::builtin()
+            .kind(group, version, kind)
+            .expect("a type");
         (Just(i), of_type(ty, 0))
     })
 }
@@ -182,11 +216,22 @@ fn lengths_need_as_many_bytes_as_they_do() {
 
 #[test]
 fn lists_are_put_together_from_their_items() {
-    let ty = Schema::builtin().kind("", "v1", "ConfigMap").expect("a type");
-    let list_ty = Schema::builtin().kind("", "v1", "ConfigMapList").expect("a type");
-    let items: Vec<Value> = (0..300).map(|i| json!({"metadata": {"name": format!("n{i}")}, "data": {"a": "b".repeat(i)}})).collect();
+    let ty = Schema::builtin()
+        .kind("", "v1", "ConfigMap")
+        .expect("a type");
+    let list_ty = Schema::builtin()
+        .kind("", "v1", "ConfigMapList")
+        .expect("a type");
+    let items: Vec<Value> = (0..300)
+        .map(|i| json!({"metadata": {"name": format!("n{i}")}, "data": {"a": "b".repeat(i)}}))
+        .collect();
     let metadata = json!({"resourceVersion": "12", "continue": "x", "remainingItemCount": 4});
-    let whole = object(&json!({"metadata": metadata, "items": items}), "v1", "ConfigMapList", list_ty);
+    let whole = object(
+        &json!({"metadata": metadata, "items": items}),
+        "v1",
+        "ConfigMapList",
+        list_ty,
+    );
     let mut list = List::default();
     let messages: Vec<Vec<u8>> = items
         .iter()
