@@ -1,5 +1,6 @@
 //! The server as a client of a node's kubelet API.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::server::Server;
 use crate::{keys, object};
@@ -42,7 +44,7 @@ pub enum Error {
         address: String,
         /// The cause.
         #[source]
-        err: std::io::Error,
+        err: io::Error,
     },
     /// It was reached, and did not answer as HTTP.
     #[error("ask {address}")]
@@ -70,21 +72,44 @@ fn address(server: &Server, node: &str) -> Result<(String, u16), Error> {
         .store
         .get(&keys::key(nodes, "", node))
         .ok_or_else(|| Error::NoNode(node.to_owned()))?;
-    let node_object = object::decode(entry.value(), nodes);
-    let status = &node_object["status"];
+    address_of(&object::decode(entry.value(), nodes))
+        .map_err(|NoAddress| Error::NoAddress(node.to_owned()))
+}
+
+/// A Node that says no internal address.
+#[derive(Debug, thiserror::Error)]
+#[error("the node has no internal address")]
+pub struct NoAddress;
+
+/// Where the kubelet API of this Node is.
+pub fn address_of(node: &Value) -> Result<(String, u16), NoAddress> {
+    let status = &node["status"];
     let ip = status["addresses"]
         .as_array()
         .into_iter()
         .flatten()
         .find(|a| a["type"] == "InternalIP")
         .and_then(|a| a["address"].as_str())
-        .ok_or_else(|| Error::NoAddress(node.to_owned()))?;
+        .ok_or(NoAddress)?;
     let port = status["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64();
     let port = port
         .and_then(|p| u16::try_from(p).ok())
         .filter(|p| *p > 0)
         .unwrap_or(DEFAULT_PORT);
     Ok((ip.to_owned(), port))
+}
+
+/// A connection to a kubelet API.
+pub async fn connect(
+    ip: &str,
+    port: u16,
+    tls: Arc<rustls::ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(ip.to_owned())
+        .map_err(|err| io::Error::new(io::ErrorKind::InvalidInput, err))?;
+    let stream = TcpStream::connect((ip, port)).await?;
+    stream.set_nodelay(true)?;
+    TlsConnector::from(tls).connect(name, stream).await
 }
 
 /// Asks the kubelet API of a node. The body of the answer may stream for as long as it is read.
@@ -108,7 +133,7 @@ async fn ask(
     tls: Arc<rustls::ClientConfig>,
 ) -> Result<Response<Incoming>, Error> {
     let address = format!("{ip}:{port}");
-    let connect = |err| Error::Connect {
+    let failed_to_connect = |err| Error::Connect {
         address: address.clone(),
         err,
     };
@@ -116,14 +141,7 @@ async fn ask(
         address: address.clone(),
         err,
     };
-    let name = ServerName::try_from(ip.to_owned())
-        .map_err(|e| connect(std::io::Error::new(std::io::ErrorKind::InvalidInput, e)))?;
-    let stream = TcpStream::connect((ip, port)).await.map_err(connect)?;
-    stream.set_nodelay(true).map_err(connect)?;
-    let stream = TlsConnector::from(tls)
-        .connect(name, stream)
-        .await
-        .map_err(connect)?;
+    let stream = connect(ip, port, tls).await.map_err(failed_to_connect)?;
     let (mut sender, connection) = http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
         .await
         .map_err(failed)?;

@@ -21,6 +21,7 @@ use crate::audit::Audit;
 use crate::authenticate::{self, Authenticator};
 use crate::authorize::{self, Authorizer};
 use crate::call::Call;
+use crate::egress::Egress;
 use crate::flow::{self, FlowControl};
 use crate::identity::Identity;
 use crate::metrics::Metrics;
@@ -44,6 +45,7 @@ const THROW_AWAY_MAX: Duration = Duration::from_secs(10);
 pub struct Server {
     pub(crate) store: Store,
     pub(crate) options: Options,
+    pub(crate) egress: Egress,
     pub(crate) presence: Presence,
     pub(crate) authenticator: Authenticator,
     pub(crate) frames: watch::Frames,
@@ -99,6 +101,7 @@ impl Server {
             webhooks: Webhooks::default(),
             aggregation: Aggregation::default(),
             authorizer: Authorizer::new(store.clone()),
+            egress: Egress::new(store.clone(), options.kubelet_tls.clone()),
             store,
             options,
             presence: Presence::default(),
@@ -206,7 +209,10 @@ impl Server {
             .extend(warnings::resource(&call.resource).map(str::to_owned));
         let body = read_body(body).await?;
         trail::request_body(&call, &body);
-        let answered = self.serve(&mut call, &body).await;
+        let answered = match &*call.path.subresource {
+            "proxy" => subresource::proxy(self, &mut call, parts, body).await,
+            _ => self.serve(&mut call, &body).await,
+        };
         trail::note(|trail| trail.annotations.append(&mut call.annotations));
         match answered {
             Ok(response) => Ok(response),

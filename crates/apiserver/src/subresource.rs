@@ -3,6 +3,7 @@
 mod binding;
 mod eviction;
 mod log;
+mod proxy;
 mod scale;
 mod token;
 
@@ -17,6 +18,7 @@ use crate::call::Call;
 use crate::server::Server;
 
 pub use binding::bind;
+pub use proxy::proxy;
 
 /// Answers what is not the object itself, its status or its finalizers.
 pub async fn serve(
@@ -34,15 +36,6 @@ pub async fn serve(
         ("pods", "exec" | "attach" | "portforward", _) => {
             admission::connect(server, call).await?;
             log::connect(server, call)
-        }
-        // DEVIATION: proxies to Pods, Services and Nodes are not built.
-        (_, "proxy", _) => {
-            admission::connect(server, call).await?;
-            server
-                .store
-                .get(&call.key())
-                .ok_or_else(|| call.not_found())?;
-            Err(Status::unavailable("proxying is not available in this server").into())
         }
         ("serviceaccounts", "token", Verb::Create) => token::create(server, call, body).await,
         _ => Err(Status::method_not_allowed().into()),

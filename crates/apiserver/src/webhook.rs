@@ -140,7 +140,7 @@ async fn ask(
     };
     let uid = uuid::Uuid::new_v4().to_string();
     let body = review::request(version, &uid, target, attributes);
-    let client = hook.client(&server.store);
+    let client = hook.client(&server.egress);
     let client =
         client.map_err(|why| Failure::Call(format!("could not get REST client: {why}")))?;
     let answer = client

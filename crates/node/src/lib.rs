@@ -147,6 +147,7 @@ async fn begin(
         runtime: runtime.clone(),
         pods: pods.clone(),
         statuses: statuses.clone(),
+        cluster_cidr: options.cluster_cidr,
     };
     let address = SocketAddr::new(IpAddr::V4(options.node_ip), registration::KUBELET_PORT);
     let server = server::Server::bind(address, &options.kubelet_tls, state).await?;

@@ -1,4 +1,4 @@
-//! The kubelet API on port 10250: container logs for the API server, and the node's pods.
+//! The kubelet API on port 10250: container logs and the way to pods for the API server, and the node's pods.
 //!
 //! Every connection is TLS with a client certificate of the cluster's CA, and only the API server's own name is let in.
 //! Connections are bounded in number, handshakes and request heads in time; a log that is followed may stay open as
@@ -9,6 +9,7 @@
 mod answer;
 mod logs;
 mod tls;
+mod tunnel;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::PodStatus;
 use karve_runtime::Runtime;
 use tokio::net::{TcpListener, TcpStream};
@@ -43,6 +45,8 @@ pub struct State {
     pub pods: Arc<Pods>,
     /// Their statuses as this node computed them, by UID.
     pub statuses: Arc<Statuses>,
+    /// The addresses that the API server may be connected to.
+    pub cluster_cidr: Ipv4Net,
 }
 
 /// Statuses by UID.
@@ -128,14 +132,17 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, state: Arc<State>) {
     let allowed = tls::is_api_server(stream.get_ref().1);
     let service = service_fn(move |request| {
         let state = state.clone();
-        async move { Ok::<_, std::convert::Infallible>(answer::answer(&state, allowed, &request).await) }
+        async move { Ok::<_, std::convert::Infallible>(answer::answer(&state, allowed, request).await) }
     });
     let mut http =
         hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_MAX);
-    if let Err(err) = http.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(err) = http
+        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+        .await
+    {
         tracing::debug!(
             err = err.as_ref() as &dyn std::error::Error,
             "connection ended"

@@ -3,33 +3,16 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyStream, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 
 use super::service::{ApiService, Backend};
 use crate::answer::{self, HttpResponse};
-use crate::body::{Body, BoxError};
+use crate::forward;
 use crate::identity::Identity;
 use crate::server::Server;
-
-/// Headers of one connection, which are not those of the next.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
 
 /// Passes a request on to the server that answers for it, and its answer back.
 pub async fn proxy(
@@ -50,15 +33,16 @@ pub async fn proxy(
         Ok(request) => request,
         Err(why) => return failed(400, &why),
     };
-    let answered = match parts.extensions.get::<OnUpgrade>().is_some() && wants_upgrade(&parts) {
-        true => upgrade(backend, request, parts).await,
-        false => backend
-            .client
-            .request(request)
-            .await
-            .map(incoming)
-            .map_err(|err| crate::webhook::client::cause(&err)),
-    };
+    let answered =
+        match parts.extensions.get::<OnUpgrade>().is_some() && forward::wants_upgrade(&parts) {
+            true => upgrade(backend, request, parts).await,
+            false => backend
+                .client
+                .request(request)
+                .await
+                .map(forward::incoming)
+                .map_err(|err| crate::webhook::client::cause(&err)),
+        };
     answered.unwrap_or_else(|why| failed(503, &format!("error trying to reach service: {why}")))
 }
 
@@ -70,13 +54,6 @@ fn failed(code: u16, why: &str) -> HttpResponse {
         HeaderValue::from_static("nosniff"),
     );
     response
-}
-
-fn wants_upgrade(parts: &Parts) -> bool {
-    let connection = parts.headers.get_all(header::CONNECTION).iter();
-    connection
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| value.to_ascii_lowercase().contains("upgrade"))
 }
 
 fn outgoing(
@@ -98,30 +75,23 @@ fn outgoing(
         .uri(format!("https://{authority}{target}"))
         .body(Full::new(body))
         .map_err(|err| err.to_string())?;
-    *request.headers_mut() = headers(&parts.headers, wants_upgrade(parts), identity)?;
+    *request.headers_mut() = headers(&parts.headers, forward::wants_upgrade(parts), identity)?;
     Ok(request)
 }
 
 /// The client's headers without its credentials, and with who it is.
 fn headers(given: &HeaderMap, upgrades: bool, identity: &Identity) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in given {
-        let dropped = HOP_BY_HOP.contains(name)
-            || matches!(
-                *name,
-                header::AUTHORIZATION | header::HOST | header::CONTENT_LENGTH
-            )
-            || name.as_str().starts_with("impersonate-")
-            || name.as_str().starts_with("x-remote-");
-        if !dropped {
-            headers.append(name.clone(), value.clone());
-        }
-    }
-    if upgrades {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        if let Some(protocol) = given.get(header::UPGRADE) {
-            headers.insert(header::UPGRADE, protocol.clone());
-        }
+    let mut headers = forward::end_to_end(given, upgrades);
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            name.starts_with("impersonate-") || name.starts_with("x-remote-")
+        })
+        .cloned()
+        .collect();
+    for name in claims {
+        headers.remove(name);
     }
     let value = |text: &str| HeaderValue::from_str(text).map_err(|err| err.to_string());
     headers.insert("x-remote-user", value(&identity.user)?);
@@ -158,75 +128,23 @@ fn escape(key: &str) -> String {
     escaped
 }
 
-/// An answer as it came, its body passed on while it comes.
-fn incoming(response: Response<Incoming>) -> HttpResponse {
-    let (mut parts, body) = response.into_parts();
-    for name in HOP_BY_HOP {
-        parts.headers.remove(name);
-    }
-    let frames = BodyStream::new(body)
-        .try_filter_map(|frame| async move { Ok(frame.into_data().ok()) })
-        .map_err(BoxError::from);
-    let mut answer = Response::new(Body::stream(frames));
-    *answer.status_mut() = parts.status;
-    *answer.headers_mut() = parts.headers;
-    answer
-}
-
 /// Passes on a request to speak something else, and then whatever is said.
 async fn upgrade(
     backend: &Backend,
-    request: Request<Full<Bytes>>,
+    mut request: Request<Full<Bytes>>,
     mut parts: Parts,
 ) -> Result<HttpResponse, String> {
-    let stream = backend
-        .connector
-        .connect()
-        .await
-        .map_err(|err| err.to_string())?;
-    let (mut sender, connection) = http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))
-        .await
-        .map_err(|err| err.to_string())?;
-    tokio::spawn(connection.with_upgrades());
-    let mut request = request;
+    let text = |err: &dyn std::error::Error| err.to_string();
+    let stream = backend.connector.connect().await.map_err(|e| text(&e))?;
     // A request on a connection of its own names no host in its target.
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |t| t.as_str())
-        .to_owned();
-    let host = request
-        .uri()
-        .authority()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    *request.uri_mut() = target
-        .parse()
-        .map_err(|err: http::uri::InvalidUri| err.to_string())?;
-    let host = HeaderValue::from_str(&host).map_err(|err| err.to_string())?;
+    let uri = std::mem::take(request.uri_mut()).into_parts();
+    let host = uri.authority.map_or_else(String::new, |a| a.to_string());
+    let host = HeaderValue::from_str(&host).map_err(|e| text(&e))?;
     request.headers_mut().insert(header::HOST, host);
-    let mut response = sender
-        .send_request(request)
-        .await
-        .map_err(|err| err.to_string())?;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(incoming(response));
+    if let Some(target) = uri.path_and_query {
+        *request.uri_mut() = target.into();
     }
-    let theirs = hyper::upgrade::on(&mut response);
-    let ours = parts.extensions.remove::<OnUpgrade>();
-    tokio::spawn(async move {
-        let Some(ours) = ours else { return };
-        let (Ok(ours), Ok(theirs)) = (ours.await, theirs.await) else {
-            return;
-        };
-        let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
-        // Either end may just go.
-        let _ = tokio::io::copy_bidirectional(&mut ours, &mut theirs).await;
-    });
-    let mut answer = Response::new(Body::empty());
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *answer.headers_mut() = response.headers().clone();
-    Ok(answer)
+    forward::exchange(stream, request, parts.extensions.remove::<OnUpgrade>()).await
 }
 
 #[cfg(test)]

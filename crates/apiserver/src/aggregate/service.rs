@@ -87,7 +87,7 @@ impl ApiService {
             name: self.service.clone(),
             port: self.port,
         };
-        let connector = Connector::new(server.store.clone(), destination, Arc::new(tls))?;
+        let connector = Connector::new(server.egress.clone(), destination, Arc::new(tls))?;
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .build(connector.clone());

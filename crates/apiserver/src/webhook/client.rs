@@ -19,14 +19,15 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use karve_api::status::Status;
-use karve_store::Store;
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 
+use crate::egress::Egress;
 use believing::Believing;
 pub use connector::{Connector, Destination, DialError};
+pub use resolve::ready;
 
 /// An answer is not longer: an object, as a patch in base 64.
 const ANSWER_MAX: usize = 8 << 20;
@@ -41,14 +42,14 @@ pub struct Client {
 
 impl Client {
     /// Of a `clientConfig`: a URL or a Service, and the certificates to trust.
-    pub fn new(config: &Value, store: Store) -> Result<Client, String> {
+    pub fn new(config: &Value, egress: Egress) -> Result<Client, String> {
         let (uri, destination) = destination(config)?;
         let trusted = config["caBundle"].as_str().unwrap_or_default();
         let trusted = BASE64_STANDARD
             .decode(trusted)
             .map_err(|err| err.to_string())?;
         let tls = tls(&trusted)?;
-        let connector = Connector::new(store, destination, Arc::new(tls))?;
+        let connector = Connector::new(egress, destination, Arc::new(tls))?;
         let inner = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(90))

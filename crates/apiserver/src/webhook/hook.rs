@@ -7,12 +7,12 @@ use std::time::Duration;
 use karve_api::resource::{GroupVersionKind, Resource};
 use karve_api::selector::LabelSelector;
 use karve_api::status::Status;
-use karve_store::Store;
 use serde_json::Value;
 
 use super::client::Client;
 use crate::admission::{Attributes, Operation, lookup};
 use crate::answer::Refusal;
+use crate::egress::Egress;
 use crate::server::Server;
 use crate::snapshot::Derived;
 
@@ -165,10 +165,10 @@ impl Hook {
         }
     }
 
-    pub(super) fn client(&self, store: &Store) -> Result<&Client, String> {
+    pub(super) fn client(&self, egress: &Egress) -> Result<&Client, String> {
         let client = self
             .client
-            .get_or_init(|| Client::new(&self.client_config, store.clone()));
+            .get_or_init(|| Client::new(&self.client_config, egress.clone()));
         client.as_ref().map_err(Clone::clone)
     }
 

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use k8s_openapi::List;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{State, logs};
+use super::{State, logs, tunnel};
 
 pub(super) type Body = BoxBody<Bytes, std::convert::Infallible>;
 
@@ -16,10 +16,13 @@ pub(super) type Body = BoxBody<Bytes, std::convert::Infallible>;
 pub(super) async fn answer(
     state: &State,
     allowed: bool,
-    request: &Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Response<Body> {
     if !allowed {
         return text(StatusCode::UNAUTHORIZED, "Unauthorized");
+    }
+    if request.method() == Method::CONNECT {
+        return tunnel::open(state.cluster_cidr, request).await;
     }
     let path: Vec<&str> = request.uri().path().trim_matches('/').split('/').collect();
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -71,6 +74,6 @@ pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Response<Body
     response
 }
 
-fn full(bytes: impl Into<Bytes>) -> Body {
+pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).boxed()
 }

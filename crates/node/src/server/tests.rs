@@ -3,12 +3,14 @@
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1::{self, SendRequest};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 
 use super::*;
@@ -62,6 +64,7 @@ async fn serve_on_loopback() -> Setup {
         runtime: runtime.await.expect("opened"),
         pods: Arc::default(),
         statuses: Arc::default(),
+        cluster_cidr: "127.0.0.0/8".parse().expect("a net"),
     };
     let pod = serde_json::from_value(serde_json::json!({
         "metadata": {"name": "a", "namespace": "ns", "uid": "u"},
@@ -95,12 +98,11 @@ async fn serve_on_loopback() -> Setup {
 }
 
 impl Setup {
-    /// GETs a path as a client with this certificate and key.
-    async fn get(
+    /// A connection of a client with this certificate and key.
+    async fn connect(
         &self,
         client: Option<&(String, String)>,
-        path: &str,
-    ) -> Result<(StatusCode, String), std::io::Error> {
+    ) -> std::io::Result<SendRequest<Empty<Bytes>>> {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.ca.pem.as_bytes()).expect("a certificate"))
@@ -125,10 +127,20 @@ impl Setup {
         let stream = TlsConnector::from(Arc::new(config))
             .connect(name, stream)
             .await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(std::io::Error::other)?;
-        tokio::spawn(connection);
+        tokio::spawn(connection.with_upgrades());
+        Ok(sender)
+    }
+
+    /// GETs a path as a client with this certificate and key.
+    async fn get(
+        &self,
+        client: Option<&(String, String)>,
+        path: &str,
+    ) -> Result<(StatusCode, String), std::io::Error> {
+        let mut sender = self.connect(client).await?;
         let request = Request::get(path)
             .header("host", "node1")
             .body(Empty::<Bytes>::new())
@@ -223,6 +235,54 @@ async fn logs_that_are_not_there_are_refused_in_upstreams_words() {
     assert!(
         pods.contains("\"kind\":\"PodList\"") && pods.contains("\"name\":\"a\""),
         "{pods}"
+    );
+    setup.shutdown.cancel();
+}
+
+#[tokio::test]
+async fn the_api_server_reaches_pods_and_nothing_else() {
+    let setup = serve_on_loopback().await;
+    let api = setup.ca.sign(
+        "kube-apiserver-kubelet-client",
+        ExtendedKeyUsagePurpose::ClientAuth,
+    );
+    let pod = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = pod.local_addr().expect("bound");
+    let echo = async {
+        let (mut stream, _) = pod.accept().await.expect("accepted");
+        let (mut read, mut write) = stream.split();
+        tokio::io::copy(&mut read, &mut write).await.expect("said");
+    };
+    let open = |to: String| {
+        let (setup, api) = (&setup, &api);
+        async move {
+            let mut sender = setup.connect(Some(api)).await.expect("connected");
+            let request = Request::connect(to).body(Empty::new()).expect("a request");
+            sender.send_request(request).await.expect("answered")
+        }
+    };
+    let talk = async {
+        let mut response = open(address.to_string()).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let upgraded = hyper::upgrade::on(&mut response).await.expect("upgraded");
+        let mut stream = TokioIo::new(upgraded);
+        stream.write_all(b"hello").await.expect("sent");
+        let mut said = [0; 5];
+        stream.read_exact(&mut said).await.expect("came back");
+        assert_eq!(&said, b"hello");
+    };
+    tokio::join!(echo, talk);
+
+    // Nobody listens there any more: the kernel's error comes back as its number.
+    drop(pod);
+    let refused = open(address.to_string()).await;
+    assert_eq!(refused.status(), StatusCode::BAD_GATEWAY);
+    let body = refused.into_body().collect().await.expect("a body");
+    assert_eq!(body.to_bytes(), nix::libc::ECONNREFUSED.to_string());
+
+    assert_eq!(
+        open("192.0.2.1:80".to_owned()).await.status(),
+        StatusCode::FORBIDDEN
     );
     setup.shutdown.cancel();
 }

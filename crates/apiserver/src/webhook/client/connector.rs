@@ -11,14 +11,13 @@ use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use karve_store::Store;
 use rustls::CertificateError;
 use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::resolve;
+use crate::egress::{Connection as Way, Egress};
 
 /// Where to connect to, whatever the URI says.
 #[derive(Debug, Clone)]
@@ -49,7 +48,7 @@ pub struct DialError(pub String);
 /// Makes connections.
 #[derive(Clone)]
 pub struct Connector {
-    store: Store,
+    egress: Egress,
     destination: Destination,
     name: ServerName<'static>,
     tls: Arc<rustls::ClientConfig>,
@@ -58,7 +57,7 @@ pub struct Connector {
 impl Connector {
     /// To a destination, which must show a certificate for its name.
     pub fn new(
-        store: Store,
+        egress: Egress,
         destination: Destination,
         tls: Arc<rustls::ClientConfig>,
     ) -> Result<Connector, String> {
@@ -70,7 +69,7 @@ impl Connector {
         };
         let name = ServerName::try_from(name).map_err(|err| err.to_string())?;
         Ok(Connector {
-            store,
+            egress,
             destination,
             name,
             tls,
@@ -78,15 +77,15 @@ impl Connector {
     }
 
     /// A new connection.
-    pub async fn connect(&self) -> Result<TlsStream<TcpStream>, DialError> {
+    pub async fn connect(&self) -> Result<TlsStream<Way>, DialError> {
         let stream = match &self.destination {
-            Destination::Host { host, port } => dial_host(host, *port).await,
+            Destination::Host { host, port } => dial_host(&self.egress, host, *port).await,
             Destination::Service {
                 namespace,
                 name,
                 port,
-            } => match resolve::endpoint(&self.store, namespace, name, *port) {
-                Ok(address) => dial(address).await,
+            } => match resolve::endpoint(&self.egress.store, namespace, name, *port) {
+                Ok(address) => self.egress.dial(address).await,
                 Err(why) => Err(why),
             },
         };
@@ -98,35 +97,19 @@ impl Connector {
     }
 }
 
-async fn dial_host(host: &str, port: u16) -> Result<TcpStream, String> {
+async fn dial_host(egress: &Egress, host: &str, port: u16) -> Result<Way, String> {
     let found = tokio::net::lookup_host((host, port)).await;
     let addresses: Vec<SocketAddr> = found
         .map_err(|_| format!("dial tcp: lookup {host}: no such host"))?
         .collect();
     let mut last = format!("dial tcp: lookup {host}: no such host");
     for address in addresses {
-        match dial(address).await {
+        match egress.dial(address).await {
             Ok(stream) => return Ok(stream),
             Err(why) => last = why,
         }
     }
     Err(last)
-}
-
-async fn dial(address: SocketAddr) -> Result<TcpStream, String> {
-    let failed = |err: io::Error| {
-        let why = match err.kind() {
-            io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
-            io::ErrorKind::HostUnreachable => "connect: no route to host".to_owned(),
-            io::ErrorKind::NetworkUnreachable => "connect: network is unreachable".to_owned(),
-            io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
-            _ => format!("connect: {err}"),
-        };
-        format!("dial tcp {address}: {why}")
-    };
-    let stream = TcpStream::connect(address).await.map_err(failed)?;
-    stream.set_nodelay(true).map_err(failed)?;
-    Ok(stream)
 }
 
 /// What Go says of a failed handshake.
@@ -167,7 +150,7 @@ impl tower::Service<Uri> for Connector {
 }
 
 /// A connection as the pool wants it.
-pub struct Stream(TokioIo<TlsStream<TcpStream>>);
+pub struct Stream(TokioIo<TlsStream<Way>>);
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {

@@ -41,6 +41,16 @@ pub fn endpoint(
         let name = karve_api::field::quote(name);
         return Err(format!("no service port {port} found for service {name}"));
     };
+    ready(store, namespace, name, port_name)
+}
+
+/// A ready endpoint of the Service, any of them, with the number of the port of that name.
+pub fn ready(
+    store: &Store,
+    namespace: &str,
+    name: &str,
+    port_name: &str,
+) -> Result<SocketAddr, String> {
     let prefix = format!("/discovery.k8s.io/endpointslices/{namespace}/");
     let range = Range {
         prefix: &prefix,
