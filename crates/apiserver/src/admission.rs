@@ -15,6 +15,7 @@ mod limit_ranger;
 pub mod lookup;
 mod namespace_lifecycle;
 mod node_restriction;
+mod plugins;
 mod pod_resize;
 mod pod_security;
 mod pod_topology;
@@ -30,6 +31,7 @@ use karve_store::Op;
 use serde_json::Value;
 
 pub use attributes::{Attributes, Notes, Operation, Options, Reinvocation};
+pub use plugins::{Plugin, Plugins};
 
 use crate::answer::Refusal;
 use crate::call::Call;
@@ -66,21 +68,49 @@ async fn round(
     attributes: &mut Attributes<'_>,
     notes: &mut Notes,
 ) -> Result<(), Refusal> {
-    namespace_lifecycle::mutate(server, attributes)?;
-    limit_ranger::mutate(server, attributes)?;
-    service_account::mutate(server, attributes)?;
-    node_restriction::mutate(server, attributes)?;
-    taint_nodes::mutate(attributes);
-    priority::mutate(server, attributes)?;
-    tolerations::mutate(attributes);
-    default_class::mutate_claim(server, attributes);
-    storage_protection::mutate(attributes);
+    let on = |plugin| server.plugins.run(plugin);
+    if on(Plugin::NamespaceLifecycle) {
+        namespace_lifecycle::mutate(server, attributes)?;
+    }
+    if on(Plugin::LimitRanger) {
+        limit_ranger::mutate(server, attributes)?;
+    }
+    if on(Plugin::ServiceAccount) {
+        service_account::mutate(server, attributes)?;
+    }
+    if on(Plugin::NodeRestriction) {
+        node_restriction::mutate(server, attributes)?;
+    }
+    if on(Plugin::TaintNodesByCondition) {
+        taint_nodes::mutate(attributes);
+    }
+    if on(Plugin::Priority) {
+        priority::mutate(server, attributes)?;
+    }
+    if on(Plugin::DefaultTolerationSeconds) {
+        tolerations::mutate(attributes);
+    }
+    if on(Plugin::DefaultStorageClass) {
+        default_class::mutate_claim(server, attributes);
+    }
+    if on(Plugin::StorageObjectInUseProtection) {
+        storage_protection::mutate(attributes);
+    }
     // Upstream's PodGroupProtection is about a kind that is not served by default.
-    runtime_class::mutate(server, attributes)?;
-    default_class::mutate_ingress(server, attributes);
-    pod_topology::mutate(server, attributes);
+    if on(Plugin::RuntimeClass) {
+        runtime_class::mutate(server, attributes)?;
+    }
+    if on(Plugin::DefaultIngressClass) {
+        default_class::mutate_ingress(server, attributes);
+    }
+    if on(Plugin::PodTopologyLabels) {
+        pod_topology::mutate(server, attributes);
+    }
     // Here: MutatingAdmissionPolicy.
-    webhook::mutate(server, attributes, notes).await
+    if on(Plugin::MutatingAdmissionWebhook) {
+        webhook::mutate(server, attributes, notes).await?;
+    }
+    Ok(())
 }
 
 /// The validating half.
@@ -89,19 +119,38 @@ async fn validate_with(
     attributes: &Attributes<'_>,
     notes: &mut Notes,
 ) -> Result<Admitted, Refusal> {
-    limit_ranger::validate(server, attributes)?;
-    service_account::validate(server, attributes)?;
-    pod_security::validate(server, attributes, notes)?;
-    priority::validate(server, attributes)?;
-    claim_resize::validate(server, attributes)?;
-    runtime_class::validate(server, attributes)?;
+    let on = |plugin| server.plugins.run(plugin);
+    if on(Plugin::LimitRanger) {
+        limit_ranger::validate(server, attributes)?;
+    }
+    if on(Plugin::ServiceAccount) {
+        service_account::validate(server, attributes)?;
+    }
+    if on(Plugin::PodSecurity) {
+        pod_security::validate(server, attributes, notes)?;
+    }
+    if on(Plugin::Priority) {
+        priority::validate(server, attributes)?;
+    }
+    if on(Plugin::PersistentVolumeClaimResize) {
+        claim_resize::validate(server, attributes)?;
+    }
+    if on(Plugin::RuntimeClass) {
+        runtime_class::validate(server, attributes)?;
+    }
     // Here: CertificateApproval, CertificateSigning, ClusterTrustBundleAttest, CertificateSubjectRestriction.
     // No feature that nodes declare (KEP-5328) is one that an update of a Pod could need.
-    pod_resize::validate(server, attributes)?;
+    if on(Plugin::PodResizeValidator) {
+        pod_resize::validate(server, attributes)?;
+    }
     // Here: ValidatingAdmissionPolicy.
-    webhook::validate(server, attributes, notes).await?;
+    if on(Plugin::ValidatingAdmissionWebhook) {
+        webhook::validate(server, attributes, notes).await?;
+    }
     let mut admitted = Admitted::default();
-    quota::validate(server, attributes, &mut admitted).await?;
+    if on(Plugin::ResourceQuota) {
+        quota::validate(server, attributes, &mut admitted).await?;
+    }
     Ok(admitted)
 }
 

@@ -7,6 +7,7 @@
 //!
 //! Invariant: what this server serves itself is never handed over. Deliberately absent: `/openapi/v2` of other servers.
 
+mod authentication;
 mod availability;
 mod discovery;
 mod local;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+pub use authentication::publish as publish_authentication;
 pub use availability::run as run_availability;
 pub use discovery::{hands_over, merge_aggregated, merge_groups, merge_index, one_group};
 pub use local::{keep as keep_local, missing as missing_local};

@@ -20,6 +20,7 @@ pub fn run(store: &Store, options: &Options) -> Result<(), karve_store::Error> {
             .into_iter()
             .filter_map(|object| policy(store, object)),
     );
+    ops.extend(aggregate::publish_authentication(store, options));
     if !ops.is_empty() {
         store.commit_blocking(ops)?;
     }

@@ -1,5 +1,6 @@
 //! How a server is set up.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,6 +39,9 @@ pub struct Options {
     pub limits: Limits,
     /// Who did what is written down.
     pub audit: Option<AuditOptions>,
+    /// Whom servers of other groups may believe: what the ConfigMap `kube-system/extension-apiserver-authentication`
+    /// says. `client-ca-file`, `requestheader-client-ca-file` and others, as upstream names them.
+    pub extension_authentication: BTreeMap<String, String>,
     /// Ends what runs in the background.
     pub shutdown: CancellationToken,
     /// How the server shows itself to the kubelet API of nodes (for logs). Absent: logs answer 503.
@@ -126,12 +130,22 @@ impl Default for Limits {
 }
 
 /// Which admission plugins run, by name.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Admission {
     /// On, although off by default.
     pub enable: Vec<String>,
     /// Off, although on by default.
     pub disable: Vec<String>,
+}
+
+impl Default for Admission {
+    /// Upstream's plugins, and what keeps nodes to themselves.
+    fn default() -> Admission {
+        Admission {
+            enable: vec!["NodeRestriction".to_owned()],
+            disable: Vec::new(),
+        }
+    }
 }
 
 impl Default for Options {
@@ -149,6 +163,7 @@ impl Default for Options {
             proxy_client: None,
             limits: Limits::default(),
             audit: None,
+            extension_authentication: BTreeMap::new(),
             shutdown: CancellationToken::new(),
             kubelet_tls: None,
         }

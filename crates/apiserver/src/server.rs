@@ -14,7 +14,7 @@ use karve_store::Store;
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
-use crate::admission::quota;
+use crate::admission::{Plugins, quota};
 use crate::aggregate::{self, Aggregation};
 use crate::answer::{self, HttpResponse, Refusal};
 use crate::audit::Audit;
@@ -56,6 +56,7 @@ pub struct Server {
     /// Places of requests, where there is no flow control.
     pub(crate) reading: Arc<Semaphore>,
     pub(crate) writing: Arc<Semaphore>,
+    pub(crate) plugins: Plugins,
     pub(crate) quota_turns: quota::Turns,
     pub(crate) webhooks: Webhooks,
     pub(crate) aggregation: Aggregation,
@@ -97,6 +98,7 @@ impl Server {
             audit: audit.map(Arc::new),
             reading: Arc::new(Semaphore::new(limits.requests_in_flight)),
             writing: Arc::new(Semaphore::new(limits.mutating_in_flight)),
+            plugins: Plugins::of(&options.admission),
             quota_turns: quota::Turns::default(),
             webhooks: Webhooks::default(),
             aggregation: Aggregation::default(),

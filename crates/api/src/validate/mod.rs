@@ -6,6 +6,7 @@
 //! objects (allocation, quota, admission).
 
 mod address;
+mod api_service;
 mod autoscaling;
 mod batch;
 mod checks;
@@ -140,6 +141,7 @@ fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
             "admissionregistration.k8s.io",
             "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
         ) => webhook::configuration(errors, object, None),
+        ("apiregistration.k8s.io", "apiservices") => api_service::api_service(errors, object),
         ("coordination.k8s.io", "leases") => cluster::lease(errors, object),
         ("discovery.k8s.io", _) => endpoints::slice(errors, object),
         ("networking.k8s.io", "ingresses") => ingress::ingress(errors, object),
@@ -214,6 +216,7 @@ fn status(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
         ("batch", "jobs") => batch::job_status(errors, old, new),
         ("", "pods") => pod::status(errors, old, new),
         ("", "services") => service::status(errors, new),
+        ("apiregistration.k8s.io", "apiservices") => api_service::status(errors, new),
         ("", "persistentvolumeclaims") => storage::claim_status(errors, new),
         ("storage.k8s.io", "csinodes") => storage_classes::csi_node_status(errors, new),
         ("storage.k8s.io", "volumeattachments") => {

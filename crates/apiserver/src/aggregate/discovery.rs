@@ -4,13 +4,14 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use karve_api::resource::Table;
 use serde_json::{Value, json};
 
 use super::service::ApiService;
 use crate::server::Server;
 
-/// The groups that other servers answer for, each with its versions, preferred first.
-fn remote_groups(server: &Server) -> BTreeMap<String, Vec<Arc<ApiService>>> {
+/// The groups that other servers answer for, most important first, each with its versions, preferred first.
+fn remote_groups(server: &Server) -> Vec<(String, Vec<Arc<ApiService>>)> {
     let services = server.aggregation.services.get(&server.store);
     let mut groups: BTreeMap<String, Vec<Arc<ApiService>>> = BTreeMap::new();
     for service in services.iter() {
@@ -22,11 +23,24 @@ fn remote_groups(server: &Server) -> BTreeMap<String, Vec<Arc<ApiService>>> {
                 .push(service.clone());
         }
     }
-    for versions in groups.values_mut() {
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    for (_, versions) in &mut groups {
         versions.sort_by_key(|service| Reverse(service.version_priority));
     }
+    groups.sort_by_key(|(_, versions)| Reverse(priority(versions)));
     groups
 }
+
+fn priority(versions: &[Arc<ApiService>]) -> i64 {
+    versions
+        .iter()
+        .map(|service| service.group_priority)
+        .max()
+        .unwrap_or_default()
+}
+
+/// Of groups of custom resources.
+const CUSTOM_PRIORITY: i64 = 1000;
 
 fn facts(group: &str, versions: &[Arc<ApiService>]) -> Value {
     let versions: Vec<Value> = versions
@@ -41,7 +55,8 @@ fn facts(group: &str, versions: &[Arc<ApiService>]) -> Value {
 /// `/apis/GROUP` of a group that is only elsewhere.
 pub fn one_group(server: &Server, group: &str) -> Option<Value> {
     let groups = remote_groups(server);
-    let mut facts = facts(group, groups.get(group)?);
+    let (_, versions) = groups.iter().find(|(name, _)| name == group)?;
+    let mut facts = facts(group, versions);
     facts["kind"] = "APIGroup".into();
     facts["apiVersion"] = "v1".into();
     Some(facts)
@@ -54,12 +69,27 @@ pub fn hands_over(server: &Server) -> bool {
 
 /// Adds the groups of other servers to `/apis`.
 pub fn merge_groups(server: &Server, document: &mut Value) {
-    for (group, versions) in remote_groups(server) {
-        merge(document, "groups", &facts(&group, &versions), &group);
+    for (ahead, (group, versions)) in remote_groups(server).into_iter().enumerate() {
+        let facts = facts(&group, &versions);
+        merge(
+            document,
+            "groups",
+            &facts,
+            &group,
+            priority(&versions),
+            ahead,
+        );
     }
 }
 
-fn merge(document: &mut Value, list: &str, added: &Value, group: &str) {
+fn merge(
+    document: &mut Value,
+    list: &str,
+    added: &Value,
+    group: &str,
+    priority: i64,
+    ahead: usize,
+) {
     let Some(items) = document.get_mut(list).and_then(Value::as_array_mut) else {
         return;
     };
@@ -74,13 +104,22 @@ fn merge(document: &mut Value, list: &str, added: &Value, group: &str) {
                 versions.extend(more);
             }
         }
+        None if priority >= CUSTOM_PRIORITY => {
+            let builtin = Table::builtin();
+            let served = |item: &Value| builtin.group(&name(item)).is_some();
+            let place = items.iter().rposition(served).map_or(0, |last| last + 1);
+            // Behind those of other servers, which are more important.
+            let place = place + ahead.min(items.len() - place);
+            items.insert(place, added.clone());
+        }
         None => items.push(added.clone()),
     }
 }
 
 /// Adds what other servers serve to the aggregated document of `/apis`.
 pub fn merge_aggregated(server: &Server, document: &mut Value) {
-    for (group, versions) in remote_groups(server) {
+    for (ahead, (group, versions)) in remote_groups(server).into_iter().enumerate() {
+        let priority = priority(&versions);
         let versions: Vec<Value> = versions
             .iter()
             .map(|service| {
@@ -96,7 +135,7 @@ pub fn merge_aggregated(server: &Server, document: &mut Value) {
         let added = json!({
             "metadata": {"name": group, "creationTimestamp": null}, "versions": versions,
         });
-        merge(document, "items", &added, &group);
+        merge(document, "items", &added, &group, priority, ahead);
     }
 }
 
@@ -158,10 +197,8 @@ fn version(service: &ApiService, discovered: Option<&Value>) -> Value {
 /// Adds the schemas of other servers to the index of `/openapi/v3`.
 pub fn merge_index(server: &Server, document: &mut Value) {
     let groups = remote_groups(server);
-    let available = groups
-        .values()
-        .flatten()
-        .filter(|service| service.available);
+    let services = groups.iter().flat_map(|(_, versions)| versions);
+    let available = services.filter(|service| service.available);
     for service in available {
         let path = format!("apis/{}/{}", service.group, service.version);
         let url = format!("/openapi/v3/{path}");

@@ -175,6 +175,12 @@ pub struct RequestHeader {
     /// Beginnings of headers with what else is known of the user, such as X-Remote-Extra-.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub requestheader_extra_headers_prefix: Vec<String>,
+    /// The certificate that this server shows to the servers of other groups of the API, which it is a proxy for.
+    #[arg(long, value_name = "FILE", requires = "proxy_client_key_file")]
+    pub proxy_client_cert_file: Option<PathBuf>,
+    /// The key of that certificate.
+    #[arg(long, value_name = "FILE", requires = "proxy_client_cert_file")]
+    pub proxy_client_key_file: Option<PathBuf>,
 }
 
 /// The cluster.

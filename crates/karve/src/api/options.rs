@@ -1,12 +1,14 @@
 //! From flags to the options of the API server.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
 use karve_apiserver::{
-    Admission, AuditOptions, Authentication, Limits, LogOptions, Options, RequestHeader,
+    Admission, AuditOptions, Authentication, Limits, LogOptions, Options, ProxyClient,
+    RequestHeader,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +46,8 @@ pub fn of(
         },
         audit: audit(flags),
         kubelet_tls: tls::kubelet_client(flags)?,
+        proxy_client: proxy_client(flags)?,
+        extension_authentication: extension_authentication(flags)?,
         shutdown,
         ..Options::default()
     })
@@ -104,4 +108,50 @@ fn audit(flags: &Flags) -> Option<AuditOptions> {
             max_age: audit.audit_log_maxage,
         },
     })
+}
+
+/// How the server shows itself to the servers of other groups of the API.
+fn proxy_client(flags: &Flags) -> Result<Option<ProxyClient>> {
+    let proxy = &flags.proxy;
+    let files = proxy
+        .proxy_client_cert_file
+        .as_ref()
+        .zip(proxy.proxy_client_key_file.as_ref());
+    let Some((certificate, key)) = files else {
+        return Ok(None);
+    };
+    Ok(Some(ProxyClient {
+        certificate: tls::read(certificate)?,
+        key: tls::read(key)?,
+    }))
+}
+
+/// Whom those servers may believe.
+fn extension_authentication(flags: &Flags) -> Result<BTreeMap<String, String>> {
+    let text = |file: &PathBuf| {
+        String::from_utf8(tls::read(file)?)
+            .with_context(|| format!("read {} as text", file.display()))
+    };
+    let mut data = BTreeMap::new();
+    if let Some(file) = &flags.authentication.client_ca_file {
+        data.insert("client-ca-file".to_owned(), text(file)?);
+    }
+    let proxy = &flags.proxy;
+    if let Some(file) = &proxy.requestheader_client_ca_file {
+        data.insert("requestheader-client-ca-file".to_owned(), text(file)?);
+        for (name, list) in [
+            ("allowed-names", &proxy.requestheader_allowed_names),
+            (
+                "extra-headers-prefix",
+                &proxy.requestheader_extra_headers_prefix,
+            ),
+            ("group-headers", &proxy.requestheader_group_headers),
+            ("uid-headers", &proxy.requestheader_uid_headers),
+            ("username-headers", &proxy.requestheader_username_headers),
+        ] {
+            let list = serde_json::to_string(list).context("write a list as JSON")?;
+            data.insert(format!("requestheader-{name}"), list);
+        }
+    }
+    Ok(data)
 }

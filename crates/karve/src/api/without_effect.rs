@@ -54,8 +54,6 @@ impl Table for ApiServer {
         ("permit-address-sharing", false),
         ("permit-port-sharing", false),
         ("profiling", false),
-        ("proxy-client-cert-file", true),
-        ("proxy-client-key-file", true),
         ("runtime-config", true),
         ("service-account-extend-token-expiration", false),
         ("service-account-lookup", false),

@@ -32,6 +32,52 @@ pub struct KeyPairFiles {
     pub key: PathBuf,
 }
 
+/// How the API server shows itself to servers of other groups of the API, as PEM.
+///
+/// An authority of its own, so that no other certificate of the cluster is taken for it. It is made for one run of
+/// the server: its key is forgotten at once, and nothing of it is written down.
+#[derive(Debug)]
+pub struct FrontProxy {
+    /// The authority's certificate.
+    pub authority: String,
+    /// The certificate.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+}
+
+impl FrontProxy {
+    /// The name that those servers expect.
+    pub const NAME: &str = "front-proxy-client";
+
+    /// Makes one.
+    pub fn new() -> Result<Self> {
+        let params = named_authority("front-proxy-ca")?;
+        let authority_key = KeyPair::generate().context("make the front proxy's authority")?;
+        let authority = params
+            .self_signed(&authority_key)
+            .context("sign the certificate of the front proxy's authority")?;
+        let issuer = Issuer::new(params, authority_key);
+        let mut params = CertificateParams::new(Vec::new()).context("describe the front proxy")?;
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, Self::NAME);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        set_validity(&mut params)?;
+        let key = KeyPair::generate().context("make the front proxy's key")?;
+        let certificate = params
+            .signed_by(&key, &issuer)
+            .context("sign the front proxy's certificate")?;
+        Ok(Self {
+            authority: authority.pem(),
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
+    }
+}
+
 /// Where a cluster's certificates are.
 #[derive(Debug, Clone)]
 pub struct Pki {
@@ -181,11 +227,13 @@ impl Pki {
 }
 
 fn authority_params(name: &ClusterName) -> Result<CertificateParams> {
+    named_authority(&format!("karve-{name}-ca"))
+}
+
+fn named_authority(name: &str) -> Result<CertificateParams> {
     let mut params = CertificateParams::new(Vec::new()).context("describe the authority")?;
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, format!("karve-{name}-ca"));
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![
         KeyUsagePurpose::DigitalSignature,

@@ -4,6 +4,7 @@
 //! scheduler, LoadBalancer addresses. Besides, what only the host's network reaches: registries and the
 //! host's resolvers. Everything but the store can be found again by looking, so SIGKILL costs nothing.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -28,7 +29,7 @@ use crate::cluster::Cluster;
 use crate::cluster::config::{
     API_PORT, CLUSTER_CIDR, CLUSTER_DNS, CLUSTER_DOMAIN, FORWARDER_PORT, SERVICE_CIDR,
 };
-use crate::cluster::pki::Pki;
+use crate::cluster::pki::{FrontProxy, Pki};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -96,6 +97,7 @@ async fn listeners(cluster: &Cluster) -> Result<Vec<TcpListener>> {
 }
 
 fn api_options(cluster: &Cluster, pki: &Pki, parts: &Parts) -> Result<karve_apiserver::Options> {
+    let front_proxy = FrontProxy::new()?;
     Ok(karve_apiserver::Options {
         advertise: SocketAddrV4::new(cluster.config.subnet.host(), API_PORT),
         service_cidr: SERVICE_CIDR,
@@ -109,8 +111,39 @@ fn api_options(cluster: &Cluster, pki: &Pki, parts: &Parts) -> Result<karve_apis
             service_account_signing_key_file: Some(pki.service_accounts()),
             ..karve_apiserver::Authentication::default()
         },
+        extension_authentication: extension_authentication(pki, &front_proxy)?,
+        proxy_client: Some(karve_apiserver::ProxyClient {
+            certificate: front_proxy.certificate.into_bytes(),
+            key: front_proxy.key.into_bytes(),
+        }),
         ..karve_apiserver::Options::default()
     })
+}
+
+/// Whom servers of other groups of the API may believe.
+fn extension_authentication(
+    pki: &Pki,
+    front_proxy: &FrontProxy,
+) -> Result<BTreeMap<String, String>> {
+    let authority =
+        String::from_utf8(read(&pki.ca())?).context("decode the authority's certificate")?;
+    let list = |name: &str| format!("[\"{name}\"]");
+    let data = [
+        ("client-ca-file", authority),
+        (
+            "requestheader-client-ca-file",
+            front_proxy.authority.clone(),
+        ),
+        ("requestheader-allowed-names", list(FrontProxy::NAME)),
+        ("requestheader-username-headers", list("X-Remote-User")),
+        ("requestheader-uid-headers", list("X-Remote-Uid")),
+        ("requestheader-group-headers", list("X-Remote-Group")),
+        (
+            "requestheader-extra-headers-prefix",
+            list("X-Remote-Extra-"),
+        ),
+    ];
+    Ok(data.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
 /// How the API server shows itself to kubelets.
