@@ -130,15 +130,14 @@ impl Document {
     }
 }
 
-/// The question for the columns of `apps/v1/deployments` or `v1/pods`.
+/// The question for the columns of `apps/v1/deployments` or `core/v1/pods`.
 fn columns_of(resource: &str, columns: &Value) -> Question {
-    let root = if resource.matches('/').count() > 1 {
-        "apis"
-    } else {
-        "api"
+    let path = match resource.strip_prefix("core/") {
+        Some(core) => format!("/api/{core}"),
+        None => format!("/apis/{resource}"),
     };
     Question {
-        path: format!("/{root}/{resource}?limit=1"),
+        path: format!("{path}?limit=1"),
         accept: "application/json;as=Table;v=v1;g=meta.k8s.io",
         part: Part::Columns,
         want: columns.clone(),
