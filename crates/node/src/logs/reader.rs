@@ -17,6 +17,9 @@ const CHUNK: usize = 32 * 1024;
 pub(super) struct Reader {
     file: File,
     filter: Filter,
+    /// Where to end: what is written later is no part of a tail, unless it is followed.
+    end: Option<u64>,
+    at: u64,
     /// What was read of a line that has no end yet.
     rest: Vec<u8>,
 }
@@ -24,12 +27,17 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) async fn open(path: &Path, options: &Options) -> std::io::Result<Reader> {
         let mut file = File::open(path).await?;
+        let (mut at, mut end) = (0, None);
         if let Some(lines) = options.tail {
-            let start = tail_start(&mut file, lines).await?;
-            file.seek(SeekFrom::Start(start)).await?;
+            let length = file.seek(SeekFrom::End(0)).await?;
+            at = tail_start(&mut file, lines, length).await?;
+            file.seek(SeekFrom::Start(at)).await?;
+            end = Some(length).filter(|_| !options.follow);
         }
         Ok(Reader {
             file,
+            end,
+            at,
             filter: Filter::new(options.clone()),
             rest: Vec::new(),
         })
@@ -40,10 +48,13 @@ impl Reader {
         let mut out = Vec::new();
         let mut chunk = vec![0; CHUNK];
         while out.is_empty() {
-            let read = self.file.read(&mut chunk).await?;
+            let left = self.end.map_or(u64::MAX, |end| end - self.at);
+            let most = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+            let read = self.file.read(&mut chunk[..most]).await?;
             if read == 0 {
                 break;
             }
+            self.at += read as u64;
             self.rest.extend_from_slice(&chunk[..read]);
             self.take_lines(&mut out);
         }
@@ -69,15 +80,14 @@ impl Reader {
     }
 }
 
-/// Where the last `lines` lines begin.
-async fn tail_start(file: &mut File, lines: u64) -> std::io::Result<u64> {
-    let mut end = file.seek(SeekFrom::End(0)).await?;
+/// Where the last `lines` lines of the first `length` bytes begin.
+async fn tail_start(file: &mut File, lines: u64, length: u64) -> std::io::Result<u64> {
+    let mut end = length;
     if lines == 0 {
         return Ok(end);
     }
     let mut found = 0;
     let mut chunk = vec![0; CHUNK];
-    let length = end;
     while end > 0 {
         let start = end.saturating_sub(CHUNK as u64);
         let piece = &mut chunk[..usize::try_from(end - start).unwrap_or(CHUNK)];
@@ -145,6 +155,31 @@ mod tests {
                 .map(|n| format!("line {n}\n"))
                 .collect();
             assert_eq!(got, want, "{tail} of {lines}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_written_after_the_beginning_are_no_part_of_a_tail() {
+        use std::io::Write as _;
+
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("0.log");
+        for (follow, want) in [(false, "line 2\n"), (true, "line 2\nlater\n")] {
+            std::fs::write(&path, log(2)).expect("written");
+            let options = Options {
+                tail: Some(1),
+                follow,
+                ..Options::default()
+            };
+            let mut reader = Reader::open(&path, &options).await.expect("opened");
+            let mut file = std::fs::File::options()
+                .append(true)
+                .open(&path)
+                .expect("opened");
+            writeln!(file, "2026-01-01T00:00:00Z stdout F later").expect("written");
+            let mut all = reader.next().await.expect("read");
+            all.extend(reader.next().await.expect("read"));
+            assert_eq!(String::from_utf8(all).expect("text"), want, "{follow}");
         }
     }
 
