@@ -117,6 +117,26 @@ fn verbs(verbs: Verbs) -> Vec<&'static str> {
     verbs.iter().map(|v| v.as_str()).collect()
 }
 
+/// Custom resources have another order, and take nothing new while their definition is being deleted.
+fn resource_verbs(resource: &Resource) -> Vec<&'static str> {
+    const CUSTOM: [&str; 8] = [
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "create",
+        "update",
+        "watch",
+    ];
+    let Some(custom) = &resource.custom else {
+        return verbs(resource.verbs);
+    };
+    let changes = |verb: &&str| matches!(*verb, "patch" | "create" | "update");
+    let kept = |verb: &&'static str| !custom.family.terminating || !changes(verb);
+    CUSTOM.into_iter().filter(kept).collect()
+}
+
 /// Adds the members that are left out when empty.
 fn with_names(mut facts: Value, resource: &Resource) -> Value {
     if !resource.short_names.is_empty() {
@@ -134,7 +154,7 @@ fn resource_facts(resource: &Resource) -> Value {
         "singularName": resource.singular,
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": verbs(resource.verbs),
+        "verbs": resource_verbs(resource),
     });
     let mut facts = with_names(facts, resource);
     if let Some(hash) = &resource.storage_version_hash {
@@ -182,7 +202,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
         "responseKind": response_kind(resource.is_custom(), &resource.group, &resource.version, &resource.kind),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular,
-        "verbs": verbs(resource.verbs),
+        "verbs": resource_verbs(resource),
     });
     let mut facts = with_names(facts, resource);
     if !resource.subresources.is_empty() {

@@ -18,7 +18,7 @@ use crate::authenticate;
 use crate::body::Body;
 use crate::identity::Identity;
 use crate::server::Server;
-use crate::{Options, aggregate, bootstrap, compaction, expiry, flow, listen};
+use crate::{Options, aggregate, bootstrap, compaction, crd, expiry, flow, listen};
 
 /// Why a server could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,8 @@ impl ApiServer {
                 shutdown,
             ));
         }
+        let keeper = crd::Keeper::new(&server);
+        tokio::spawn(keeper.run(server.clone()));
         Ok(ApiServer { server })
     }
 

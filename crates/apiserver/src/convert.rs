@@ -1,7 +1,8 @@
 //! Objects between the version that is stored and the version of the endpoint.
 //!
 //! Events are kept as `v1` and also served as `events.k8s.io/v1`, with other names for the same fields; autoscalers are
-//! kept as `autoscaling/v2` and also served as v1.
+//! kept as `autoscaling/v2` and also served as v1. Custom objects are read as those of any version of their definition,
+//! unless a webhook has to convert them (see [`crate::crd::conversion`]).
 
 use std::borrow::Cow;
 
@@ -41,8 +42,17 @@ fn view(resource: &Resource) -> View {
     }
 }
 
-/// Stored bytes as the endpoint shows them.
+/// Stored bytes as the endpoint shows them. Custom objects that are older than their definition are brought in line
+/// with it.
 pub fn read(resource: &Resource, stored: &Bytes) -> Bytes {
+    if let Some(custom) = &resource.custom {
+        let same = object::has_version(stored, &resource.api_version());
+        let fresh = object::revision(stored).is_none_or(|r| r > custom.family.since);
+        return match same && fresh {
+            true => stored.clone(),
+            false => object::encode_unstored(&object::decode(stored, resource), resource),
+        };
+    }
     if view(resource) == View::Same {
         return stored.clone();
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::answer::{HttpResponse, Refusal};
 use crate::authorize::rbac::check_escalation;
 use crate::call::Call;
+use crate::crd::conversion;
 use crate::object::{self, Meta};
 use crate::server::Server;
 use crate::write::{self, Committed, FieldValidation};
@@ -51,6 +52,7 @@ pub async fn create_object(
         )
         .into());
     }
+    conversion::check_open(call)?;
     semantics::set_defaults(call, &mut object);
     place(call, &mut object);
     semantics::record_manager(call, None, &mut object);
@@ -64,6 +66,7 @@ pub async fn create_object(
         // Held until the commit.
         let _turn = admitted.turn;
         let key = crate::keys::key(&call.resource, call.namespace(), attempt.meta("name"));
+        let storable = conversion::to_storage(server, &call.resource, attempt.clone()).await?;
         if let Some(existing) = server.store.get(&key) {
             let existing = object::decode(existing.value(), &call.resource);
             return Err(already_exists(call, &existing, attempt.meta("name")));
@@ -71,9 +74,15 @@ pub async fn create_object(
         if dry_run {
             return Ok(write::shown(&attempt, call));
         }
-        ops.insert(0, Op::create(key, object::encode(&attempt, &call.resource)));
+        ops.insert(
+            0,
+            Op::create(key, object::encode(&storable, &call.resource)),
+        );
         match write::commit(server, ops).await? {
-            Committed::Done(events) => return Ok(write::written(&events).unwrap_or_default()),
+            Committed::Done(events) => {
+                let stored = write::written(&events).unwrap_or_default();
+                return conversion::shown_one(server, &call.resource, &stored).await;
+            }
             // Somebody was faster; look again.
             Committed::Conflict => {}
         }

@@ -18,7 +18,7 @@ use crate::object::{self, Meta};
 use crate::select::Selection;
 use crate::server::Server;
 use crate::write::{self, Committed};
-use crate::{admission, allocate, convert, respond};
+use crate::{admission, allocate, convert, crd, respond};
 
 pub use options::Options;
 
@@ -182,6 +182,16 @@ struct Step {
 }
 
 fn plan(resource: &Resource, mut object: Value, options: &Options) -> Step {
+    if resource.plural == "customresourcedefinitions"
+        && resource.group == "apiextensions.k8s.io"
+        && !object.is_deleting()
+    {
+        crd::mark_deleted(&mut object);
+        return Step {
+            marked: Some(object),
+            gone: false,
+        };
+    }
     let core = resource.group.is_empty();
     if core && resource.plural == "namespaces" {
         return plan_namespace(resource, object, options);

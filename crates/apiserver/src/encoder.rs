@@ -141,10 +141,7 @@ impl Encoder {
                 out.extend_from_slice(&partial_json(&self.resource, &stored, version));
             }
             // Items of built-in kinds do not say what they are.
-            _ if self.resource.is_custom() => {
-                out.extend_from_slice(self.head.as_bytes());
-                out.extend_from_slice(&stored[1..]);
-            }
+            _ if self.resource.is_custom() => object::splice(out, &self.head, &stored),
             _ => out.extend_from_slice(&stored),
         }
     }

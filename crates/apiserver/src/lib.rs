@@ -21,6 +21,7 @@ mod call;
 mod compaction;
 mod compress;
 mod convert;
+mod crd;
 mod create;
 mod delete;
 mod duration;

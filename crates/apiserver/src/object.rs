@@ -5,6 +5,8 @@
 //! commit. Nothing is encoded again for a reader who wants plain objects.
 
 use bytes::{BufMut, Bytes};
+use karve_api::crd::convert;
+use karve_api::crd::definition::Conversion;
 use karve_api::encode;
 use karve_api::resource::Resource;
 use karve_api::schema::{Schema, Type};
@@ -15,6 +17,15 @@ use crate::answer::Refusal;
 
 /// Encodes an object for the store, members in the order in which Go has them.
 pub fn encode(object: &Value, resource: &Resource) -> karve_store::Value {
+    if let Some(custom) = &resource.custom {
+        let mut object = object.clone();
+        if custom.family.conversion == Conversion::None {
+            convert::relabel(&mut object, &custom.family.storage, &custom.family);
+        }
+        object.set_meta("resourceVersion", "");
+        let (out, stamp) = write_custom(&object);
+        return karve_store::Value::stamped(out, stamp);
+    }
     const PLACE: &[u8] = b"\"resourceVersion\":\"\"";
     let mut metadata = object["metadata"].clone();
     member_of(&mut metadata).insert("resourceVersion".into(), "".into());
@@ -29,12 +40,81 @@ pub fn encode(object: &Value, resource: &Resource) -> karve_store::Value {
 
 /// The bytes of an object that is shown but not stored: as stored, with the resourceVersion that it has or none.
 pub fn encode_unstored(object: &Value, resource: &Resource) -> Bytes {
+    if resource.is_custom() {
+        return write_custom(object).0.into();
+    }
     write(object, &object["metadata"], resource.stored_type()).into()
 }
 
 /// The bytes of an object as the endpoint's version has it.
 pub fn encode_shown(object: &Value, resource: &Resource) -> Bytes {
+    if resource.is_custom() {
+        let mut object = object.clone();
+        object["apiVersion"] = Value::from(&*resource.api_version());
+        object["kind"] = Value::from(&*resource.kind);
+        return write_custom(&object).0.into();
+    }
     write(object, &object["metadata"], resource.shown_type()).into()
+}
+
+/// A custom object says its version itself, since it may be stored in any of several; then come its metadata, the
+/// resourceVersion first. Answers the place of that one's digits, too.
+fn write_custom(object: &Value) -> (Vec<u8>, usize) {
+    let mut out = Vec::with_capacity(1024);
+    let mut stamp = 0;
+    out.extend_from_slice(WHOLE);
+    encode::write(&object["apiVersion"], None, &mut out);
+    out.extend_from_slice(b",\"kind\":");
+    encode::write(&object["kind"], None, &mut out);
+    out.extend_from_slice(b",\"metadata\":{");
+    let metadata = object["metadata"].as_object();
+    let version = metadata.and_then(|m| m.get_key_value("resourceVersion"));
+    let others = metadata
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| *name != "resourceVersion");
+    for (i, (name, value)) in version.into_iter().chain(others).enumerate() {
+        out.extend_from_slice(if i > 0 { b"," } else { b"" });
+        write_member(name, value, &mut out);
+        if i == 0 && name == "resourceVersion" {
+            // Before the closing quote.
+            stamp = out.len() - 1;
+        }
+    }
+    out.push(b'}');
+    for (name, value) in object.as_object().into_iter().flatten() {
+        if !matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
+            out.push(b',');
+            write_member(name, value, &mut out);
+        }
+    }
+    out.push(b'}');
+    (out, stamp)
+}
+
+fn write_member(name: &str, value: &Value, out: &mut Vec<u8>) {
+    encode::write(&Value::from(name), None, out);
+    out.push(b':');
+    encode::write(value, None, out);
+}
+
+/// The revision that the bytes of a custom object say; none for what is not stored.
+pub fn revision(stored: &[u8]) -> Option<u64> {
+    let metadata = metadata(stored).strip_prefix(b"{\"resourceVersion\":\"")?;
+    let digits = metadata.split(|b| *b == b'"').next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// How the bytes of an object begin that says its own version.
+const WHOLE: &[u8] = b"{\"apiVersion\":";
+
+/// Whether stored bytes say that version of themselves.
+pub fn has_version(stored: &[u8], api_version: &str) -> bool {
+    let rest = stored
+        .strip_prefix(WHOLE)
+        .and_then(|r| r.strip_prefix(b"\""));
+    let rest = rest.and_then(|r| r.strip_prefix(api_version.as_bytes()));
+    rest.is_some_and(|r| r.starts_with(b"\""))
 }
 
 fn write(object: &Value, metadata: &Value, ty: Option<Type<'_>>) -> Vec<u8> {
@@ -132,6 +212,15 @@ fn longer_than_name(name: &str, left: &mut usize) -> bool {
 pub fn decode(bytes: &[u8], resource: &Resource) -> Value {
     let mut object: Value =
         serde_json::from_slice(bytes).expect("the store holds what encode wrote");
+    if let Some(custom) = &resource.custom {
+        if custom.family.conversion == Conversion::None
+            || has_version(bytes, &resource.api_version())
+        {
+            convert::stored(&mut object, &custom.family);
+            convert::relabel(&mut object, &resource.version, &custom.family);
+        }
+        return object;
+    }
     object["apiVersion"] = Value::from(&*resource.api_version());
     object["kind"] = Value::from(&*resource.kind);
     object
@@ -142,8 +231,11 @@ pub fn head(api_version: &str, kind: &str) -> String {
     format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",")
 }
 
-/// Appends a whole object: the head, and the stored bytes behind their `{`.
+/// Appends a whole object: the head, and the stored bytes behind their `{`. Custom objects are whole already.
 pub fn splice(out: &mut impl BufMut, head: &str, stored: &[u8]) {
+    if stored.starts_with(WHOLE) {
+        return out.put_slice(stored);
+    }
     out.put_slice(head.as_bytes());
     out.put_slice(&stored[1..]);
 }
@@ -153,11 +245,17 @@ pub fn parse(stored: &[u8]) -> Value {
     serde_json::from_slice(stored).expect("the store holds what encode wrote")
 }
 
-/// The metadata of a stored object, which is its first member: found without reading further.
+/// The metadata of a stored object, which is its first member (behind what a custom object says of itself): found
+/// without reading further.
 pub fn metadata(stored: &[u8]) -> &[u8] {
-    const START: usize = b"{\"metadata\":".len();
+    const MEMBER: &[u8] = b"\"metadata\":";
+    let before = match stored.starts_with(WHOLE) {
+        true => stored.windows(MEMBER.len()).position(|w| w == MEMBER),
+        false => Some(1),
+    };
+    let start = before.unwrap_or(1) + MEMBER.len();
     let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
-    for (i, byte) in stored.iter().enumerate().skip(START) {
+    for (i, byte) in stored.iter().enumerate().skip(start) {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
@@ -171,7 +269,7 @@ pub fn metadata(stored: &[u8]) -> &[u8] {
                 };
                 depth = left;
                 if depth == 0 {
-                    return &stored[START..=i];
+                    return &stored[start..=i];
                 }
             }
             _ => {}

@@ -76,6 +76,7 @@ async fn apply_configuration(
     write::check_names(call, &config)?;
     if call.path.subresource.is_empty() && server.store.get(&call.key()).is_none() {
         let mut object = merge(call, None, &config, ty)?;
+        semantics::fit(call, &mut object)?;
         semantics::set_defaults(call, &mut object);
         let name = call.name().to_owned();
         object.set_meta("name", name);
@@ -94,6 +95,7 @@ async fn apply_configuration(
         let version = config.meta("resourceVersion").to_owned();
         next.set_meta("resourceVersion", version);
         let mut next = convert::written(&call.resource, next);
+        semantics::fit(call, &mut next)?;
         semantics::set_defaults(call, &mut next);
         Ok(next)
     })

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::answer::Refusal;
 use crate::call::Call;
-use crate::{convert, keys};
+use crate::{convert, keys, object};
 
 /// A parsed pair of selectors.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Selection {
     name: Option<String>,
     /// Whether the name is all that the fields say.
     only_name: bool,
+    /// Whether the fields are those of a custom resource, which lie at any depth.
+    deep: bool,
     /// Fields have the names that the endpoint's version gives them.
     resource: Arc<Resource>,
 }
@@ -43,9 +45,11 @@ impl Selection {
         }
         let name = fields.exact_name().map(str::to_owned);
         let only_name = fields.terms.len() == usize::from(name.is_some());
+        let deep = !only_name && call.resource.is_custom();
         let fields = compile(&fields, &call.resource)?;
         Ok(Selection {
             labels,
+            deep,
             fields,
             name,
             only_name,
@@ -85,6 +89,10 @@ impl Selection {
         if self.labels.is_everything() && self.only_name {
             return true;
         }
+        if self.deep {
+            let object = object::decode(entry.value(), &self.resource);
+            return self.labels.matches_object(&object) && self.fields.matches(&object);
+        }
         let skeleton = skeleton();
         let shown = convert::read_fields(&self.resource, skeleton.borrow());
         self.labels.matches_object(&shown) && self.fields.matches(&shown)
@@ -92,8 +100,12 @@ impl Selection {
 }
 
 fn compile(fields: &FieldSelector, resource: &Resource) -> Result<CompiledFieldSelector, Refusal> {
+    let custom = resource.custom.as_deref();
+    let selectable: Vec<&str> = custom
+        .map(|custom| custom.selectable.iter().map(String::as_str).collect())
+        .unwrap_or_default();
     fields
-        .compile(resource, &[])
+        .compile(resource, &selectable)
         .map_err(|e| Status::bad_request(e.to_string()).into())
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use karve_api::apply::{self, FieldSet, Writer};
+use karve_api::crd;
 use karve_api::decode::Decoded;
 use karve_api::field;
 use karve_api::patch::{self, PatchError};
@@ -20,6 +21,9 @@ use crate::write::{self, FieldValidation};
 
 /// Gives defaults to an object as it was decoded.
 pub fn set_defaults(call: &Call, object: &mut Value) {
+    if let Some(custom) = &call.resource.custom {
+        return crd::prune::default(object, &custom.schema);
+    }
     karve_api::defaults::apply(&call.resource, object);
     // The one default that depends on the time: the sender comes to own it.
     let resource = &call.resource;
@@ -29,6 +33,16 @@ pub fn set_defaults(call: &Call, object: &mut Value) {
             taint["timeAdded"] = write::now().into();
         }
     }
+}
+
+/// Makes what a merge made of a custom object fit the structure of its schema.
+pub fn fit(call: &Call, object: &mut Value) -> Result<(), Refusal> {
+    let Some(custom) = &call.resource.custom else {
+        return Ok(());
+    };
+    crd::decode::fit(object, Some(&custom.schema), &custom.family)
+        .map(drop)
+        .map_err(|why| Status::bad_request(why).into())
 }
 
 /// What creation itself decides.
@@ -56,7 +70,7 @@ pub fn validate_create(call: &mut Call, object: &Value) -> Result<(), Refusal> {
         object.meta("name"),
         &validate::create(&call.resource, object),
     )?;
-    warn(call, object);
+    warn(call, None, object);
     Ok(())
 }
 
@@ -79,7 +93,7 @@ pub fn validate_update(call: &mut Call, old: &Value, next: &Value) -> Result<(),
         &validate::update(&call.resource, &call.path.subresource, old, next),
     )?;
     if call.path.subresource.is_empty() {
-        warn(call, next);
+        warn(call, Some(old), next);
     }
     Ok(())
 }
@@ -92,8 +106,16 @@ fn check(call: &Call, name: &str, errors: &[field::Error]) -> Result<(), Refusal
 }
 
 /// Warns of what is right but unwise, once although a write may be tried again.
-fn warn(call: &mut Call, object: &Value) {
-    for text in strategy::warnings::object(&call.resource, object) {
+fn warn(call: &mut Call, old: Option<&Value>, object: &Value) {
+    let warnings = match call.resource.is_custom() {
+        true => crd::object::warnings(old, object),
+        false => strategy::warnings::object(&call.resource, object)
+            .into_iter()
+            .collect(),
+    };
+    let definition = call.resource.plural == "customresourcedefinitions";
+    let more = definition.then(|| crd::validate::warnings(old, object));
+    for text in warnings.into_iter().chain(more.into_iter().flatten()) {
         if !call.warnings.contains(&text) {
             call.warnings.push(text);
         }
@@ -155,6 +177,7 @@ pub fn as_writer<T>(call: &Call, use_it: impl FnOnce(&Writer<'_>) -> T) -> T {
             FieldSet::of_names(&[&["spec"], &["metadata", "labels"]])
         }
         "" if call.resource.subresource("status").is_some() => FieldSet::of_names(&[&["status"]]),
+        "status" if call.resource.is_custom() => FieldSet::of_names(&[&["metadata"], &["spec"]]),
         "status" => FieldSet::of_names(&[&["spec"]]),
         _ => FieldSet::default(),
     };
@@ -186,6 +209,13 @@ pub fn invalid(call: &Call, name: &str, errors: &[field::Error]) -> Refusal {
     Status::invalid(&call.resource.group, &call.resource.kind, name, errors).into()
 }
 
+/// The patches of custom resources: without a Go type there are no merge keys.
+const CUSTOM_PATCHES: [&str; 3] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/apply-patch+yaml",
+];
+
 /// Applies a patch to an object of a type, as the endpoint has it.
 pub fn apply_patch(
     call: &mut Call,
@@ -194,18 +224,34 @@ pub fn apply_patch(
     ty: Type<'_>,
     validation: FieldValidation,
 ) -> Result<Value, Refusal> {
-    let Some(kind) = patch::Kind::of(&call.content_type) else {
-        return Err(unsupported_patch());
+    let kind = match patch::Kind::of(&call.content_type) {
+        Some(patch::Kind::Strategic) if ty.schema().is_custom() => {
+            return Err(Status::unsupported_media_type(&CUSTOM_PATCHES).into());
+        }
+        Some(kind) => kind,
+        None if ty.schema().is_custom() => {
+            return Err(Status::unsupported_media_type(&CUSTOM_PATCHES).into());
+        }
+        None => return Err(unsupported_patch()),
     };
+    let custom = call.resource.custom.clone();
+    let custom = custom.filter(|_| ty.schema().is_custom());
     let Decoded {
         object: next,
         strict,
-    } = patch::patch(kind, object, body, ty).map_err(patch_refusal)?;
+    } = match &custom {
+        Some(custom) => patch::custom(kind, object, body, custom),
+        None => patch::patch(kind, object, body, ty),
+    }
+    .map_err(patch_refusal)?;
     match validation {
+        FieldValidation::Strict if !strict.is_empty() && custom.is_some() => {
+            let error = patch::custom_strict_error(kind, object, body, &strict);
+            return Err(patch_refusal(error));
+        }
         FieldValidation::Strict if !strict.is_empty() => {
-            return Err(patch_refusal(patch::strict_error(
-                kind, object, body, ty, &strict,
-            )));
+            let error = patch::strict_error(kind, object, body, ty, &strict);
+            return Err(patch_refusal(error));
         }
         FieldValidation::Warn => {
             for text in strict {

@@ -21,6 +21,7 @@ use crate::audit::Audit;
 use crate::authenticate::{self, Authenticator};
 use crate::authorize::{self, Authorizer};
 use crate::call::Call;
+use crate::crd::conversion;
 use crate::egress::Egress;
 use crate::flow::{self, FlowControl};
 use crate::identity::Identity;
@@ -31,8 +32,8 @@ use crate::presence::Presence;
 use crate::query::Query;
 use crate::webhook::Webhooks;
 use crate::{
-    Options, create, delete, impersonate, list, nonresource, patch, respond, review, subresource,
-    trail, update, watch,
+    Options, create, delete, impersonate, nonresource, patch, respond, review, subresource, trail,
+    update, watch,
 };
 
 /// Upstream's limit for bodies.
@@ -118,7 +119,6 @@ impl Server {
     }
 
     /// Serves other resources from now on.
-    #[expect(dead_code, reason = "definitions come next")]
     pub fn serve_table(&self, table: Table) {
         let served = Served {
             table,
@@ -190,13 +190,16 @@ impl Server {
     {
         let served = self.served();
         let table = &served.table;
-        if table.group(&path.group).is_none() {
-            return Ok(answer::page_not_found());
-        }
-        let resource = table
+        let found = table
             .lookup(&path.group, &path.version, &path.resource)
-            .filter(|r| fits_scope(r, &path))
-            .ok_or_else(Status::unknown_resource)?;
+            .filter(|r| fits_scope(r, &path));
+        let Some(resource) = found else {
+            // Only the built-in groups know what they have not.
+            return match Table::builtin().group(&path.group) {
+                Some(_) => Err(Status::unknown_resource().into()),
+                None => Ok(answer::page_not_found()),
+            };
+        };
         let verb = verb.ok_or_else(Status::method_not_allowed)?;
         check_verb(resource, &path, verb)?;
         let mut call = Call::new(
@@ -209,6 +212,13 @@ impl Server {
         )?;
         call.warnings
             .extend(warnings::resource(&call.resource).map(str::to_owned));
+        if let Some(custom) = call.resource.custom.clone() {
+            call.warnings.extend(custom.deprecation.clone());
+            let subresource = &call.path.subresource;
+            if !subresource.is_empty() && call.resource.subresource(subresource).is_none() {
+                return Err(call.not_found());
+            }
+        }
         let body = read_body(body).await?;
         trail::request_body(&call, &body);
         let answered = match &*call.path.subresource {
@@ -232,8 +242,8 @@ impl Server {
             (
                 Verb::Get,
                 "" | "status" | "finalize" | "approval" | "ephemeralcontainers" | "resize",
-            ) => list::get(&self.store, call),
-            (Verb::List, "") => list::list(&self.store, call),
+            ) => conversion::get(self, call).await,
+            (Verb::List, "") => conversion::list(self, call).await,
             (Verb::Watch, "") => watch::watch(self, call),
             (Verb::Create, "") if call.resource.storage.is_none() => {
                 computed(self, call, body).await
@@ -283,7 +293,10 @@ pub(crate) fn requested_verb(method: &Method, path: &ResourcePath, query: &Query
 /// Whether the path has a namespace where the resource needs one and none where it has none.
 fn fits_scope(resource: &Resource, path: &ResourcePath) -> bool {
     let in_namespace = !path.namespace.is_empty();
-    let known = path.subresource.is_empty() || resource.subresource(&path.subresource).is_some();
+    // Custom resources answer for subresources that they have not.
+    let known = path.subresource.is_empty()
+        || resource.is_custom()
+        || resource.subresource(&path.subresource).is_some();
     let scope = match resource.namespaced {
         true => in_namespace || path.name.is_empty() && resource.verbs.contains(Verb::List),
         false => !in_namespace || resource.plural == "namespaces",

@@ -4,7 +4,7 @@ mod binding;
 mod eviction;
 mod log;
 mod proxy;
-mod scale;
+pub mod scale;
 mod token;
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub async fn serve(
     body: &[u8],
 ) -> Result<HttpResponse, Refusal> {
     match (&*call.resource.plural, &*call.path.subresource, call.verb) {
-        (_, "scale", Verb::Get) => scale::get(server, call),
+        (_, "scale", Verb::Get) => scale::get(server, call).await,
         (_, "scale", Verb::Update) => scale::update(server, call, body).await,
         (_, "scale", Verb::Patch) => scale::patch(server, call, body).await,
         ("pods", "binding", Verb::Create) => bind(server, call, body).await,

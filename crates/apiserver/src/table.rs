@@ -51,7 +51,6 @@ pub struct Columns {
     resource: Arc<Resource>,
     /// What rows carry.
     pub include: Include,
-    columns: &'static [Column],
 }
 
 impl Columns {
@@ -59,12 +58,7 @@ impl Columns {
     pub fn new(call: &Call) -> Result<Columns, Refusal> {
         let include = Include::parse(call.query.text("includeObject"))?;
         let resource = call.resource.clone();
-        let columns = print::columns(&resource);
-        Ok(Columns {
-            resource,
-            include,
-            columns,
-        })
+        Ok(Columns { resource, include })
     }
 
     /// The row of an object, of which the stored bytes are there, too.
@@ -97,7 +91,7 @@ impl Columns {
         version: MetaVersion,
         with_columns: bool,
     ) -> Vec<u8> {
-        let columns = with_columns.then_some(self.columns);
+        let columns = with_columns.then(|| print::columns(&self.resource));
         one_row(object, columns, &self.row(object, stored, version), version)
     }
 
@@ -117,7 +111,12 @@ impl Columns {
         let held = convert::printed(&self.resource, object);
         let cells = print::row(&self.resource, &held, Timestamp::now());
         let row = row(&cells, None, &self.row_object(include, stored, version));
-        one_row(object, with_columns.then_some(self.columns), &row, version)
+        one_row(
+            object,
+            with_columns.then(|| print::columns(&self.resource)),
+            &row,
+            version,
+        )
     }
 }
 

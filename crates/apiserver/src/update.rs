@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use karve_api::resource::Verb;
 use karve_api::status::Status;
-use karve_api::strategy::{self, scale};
+use karve_api::strategy;
 use karve_api::validate::version_required;
 use karve_store::{Action, Expect, Op};
 use serde_json::Value;
@@ -12,8 +12,10 @@ use crate::admission::Admitted;
 use crate::answer::{HttpResponse, Refusal};
 use crate::authorize::rbac::check_escalation;
 use crate::call::Call;
+use crate::crd::conversion;
 use crate::object::{self, Meta};
 use crate::server::Server;
+use crate::subresource::scale;
 use crate::write::{self, Committed, FieldValidation};
 use crate::{admission, allocate, convert, create, respond, semantics};
 
@@ -64,11 +66,12 @@ pub async fn apply(
     let key = call.key();
     for _ in 0..ATTEMPTS {
         let entry = server.store.get(&key).ok_or_else(|| call.not_found())?;
-        let old = object::decode(entry.value(), &call.resource);
+        let shown = conversion::shown_one(server, &call.resource, entry.value()).await?;
+        let old = object::decode(&shown, &call.resource);
         let wanted = change(call, &old)?;
         let changed = next_version(server, call, &old, wanted, entry.revision(), dry_run).await?;
         let Some((mut next, admitted)) = changed else {
-            return Ok(entry.value().clone());
+            return Ok(shown);
         };
         let (mut ops, _turn) = (admitted.ops, admitted.turn);
         let gone = is_gone(call, &old, &next);
@@ -81,6 +84,7 @@ pub async fn apply(
         if dry_run {
             return Ok(write::shown(&next, call));
         }
+        let storable = conversion::to_storage(server, &call.resource, next.clone()).await?;
         ops.insert(
             0,
             Op {
@@ -89,13 +93,16 @@ pub async fn apply(
                 action: if gone {
                     Action::Delete
                 } else {
-                    Action::Put(object::encode(&next, &call.resource))
+                    Action::Put(object::encode(&storable, &call.resource))
                 },
             },
         );
         match write::commit(server, ops).await? {
             Committed::Done(_) if gone => return Ok(write::shown(&next, call)),
-            Committed::Done(events) => return Ok(write::written(&events).unwrap_or_default()),
+            Committed::Done(events) => {
+                let stored = write::written(&events).unwrap_or_default();
+                return conversion::shown_one(server, &call.resource, &stored).await;
+            }
             // A change that names a version is refused when it is made again.
             Committed::Conflict => {}
         }
@@ -168,9 +175,11 @@ async fn mutate(
     if !is_scale(call) {
         return admission::mutate(server, call, next, Some(old), dry_run).await;
     }
-    let mut wanted = scale::of(next);
-    admission::mutate(server, call, &mut wanted, Some(&scale::of(old)), dry_run).await?;
-    scale::set(next, &wanted);
+    let resource = call.resource.clone();
+    let mut wanted = scale::of(&resource, next)?;
+    let before = scale::of(&resource, old)?;
+    admission::mutate(server, call, &mut wanted, Some(&before), dry_run).await?;
+    scale::set(&resource, next, &wanted);
     Ok(())
 }
 
@@ -185,8 +194,9 @@ async fn validate(
     if !is_scale(call) {
         return admission::validate(server, call, next, Some(old), dry_run).await;
     }
-    let mut shown = scale::of(next);
-    admission::validate(server, call, &mut shown, Some(&scale::of(old)), dry_run).await
+    let mut shown = scale::of(&call.resource, next)?;
+    let before = scale::of(&call.resource, old)?;
+    admission::validate(server, call, &mut shown, Some(&before), dry_run).await
 }
 
 /// Refuses an update of another object of the same name.

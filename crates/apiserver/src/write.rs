@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use karve_api::crd;
 use karve_api::decode::{self, Format};
 use karve_api::field;
 use karve_api::resource::{GroupVersionKind, Verb};
@@ -79,8 +80,14 @@ pub fn decode_body(
     let Some(format) = Format::of(&call.content_type) else {
         return Err(Status::unsupported_media_type(&CONTENT_TYPES).into());
     };
-    let decoded = decode::decode(body, format, kind, Schema::builtin())
-        .map_err(|e| Status::bad_request(e.to_string()))?;
+    // The Scale of a custom resource is the built-in kind.
+    let custom = call.resource.custom.as_deref();
+    let custom = custom.filter(|_| *kind == call.resource.gvk());
+    let decoded = match custom {
+        Some(custom) => crd::decode::decode(body, format, kind, custom),
+        None => decode::decode(body, format, kind, Schema::builtin()),
+    };
+    let decoded = decoded.map_err(|e| Status::bad_request(e.to_string()))?;
     match validation {
         FieldValidation::Strict if !decoded.strict.is_empty() => {
             let error = decode::strict_error(kind, &decoded.strict);

@@ -200,6 +200,16 @@ impl Entry {
         }
     }
 
+    /// The same version with other bytes: what a reader made of them.
+    pub fn with_value(&self, value: Bytes) -> Entry {
+        Entry::new(
+            self.key.clone(),
+            (value, None),
+            (self.create_revision, self.mod_revision),
+            self.row,
+        )
+    }
+
     /// What the reader derives from this version; derived once, kept while the version lives.
     ///
     /// # Panics

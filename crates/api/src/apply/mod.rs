@@ -372,8 +372,15 @@ fn apply_to(
             managers.0.remove(&identity);
         }
     }
-    let conformed = conform_value(&merged, ty).map_err(|e| ApplyError::Internal(e.to_string()))?;
-    let mut object = conformed.value;
+    let mut object = match ty.schema().is_custom() {
+        true => merged,
+        false => {
+            let conformed = conform_value(&merged, ty);
+            conformed
+                .map_err(|e| ApplyError::Internal(e.to_string()))?
+                .value
+        }
+    };
     if writer.manager == "kubectl" {
         refresh_last_applied(&mut object, config);
     }

@@ -73,7 +73,7 @@ impl<'a> Place<'a> {
         match self.declared(name) {
             Some((field, ty)) => Place {
                 ty: Some(ty),
-                topology: field.extra().topology.as_ref(),
+                topology: field.extra().topology.as_ref().or(ty.topology()),
             },
             None => self.element(),
         }
@@ -81,9 +81,10 @@ impl<'a> Place<'a> {
 
     /// The place of an item of a list or a value of a map.
     pub(super) fn element(self) -> Place<'a> {
+        let ty = self.ty.and_then(Type::element);
         Place {
-            ty: self.ty.and_then(Type::element),
-            topology: None,
+            ty,
+            topology: ty.and_then(Type::topology),
         }
     }
 

@@ -12,6 +12,8 @@ pub mod protobuf;
 mod scalar;
 pub mod yaml;
 
+pub(crate) use crate::patch::duplicates;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -286,7 +288,7 @@ fn internal_package(group: &str) -> &str {
 }
 
 /// The start of a body as upstream shows it: text when it looks like JSON, else hexadecimal.
-fn summary(body: &[u8]) -> String {
+pub(crate) fn summary(body: &[u8]) -> String {
     const SHOWN: usize = 30;
     let (start, more) = match body.get(..SHOWN) {
         Some(start) if body.len() > SHOWN => (start, " ..."),

@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::crd::{self, Custom};
 use crate::decode::conform::{self, conform_value};
 use crate::decode::json::{SyntaxError, parse};
 use crate::decode::node::Node;
@@ -110,6 +111,67 @@ pub fn patch(kind: Kind, object: &Value, body: &[u8], ty: Type<'_>) -> Result<De
                 }),
             }
         }
+    }
+}
+
+/// Applies a patch to an object of a custom resource, which must be of one of the first two kinds.
+pub fn custom(
+    kind: Kind,
+    object: &Value,
+    body: &[u8],
+    custom: &Custom,
+) -> Result<Decoded, PatchError> {
+    let Patched { mut value, strict } = untyped(kind, object, body)?;
+    let text = |value: &Value| String::from_utf8_lossy(&encode::json(value, None)).into_owned();
+    let before = value.clone();
+    let invalid = |cause: String| PatchError::Invalid {
+        value: text(&before),
+        cause,
+    };
+    if value
+        .get("kind")
+        .and_then(Value::as_str)
+        .is_none_or(str::is_empty)
+    {
+        return Err(invalid(format!(
+            "Object 'Kind' is missing in '{}'",
+            text(&before)
+        )));
+    }
+    let told = crd::decode::fit(&mut value, Some(&custom.schema), &custom.family);
+    let mut all = strict;
+    for text in told.map_err(invalid)? {
+        if !all.contains(&text) {
+            all.push(text);
+        }
+    }
+    Ok(Decoded {
+        object: value,
+        strict: all,
+    })
+}
+
+fn untyped(kind: Kind, object: &Value, body: &[u8]) -> Result<Patched, PatchError> {
+    match kind {
+        Kind::Json => json::apply(object, body),
+        Kind::Merge => merge::apply(object, body),
+        Kind::Strategic => Err(PatchError::Internal("no merge keys".to_owned())),
+    }
+}
+
+/// [`strict_error`] for [`custom`].
+pub fn custom_strict_error(
+    kind: Kind,
+    object: &Value,
+    body: &[u8],
+    strict: &[String],
+) -> PatchError {
+    match untyped(kind, object, body) {
+        Err(error) => error,
+        Ok(patched) => PatchError::Invalid {
+            value: String::from_utf8_lossy(&encode::json(&patched.value, None)).into_owned(),
+            cause: strict_text(strict),
+        },
     }
 }
 
@@ -231,7 +293,7 @@ fn parse_object(body: &[u8]) -> Result<Patched, PatchError> {
 }
 
 /// `duplicate field "a.b"` for every member that appears again.
-fn duplicates(node: &Node<'_>, path: &str) -> Vec<String> {
+pub(crate) fn duplicates(node: &Node<'_>, path: &str) -> Vec<String> {
     fn walk(node: &Node<'_>, path: &mut String, found: &mut Vec<String>) {
         let length = path.len();
         match node {

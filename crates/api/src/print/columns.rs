@@ -1,5 +1,6 @@
 //! Reads the table of columns.
 
+use crate::resource::Name;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -8,12 +9,12 @@ use std::sync::OnceLock;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Column {
     /// What stands over it.
-    pub name: &'static str,
+    pub name: Name,
     /// `string`, `integer`, `boolean`, `date`.
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub kind: Name,
     /// `name` for the first, mostly empty.
-    pub format: &'static str,
+    pub format: Name,
     /// A text for people.
     pub description: String,
     /// 0: always shown; 1: only in wide output.
@@ -61,9 +62,9 @@ fn load(text: &'static str) -> Columns {
                 .strip_prefix('$')
                 .and_then(|n| n.parse::<usize>().ok());
             columns.entry(key).or_default().push(Column {
-                name,
-                kind,
-                format,
+                name: name.into(),
+                kind: kind.into(),
+                format: format.into(),
                 description: match common.and_then(|n| shared.get(n)) {
                     Some(text) => text.clone(),
                     None => unescape(description),

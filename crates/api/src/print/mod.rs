@@ -2,7 +2,7 @@
 //!
 //! Columns are data (`columns.tsv`, taken from kube-apiserver v1.37.2); cells are made as upstream's printers make them,
 //! always with the wide ones. Times are ages before the `now` that is passed in. Absent: the Table object itself, and
-//! columns of custom resources.
+//! columns of custom resources (see [`crate::crd::columns`]).
 
 mod age;
 mod autoscaler;
@@ -24,7 +24,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The columns of a resource. One that has none of its own has a name and the time of its creation.
-pub fn columns(resource: &Resource) -> &'static [Column] {
+pub fn columns(resource: &Resource) -> &[Column] {
+    if let Some(custom) = &resource.custom {
+        return custom.columns.headers();
+    }
     columns::of(&resource.group, &resource.version, &resource.plural)
 }
 
@@ -46,8 +49,10 @@ pub fn scale_row(scale: &Value, now: Timestamp) -> Vec<Value> {
 
 /// The cells of an object, one for each of [`columns`].
 pub fn row(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
+    if let Some(custom) = &resource.custom {
+        return custom.columns.cells(object, now);
+    }
     let cells = match &*resource.group {
-        _ if resource.is_custom() => None,
         "" => core(&resource.plural, object, now),
         "apps" | "batch" => workload::cells(&resource.plural, object, now),
         "autoscaling" => Some(autoscaler::cells(object, now)),

@@ -88,7 +88,7 @@ fn rows_read_as_recorded() {
 #[test]
 fn columns_come_from_the_table() {
     let pods = Table::builtin().lookup("", "v1", "pods").expect("built in");
-    let names: Vec<&str> = columns(pods).iter().map(|c| c.name).collect();
+    let names: Vec<&str> = columns(pods).iter().map(|c| &*c.name).collect();
     assert_eq!(names[..5], ["Name", "Ready", "Status", "Restarts", "Age"]);
     let json = serde_json::to_value(&columns(pods)[0]).expect("serializes");
     assert_eq!(json["type"], "string");

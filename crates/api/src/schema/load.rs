@@ -289,6 +289,7 @@ impl Loader {
             by_name: by_name.into(),
             message,
             embedded,
+            rest: None,
         });
     }
 }

@@ -6,6 +6,7 @@
 //! objects is driven by it and knows no kind by name. Absent: descriptions, and defaults that code gives (see
 //! [`crate::defaults`]).
 
+pub(crate) mod custom;
 mod load;
 pub mod tidy;
 
@@ -185,6 +186,8 @@ pub struct Struct {
     embedded: Box<[(u16, u16)]>,
     /// What its protobuf message holds.
     message: Box<[Part]>,
+    /// The type of members that are not fields; only custom resources have such.
+    rest: Option<u16>,
 }
 
 /// One field of a protobuf message.
@@ -266,6 +269,13 @@ enum Node {
         target: u16,
         message: bool,
     },
+    /// A type of a custom resource that says itself how writers share its values.
+    Shared {
+        target: u16,
+        topology: Topology,
+    },
+    /// A type of the built-in schema, in the arena of a custom resource.
+    Builtin(u16),
 }
 
 /// The kinds of one group and version, by name.
@@ -315,6 +325,11 @@ impl Schema {
             schema: self,
             id: kinds[found].1,
         })
+    }
+
+    /// Whether it is the schema of a custom resource, whose objects are not made to fit Go types.
+    pub fn is_custom(&self) -> bool {
+        self.packages.is_empty()
     }
 
     /// The first type of the arena, which is what the schema of one custom resource is about.
@@ -373,9 +388,15 @@ impl PartialEq for Type<'_> {
 
 impl<'a> Type<'a> {
     fn at(self, id: u16) -> Type<'a> {
-        Type {
-            schema: self.schema,
-            id,
+        match self.schema.nodes.get(usize::from(id)) {
+            Some(Node::Builtin(id)) => Type {
+                schema: Schema::builtin(),
+                id: *id,
+            },
+            _ => Type {
+                schema: self.schema,
+                id,
+            },
         }
     }
 
@@ -390,7 +411,16 @@ impl<'a> Type<'a> {
             Node::List(item) => Shape::List(self.at(*item)),
             Node::Map(value) => Shape::Map(self.at(*value)),
             Node::Struct(fields) => Shape::Struct(fields),
-            Node::Named { target, .. } => self.at(*target).shape(),
+            Node::Named { target, .. } | Node::Shared { target, .. } => self.at(*target).shape(),
+            Node::Builtin(_) => self.at(self.id).shape(),
+        }
+    }
+
+    /// How writers share its values, for types that say so themselves and not by the field that holds them.
+    pub fn topology(self) -> Option<&'a Topology> {
+        match self.node() {
+            Node::Shared { topology, .. } => Some(topology),
+            _ => None,
         }
     }
 
@@ -413,11 +443,12 @@ impl<'a> Type<'a> {
         Some((field, self.of(field)))
     }
 
-    /// The type of list items or map values.
+    /// The type of list items, map values, or of members of a custom object that are not named.
     pub fn element(self) -> Option<Type<'a>> {
         match self.shape() {
             Shape::List(inner) | Shape::Map(inner) => Some(inner),
-            _ => None,
+            Shape::Struct(fields) => fields.rest.map(|id| self.at(id)),
+            Shape::Scalar(_) => None,
         }
     }
 
@@ -469,6 +500,9 @@ impl<'a> Type<'a> {
             Node::Scalar(scalar) => Cow::Borrowed(scalar.go_name()),
             Node::List(item) => Cow::Owned(format!("[]{}", self.at(*item).go_name())),
             Node::Map(value) => Cow::Owned(format!("map[string]{}", self.at(*value).go_name())),
+            // No Go type has these.
+            Node::Shared { .. } | Node::Builtin(_) => Cow::Borrowed("interface {}"),
+            Node::Struct(s) if self.schema.packages.is_empty() => Cow::Borrowed(&*s.name),
             Node::Struct(s) => Cow::Owned(format!("{}.{}", package(s.package), s.name)),
             Node::Named {
                 package: p, name, ..
@@ -496,16 +530,14 @@ impl<'a> Type<'a> {
     /// The name in OpenAPI documents, for structs.
     pub fn model_name(self) -> Option<String> {
         let fields = self.fields()?;
-        Some(format!(
-            "{}.{}",
-            self.schema.packages[usize::from(fields.package)].model,
-            fields.name
-        ))
+        let package = self.schema.packages.get(usize::from(fields.package))?;
+        Some(format!("{}.{}", package.model, fields.name))
     }
 
     /// The group and version of the package of a struct.
     pub fn group_version(self) -> Option<(&'a str, &'a str)> {
-        let package = &self.schema.packages[usize::from(self.fields()?.package)];
+        let package = usize::from(self.fields()?.package);
+        let package = self.schema.packages.get(package)?;
         Some((&package.group, &package.version))
     }
 }

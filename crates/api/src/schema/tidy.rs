@@ -8,15 +8,34 @@ use serde_json::{Map, Value};
 
 use super::{Field, Scalar, Shape, Struct, Type};
 
-/// Brings an object, which may have been changed by code, to the form in which it is stored. Idempotent.
+/// Brings an object, which may have been changed by code, to the form in which it is stored. Idempotent. Only the
+/// metadata of custom objects has a Go type.
 pub fn tidy(value: &mut Value, ty: Type<'_>) {
-    walk(value, ty, false);
+    match ty.schema().is_custom() {
+        true => tidy_metadata(value, false),
+        false => walk(value, ty, false),
+    }
+}
+
+fn tidy_metadata(value: &mut Value, keep_empty: bool) {
+    let Some(metadata) = value.get_mut("metadata") else {
+        return;
+    };
+    walk(metadata, crate::crd::metadata::object_meta(), keep_empty);
+    if let Value::Object(members) = metadata
+        && members.get("creationTimestamp").is_some_and(Value::is_null)
+    {
+        members.remove("creationTimestamp");
+    }
 }
 
 /// [`tidy`], except that empty lists stay that Go would write: until it is stored, an empty list that was sent differs
 /// from none, and its sender comes to own it.
 pub fn complete(value: &mut Value, ty: Type<'_>) {
-    walk(value, ty, true);
+    match ty.schema().is_custom() {
+        true => tidy_metadata(value, true),
+        false => walk(value, ty, true),
+    }
 }
 
 fn walk(value: &mut Value, ty: Type<'_>, keep_empty: bool) {

@@ -60,8 +60,27 @@ fn own(resource: &Resource, old: &Value, new: &mut Value) {
         }
         ("", "services") => service::prepare_update(old, new),
         ("apps", "daemonsets") => template_generation(old, new),
+        ("apiextensions.k8s.io", _) => stored_version(new),
         ("certificates.k8s.io", "certificatesigningrequests") => copy_member(old, new, "spec"),
         _ => {}
+    }
+}
+
+/// A version in which objects of a definition are stored from now on.
+fn stored_version(definition: &mut Value) {
+    let versions = definition["spec"]["versions"].as_array();
+    let mut stored = versions
+        .into_iter()
+        .flatten()
+        .filter(|v| v["storage"] == true);
+    let Some(name) = stored.next().map(|v| v["name"].clone()) else {
+        return;
+    };
+    let list = &mut definition["status"]["storedVersions"];
+    match list.as_array_mut() {
+        Some(list) if list.contains(&name) => {}
+        Some(list) => list.push(name),
+        None => *list = json!([name]),
     }
 }
 
@@ -81,9 +100,12 @@ fn template_generation(old: &Value, new: &mut Value) {
 fn status(resource: &Resource, subresource: &str, old: &Value, new: &mut Value, now: Timestamp) {
     if resource.is_custom() {
         let status = new.get("status").cloned();
-        let metadata = new["metadata"].take();
+        let managers = new["metadata"].get("managedFields").cloned();
         *new = old.clone();
-        new["metadata"] = metadata;
+        match managers {
+            Some(managers) => new["metadata"]["managedFields"] = managers,
+            None => drop(members(&mut new["metadata"]).remove("managedFields")),
+        }
         match status {
             Some(status) => new["status"] = status,
             None => {

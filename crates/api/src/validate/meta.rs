@@ -29,8 +29,22 @@ fn path() -> Path<'static> {
 
 /// A new object's metadata.
 pub(super) fn create(errors: &mut Errors, resource: &Resource, object: &Value) {
+    named(errors, name_check(resource), resource.namespaced, object);
+}
+
+/// The metadata of a resource that is a part of a custom object: a name may be any, and is not needed.
+pub(super) fn embedded(errors: &mut Errors, meta: &Value) {
+    let mut meta = meta.clone();
+    if text(&meta, "name").is_empty() {
+        meta["name"] = "fakename".into();
+    }
+    let namespaced = !text(&meta, "namespace").is_empty();
+    let object = serde_json::json!({"metadata": meta});
+    named(errors, names::path_segment, namespaced, &object);
+}
+
+fn named(errors: &mut Errors, check: NameCheck, namespaced: bool, object: &Value) {
     let (meta, path) = (&object["metadata"], path());
-    let check = name_check(resource);
     let base = text(meta, "generateName");
     if !base.is_empty() {
         let masked = names::mask_trailing_dash(base);
@@ -46,7 +60,7 @@ pub(super) fn create(errors: &mut Errors, resource: &Resource, object: &Value) {
         invalid_each(errors, &path.field("name"), name, check(name));
     }
     let namespace = text(meta, "namespace");
-    match (resource.namespaced, namespace) {
+    match (namespaced, namespace) {
         (true, "") => errors.push(Error::required(&path.field("namespace"), "")),
         (true, _) => invalid_each(
             errors,

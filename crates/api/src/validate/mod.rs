@@ -35,7 +35,14 @@ use serde_json::Value;
 pub fn create(resource: &Resource, object: &Value) -> Vec<Error> {
     let mut errors = Errors::new();
     meta::create(&mut errors, resource, object);
-    if !resource.is_custom() {
+    if let Some(custom) = &resource.custom {
+        let mut wrong = Errors::new();
+        crate::crd::object::type_meta(&mut wrong, resource, object);
+        if !wrong.is_empty() {
+            return wrong;
+        }
+        crate::crd::object::create(&mut errors, resource, custom, object);
+    } else {
         spec(&mut errors, resource, object);
     }
     once(errors)
@@ -55,7 +62,13 @@ fn once(errors: Errors) -> Errors {
 pub fn update(resource: &Resource, subresource: &str, old: &Value, new: &Value) -> Vec<Error> {
     let mut errors = Errors::new();
     meta::update(&mut errors, old, new);
-    if resource.is_custom() {
+    if let Some(custom) = &resource.custom {
+        let mut wrong = Errors::new();
+        crate::crd::object::type_meta(&mut wrong, resource, new);
+        if !wrong.is_empty() {
+            return wrong;
+        }
+        crate::crd::object::update(&mut errors, resource, custom, subresource, old, new);
         return errors;
     }
     match subresource {
@@ -66,6 +79,27 @@ pub fn update(resource: &Resource, subresource: &str, old: &Value, new: &Value) 
         _ => {}
     }
     once(errors)
+}
+
+/// What is wrong with the metadata of a resource that is a part of a custom object.
+pub fn embedded_metadata(errors: &mut Vec<Error>, path: &Path<'_>, metadata: &Value) {
+    let mut found = Errors::new();
+    meta::embedded(&mut found, metadata);
+    errors.extend(found.into_iter().map(|mut error| {
+        let rest = error.field.strip_prefix("metadata").unwrap_or_default();
+        error.field = format!("{path}{rest}");
+        error
+    }));
+}
+
+/// What is wrong with labels.
+pub fn labels(errors: &mut Vec<Error>, path: &Path<'_>, labels: &Value) {
+    checks::labels(errors, path, Some(labels));
+}
+
+/// What is wrong with the annotations of some metadata.
+pub fn annotations(errors: &mut Vec<Error>, path: &Path<'_>, metadata: &Value) {
+    meta::annotations(errors, path, metadata);
 }
 
 /// The error of an update without a resourceVersion, for kinds that need it
@@ -115,6 +149,7 @@ pub fn scale(scale: &Value) -> Vec<Error> {
 /// Everything but metadata, for objects new and changed.
 fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
     match (&*resource.group, &*resource.plural) {
+        ("apiextensions.k8s.io", _) => crate::crd::validate::create(errors, object),
         ("", "pods") => pod::create(errors, object),
         ("", "podtemplates") => pod::template(errors, &Path::root("template"), &object["template"]),
         ("", "services") => service::service(errors, object, None),
@@ -172,6 +207,7 @@ fn storage_kind(errors: &mut Errors, resource: &Resource, object: &Value, old: O
 fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
     let path = Path::root("spec");
     match (&*resource.group, &*resource.plural) {
+        ("apiextensions.k8s.io", _) => crate::crd::validate::update(errors, old, new),
         ("", "pods") => pod::update(errors, old, new),
         ("", "services") => service::update(errors, old, new),
         ("", "nodes") => cluster::node_update(errors, old, new),
@@ -208,6 +244,7 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
 
 fn status(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
     match (&*resource.group, &*resource.plural) {
+        ("apiextensions.k8s.io", _) => crate::crd::validate::status(errors, new),
         ("apps", "deployments" | "replicasets" | "statefulsets")
         | ("", "replicationcontrollers") => {
             workload::replica_status(errors, &resource.plural, old, new);

@@ -1,28 +1,59 @@
 //! `scale`: the number of replicas, whatever the kind.
 
+use karve_api::crd::scale::ScaleError;
+use karve_api::resource::Resource;
 use karve_api::schema::Schema;
 use karve_api::status::Status;
-use karve_api::strategy::scale;
+use karve_api::strategy;
 use karve_api::validate;
 use serde_json::Value;
 
 use crate::answer::{HttpResponse, Refusal};
 use crate::call::Call;
+use crate::crd::conversion;
 use crate::object::{self, Meta};
 use crate::server::Server;
 use crate::write::{self, FieldValidation};
 use crate::{respond, semantics, update};
 
+/// The Scale of an object.
+pub fn of(resource: &Resource, object: &Value) -> Result<Value, Refusal> {
+    made(resource, object, false)
+}
+
+/// The Scale of an object for a reader, who is told when there is none.
+fn shown_of(resource: &Resource, object: &Value) -> Result<Value, Refusal> {
+    made(resource, object, true)
+}
+
+fn made(resource: &Resource, object: &Value, must_exist: bool) -> Result<Value, Refusal> {
+    let own = resource.custom.as_ref().and_then(|c| c.scale.as_ref());
+    let Some(scale) = own else {
+        return Ok(strategy::scale::of(object));
+    };
+    scale.of(object, must_exist).map_err(|err| match err {
+        ScaleError::Missing(_) => Status::internal(err.to_string()).into(),
+        ScaleError::Type(why) => Status::unclassified(why).into(),
+    })
+}
+
+/// Writes a Scale's wish into an object.
+pub fn set(resource: &Resource, object: &mut Value, wanted: &Value) {
+    match resource.custom.as_ref().and_then(|c| c.scale.as_ref()) {
+        Some(scale) => scale.set(object, wanted),
+        None => strategy::scale::set(object, wanted),
+    }
+}
+
 /// Answers `get`.
-pub fn get(server: &Server, call: &Call) -> Result<HttpResponse, Refusal> {
+pub async fn get(server: &Server, call: &Call) -> Result<HttpResponse, Refusal> {
     let entry = server
         .store
         .get(&call.key())
         .ok_or_else(|| call.not_found())?;
-    Ok(respond::scale(
-        call,
-        &scale::of(&object::decode(entry.value(), &call.resource)),
-    ))
+    let shown = conversion::shown_one(server, &call.resource, entry.value()).await?;
+    let object = object::decode(&shown, &call.resource);
+    Ok(respond::scale(call, &shown_of(&call.resource, &object)?))
 }
 
 /// Answers `update`.
@@ -59,22 +90,27 @@ async fn change(
     mut change: impl FnMut(&mut Call, &Value) -> Result<Value, Refusal> + Send,
 ) -> Result<HttpResponse, Refusal> {
     let stored = update::apply(server, call, dry_run, |call, old| {
-        let wanted = change(call, &scale::of(old))?;
+        let wanted = change(call, &of(&call.resource, old)?)?;
         validate(call, &wanted)?;
         let mut next = old.clone();
-        scale::set(&mut next, &wanted);
+        set(&call.resource, &mut next, &wanted);
         // The Scale's version and UID are what the client knows of the object.
-        next.set_meta("resourceVersion", wanted.meta("resourceVersion"));
+        let version = wanted.meta("resourceVersion");
+        if !call.resource.is_custom() || !version.is_empty() {
+            next.set_meta("resourceVersion", version);
+        }
         Ok(next)
     })
     .await?;
-    Ok(respond::scale(
-        call,
-        &scale::of(&object::decode(&stored, &call.resource)),
-    ))
+    let object = object::decode(&stored, &call.resource);
+    Ok(respond::scale(call, &of(&call.resource, &object)?))
 }
 
 fn validate(call: &Call, scale: &Value) -> Result<(), Refusal> {
+    // The number is judged where the definition puts it.
+    if call.resource.is_custom() {
+        return Ok(());
+    }
     let errors = validate::scale(scale);
     if errors.is_empty() {
         return Ok(());
