@@ -98,14 +98,14 @@ pub fn event(kind: &str, object: &[u8]) -> Vec<u8> {
 }
 
 const VARINT: u8 = 0;
-const FIXED64: u8 = 1;
+pub(crate) const FIXED64: u8 = 1;
 const LENGTH: u8 = 2;
 
-fn tag(number: u16, wire: u8, out: &mut Vec<u8>) {
+pub(crate) fn tag(number: u16, wire: u8, out: &mut Vec<u8>) {
     varint(u64::from(number) << 3 | u64::from(wire), out);
 }
 
-fn varint(mut value: u64, out: &mut Vec<u8>) {
+pub(crate) fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value > 0x7f {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -117,12 +117,12 @@ fn varint_length(value: u64) -> usize {
     (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-fn number(number: u16, value: u64, out: &mut Vec<u8>) {
+pub(crate) fn number(number: u16, value: u64, out: &mut Vec<u8>) {
     tag(number, VARINT, out);
     varint(value, out);
 }
 
-fn bytes(number: u16, value: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn bytes(number: u16, value: &[u8], out: &mut Vec<u8>) {
     tag(number, LENGTH, out);
     varint(value.len() as u64, out);
     out.extend_from_slice(value);
@@ -130,7 +130,7 @@ fn bytes(number: u16, value: &[u8], out: &mut Vec<u8>) {
 
 /// A field with a length that is known when it is written: one byte is kept for it, and what follows moves when it
 /// needs more.
-fn nested(number: u16, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn nested(number: u16, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     tag(number, LENGTH, out);
     let at = out.len();
     out.push(0);

@@ -13,8 +13,13 @@ impl Descriptions {
     pub(super) fn read() -> Descriptions {
         let mut texts = HashMap::new();
         let mut model = "";
-        for line in include_str!("../data/descriptions.tsv")
-            .lines()
+        let tables = [
+            include_str!("../data/descriptions.tsv"),
+            include_str!("../data/scalar_descriptions.tsv"),
+        ];
+        for line in tables
+            .into_iter()
+            .flat_map(str::lines)
             .filter(|l| !l.starts_with('#'))
         {
             let Some((name, text)) = line.split_once('\t') else {

@@ -1,20 +1,33 @@
-//! OpenAPI v3 documents, made from the tables: one for each group and version, and an index of them.
+//! OpenAPI documents, made from the tables: v3 in one for each group and version, and an index of them; v2 in one.
 //!
 //! kubectl reads them for client-side apply (patch strategies), `explain`, and to learn whether the server validates
-//! fields and takes strategic merge patches. Documents are made when asked for and not kept: the index carries a hash of
-//! their inputs, so that clients may cache them.
-//!
-//! DEVIATION: enums and zero defaults are left out, and so is the OpenAPI v2 document.
+//! fields and takes strategic merge patches; client generators read all of them. Making one takes milliseconds, so they
+//! are made when asked for; the index carries a hash of their inputs, so that clients may cache them. Custom resources
+//! bring their own schemas. Absent: serving, caching, and what other servers add ([`crate::discovery`] neither).
 
+mod custom;
 mod descriptions;
+mod operations;
+mod parameters;
 mod paths;
+mod proto;
 mod schemas;
+mod v2;
 
 use serde_json::{Map, Value, json};
 
 use crate::discovery::GIT_VERSION;
 use crate::resource::{Table, Version};
 use crate::schema::Schema;
+use descriptions::Descriptions;
+use schemas::{Components, Edition};
+
+
+pub use proto::{v2_protobuf, v3_protobuf};
+pub use v2::document as document_v2;
+
+/// The version that documents are of.
+const VERSION: &str = "1.37";
 
 /// `/openapi/v3`: where the document of each group and version is.
 pub fn index(table: &Table) -> Value {
@@ -53,17 +66,30 @@ pub fn hash(group: &str, version: &Version) -> String {
 
 /// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`.
 pub fn document(schema: &Schema, group: &str, version: &Version) -> Value {
-    let mut components = schemas::Components::new();
-    let paths = paths::paths(schema, group, version, &mut components);
+    let texts = Descriptions::read();
+    let mut components = Components::new(Edition::V3, &texts);
+    let paths = operations::paths(schema, &texts, group, version);
+    let paths = paths::paths(paths, &mut components);
+    custom::definitions(schema, version, &mut components);
+    let mut versions = vec![("", "v1")];
+    if (group, &*version.name) != ("", "v1") {
+        versions.push((group, &version.name));
+    }
     json!({
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": GIT_VERSION},
+        "info": {"title": "Kubernetes", "version": VERSION},
         "paths": paths,
         "components": {
-            "schemas": components.schemas(schema, group, &version.name),
-            "securitySchemes": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}},
+            "schemas": components.schemas(schema, &versions),
+            "securitySchemes": security(),
         },
     })
+}
+
+fn security() -> Value {
+    json!({"BearerToken": {
+        "description": "Bearer Token authentication", "type": "apiKey", "name": "authorization", "in": "header",
+    }})
 }
 
 /// FNV-1a: a hash that is the same in every build.
