@@ -42,6 +42,7 @@ mod media;
 mod metrics;
 mod nonresource;
 mod object;
+mod openapi;
 mod options;
 mod own;
 mod patch;

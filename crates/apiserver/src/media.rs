@@ -248,6 +248,16 @@ pub fn aggregated_discovery(headers: &HeaderMap, pretty: bool) -> Option<Format>
     }
 }
 
+/// The first of some media types that the client takes, for documents of other formats.
+pub fn first_of<T: Copy>(headers: &HeaderMap, offered: &[(&str, T)]) -> Option<T> {
+    let accept = text(headers, header::ACCEPT);
+    let accept = if accept.is_empty() { "*/*" } else { accept };
+    accept::parse(accept).iter().find_map(|clause| {
+        let mut fitting = offered.iter().filter(|(kind, _)| clause.admits(kind));
+        fitting.next().map(|(_, value)| *value)
+    })
+}
+
 /// Whether people look: `pretty`, as Go reads bools; without it browsers and curl get indented JSON.
 pub fn pretty(query: Option<&str>, headers: &HeaderMap) -> bool {
     match query.filter(|value| !value.is_empty()) {

@@ -1,14 +1,14 @@
 //! Paths that are no resources: discovery, schema, health, version.
 
 use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
+use karve_api::discovery;
 use karve_api::resource::Table;
-use karve_api::schema::Schema;
 use karve_api::status::Status;
-use karve_api::{discovery, openapi};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -18,6 +18,7 @@ use crate::compress;
 use crate::health;
 use crate::media::{self, Format, Offers};
 use crate::metrics::Metrics;
+use crate::openapi;
 use crate::query::Query;
 use crate::respond;
 use crate::server::{Served, Server};
@@ -25,19 +26,28 @@ use crate::server::{Served, Server};
 /// Documents that were asked for, as bytes. They are made from a table, and die with it.
 #[derive(Default)]
 pub struct Documents {
-    by_path: Mutex<HashMap<String, Bytes>>,
+    by_path: Mutex<HashMap<String, Arc<OnceLock<Bytes>>>>,
 }
 
 impl Documents {
-    fn get(&self, path: &str, make: impl FnOnce() -> Value) -> Bytes {
-        if let Some(bytes) = self.by_path.lock().get(path) {
-            return bytes.clone();
-        }
-        let mut bytes = serde_json::to_vec(&make()).expect("documents have string keys only");
-        bytes.push(b'\n');
-        let bytes = Bytes::from(bytes);
-        self.by_path.lock().insert(path.to_owned(), bytes.clone());
-        bytes
+    /// A document in JSON, made when it is not there.
+    pub fn json(&self, path: &str, make: impl FnOnce() -> Value) -> Bytes {
+        self.bytes(path, || {
+            let mut bytes = serde_json::to_vec(&make()).expect("documents have string keys only");
+            bytes.push(b'\n');
+            bytes
+        })
+    }
+
+    /// A document as bytes, made when it is not there. Whoever asks meanwhile waits rather than to make it, too.
+    pub fn bytes(&self, path: &str, make: impl FnOnce() -> Vec<u8>) -> Bytes {
+        let mut documents = self.by_path.lock();
+        let document = match documents.get(path) {
+            Some(document) => document.clone(),
+            None => documents.entry(path.to_owned()).or_default().clone(),
+        };
+        drop(documents);
+        document.get_or_init(|| make().into()).clone()
     }
 }
 
@@ -70,9 +80,11 @@ pub fn answer(server: &Server, parts: &Parts, path: &str, query: &Query) -> Http
         [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
             discovery_of_tokens(server, parts, segments[0])
         }
-        ["openapi", "v2"] => Some(openapi_v2(parts)),
-        ["openapi", "v3"] => Some(openapi_index(server, &served)),
-        ["openapi", "v3", ref rest @ ..] => return openapi_document(&served, parts, rest, query),
+        ["openapi", "v2"] => Some(openapi::v2(&served, parts)),
+        ["openapi", "v3"] => Some(openapi::index(server, &served)),
+        ["openapi", "v3", ref rest @ ..] => {
+            return openapi::v3(&served, parts, &rest.join("/"), query);
+        }
         _ => None,
     };
     // Upstream's oldest paths answer every method.
@@ -145,7 +157,7 @@ fn top(server: &Server, served: &Served, parts: &Parts, core: bool) -> HttpRespo
         };
         let bytes = served
             .documents
-            .get(key, || discovery::aggregated(table, core));
+            .json(key, || discovery::aggregated(table, core));
         let response = answer::with_type(200, discovery::AGGREGATED, bytes);
         return compressed(parts, response);
     }
@@ -206,87 +218,8 @@ fn go_architecture() -> &'static str {
     }
 }
 
-/// kubectl asks for this when `/openapi/v3` does not know a kind, only to learn that this does not know it either.
-///
-/// DEVIATION: it has no paths and no definitions.
-fn openapi_v2(parts: &Parts) -> HttpResponse {
-    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-    /// A gnostic `Document`: swagger (1), info (2) with title (1) and version (2), paths (8).
-    const DOCUMENT: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.37.2\x42\x00";
-    let accept = parts
-        .headers
-        .get(header::ACCEPT)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    if accept.contains("proto-openapi.spec.v2") {
-        return answer::with_type(200, PROTOBUF, Bytes::from_static(DOCUMENT));
-    }
-    let info = json!({"title": "Kubernetes", "version": discovery::GIT_VERSION});
-    answer::json(200, &json!({"swagger": "2.0", "info": info, "paths": {}}))
-}
-
-fn openapi_index(server: &Server, served: &Served) -> HttpResponse {
-    if aggregate::hands_over(server) {
-        let mut index = openapi::index(&served.table);
-        aggregate::merge_index(server, &mut index);
-        let mut response = answer::json(200, &index);
-        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        return response;
-    }
-    let bytes = served
-        .documents
-        .get("openapi/v3", || openapi::index(&served.table));
-    // Upstream serves JSON under this type.
-    answer::with_type(200, "text/plain; charset=utf-8", bytes)
-}
-
-/// A document, which may be cached for ever under its hash.
-fn openapi_document(served: &Served, parts: &Parts, rest: &[&str], query: &Query) -> HttpResponse {
-    let table = &served.table;
-    let (group, version) = match rest {
-        ["api", version] => ("", *version),
-        ["apis", group, version] => (*group, *version),
-        _ => return not_found_bare(),
-    };
-    let Some(version) = table.version(group, version) else {
-        return not_found_bare();
-    };
-    let etag = format!("\"{}\"", openapi::hash(group, version));
-    let wanted = parts
-        .headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|v| v.to_str().ok());
-    if wanted == Some(etag.as_str()) {
-        return with_etag(answer::with_type(304, answer::JSON, Bytes::new()), &etag);
-    }
-    let path = format!(
-        "openapi/v3/{}",
-        openapi::document_path(group, &version.name)
-    );
-    let bytes = served.documents.get(&path, || {
-        openapi::document(Schema::builtin(), group, version)
-    });
-    let mut response = with_etag(answer::with_type(200, answer::JSON, bytes), &etag);
-    if query.get("hash").is_some() {
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("public, immutable"),
-        );
-    }
-    response
-}
-
-fn with_etag(mut response: HttpResponse, etag: &str) -> HttpResponse {
-    if let Ok(value) = HeaderValue::from_str(etag) {
-        response.headers_mut().insert(header::ETAG, value);
-    }
-    response
-}
-
-fn not_found_bare() -> HttpResponse {
-    let mut response = HttpResponse::new(crate::body::Body::empty());
-    *response.status_mut() = http::StatusCode::NOT_FOUND;
-    response
+/// The text of a header, empty when it is absent.
+pub fn text<'p>(parts: &'p Parts, name: &header::HeaderName) -> &'p str {
+    let value = parts.headers.get(name).and_then(|v| v.to_str().ok());
+    value.unwrap_or_default()
 }

@@ -22,25 +22,43 @@ use crate::schema::Schema;
 use descriptions::Descriptions;
 use schemas::{Components, Edition};
 
-
 pub use proto::{v2_protobuf, v3_protobuf};
 pub use v2::document as document_v2;
 
 /// The version that documents are of.
 const VERSION: &str = "1.37";
 
-/// `/openapi/v3`: where the document of each group and version is.
+/// `/openapi/v3`: where each document is.
 pub fn index(table: &Table) -> Value {
-    let paths: Map<String, Value> = table
+    let versions = table
         .group_versions()
-        .map(|(group, version)| {
-            let path = document_path(group, &version.name);
-            let hash = hash(group, version);
-            let url = format!("/openapi/v3/{path}?hash={hash}");
-            (path, json!({"serverRelativeURL": url}))
+        .map(|(group, version)| document_path(group, &version.name));
+    let paths: Map<String, Value> = root_paths(table)
+        .into_iter()
+        .chain(versions)
+        .filter_map(|path| {
+            let url = format!("/openapi/v3/{path}?hash={}", hash(table, &path)?);
+            Some((path, json!({"serverRelativeURL": url})))
         })
         .collect();
     json!({"paths": paths})
+}
+
+/// The documents that belong to no version.
+fn root_paths(table: &Table) -> Vec<String> {
+    let named = table.groups().filter(|group| !group.name.is_empty());
+    // Upstream has none for groups of custom resources only.
+    let builtin = named.filter(|g| {
+        g.versions
+            .iter()
+            .any(|v| v.resources.iter().any(|r| !r.is_custom()))
+    });
+    let groups = builtin.map(|group| format!("apis/{}", group.name));
+    operations::ROOTS
+        .iter()
+        .map(|path| (*path).to_owned())
+        .chain(groups)
+        .collect()
 }
 
 /// `api/v1`, `apis/apps/v1`: the path of a document below `/openapi/v3/`.
@@ -51,31 +69,60 @@ pub fn document_path(group: &str, version: &str) -> String {
     }
 }
 
-/// The hash in the index: equal inputs have equal hashes.
-pub fn hash(group: &str, version: &Version) -> String {
+/// The version that a document is about.
+fn version_at<'t>(table: &'t Table, path: &str) -> Option<(&'t str, &'t Version)> {
+    let mut found = table.group_versions();
+    found.find(|(group, version)| document_path(group, &version.name) == path)
+}
+
+/// The hash in the index: equal inputs have equal hashes. `None` when there is no such document.
+pub fn hash(table: &Table, path: &str) -> Option<String> {
     let mut hash = Fnv::default();
     hash.write(GIT_VERSION);
     hash.write(env!("CARGO_PKG_VERSION"));
-    hash.write(&document_path(group, &version.name));
-    for resource in &version.resources {
-        hash.write(&resource.plural);
-        hash.write(&resource.kind);
+    hash.write(path);
+    match version_at(table, path) {
+        Some((_, version)) => version.resources.iter().for_each(|resource| {
+            hash.write(&resource.plural);
+            hash.write(&resource.kind);
+            custom::hash(resource, &mut hash);
+        }),
+        None if root_paths(table).iter().any(|known| known == path) => {}
+        None => return None,
+    }
+    Some(format!("{:016X}", hash.0))
+}
+
+/// The hash of the v2 document.
+pub fn hash_v2(table: &Table) -> String {
+    let mut hash = Fnv::default();
+    for (group, version) in table.group_versions() {
+        let own = self::hash(table, &document_path(group, &version.name));
+        hash.write(&own.unwrap_or_default());
     }
     format!("{:016X}", hash.0)
 }
 
-/// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`.
-pub fn document(schema: &Schema, group: &str, version: &Version) -> Value {
+/// The document at a path below `/openapi/v3/`: `api/v1`, `apis/GROUP/VERSION`, `apis/GROUP`, `version`, …
+pub fn document(schema: &Schema, table: &Table, path: &str) -> Option<Value> {
     let texts = Descriptions::read();
     let mut components = Components::new(Edition::V3, &texts);
-    let paths = operations::paths(schema, &texts, group, version);
-    let paths = paths::paths(paths, &mut components);
-    custom::definitions(schema, version, &mut components);
     let mut versions = vec![("", "v1")];
-    if (group, &*version.name) != ("", "v1") {
-        versions.push((group, &version.name));
-    }
-    json!({
+    let paths = match version_at(table, path) {
+        Some((group, version)) => {
+            custom::definitions(schema, version, &mut components);
+            if (group, &*version.name) != ("", "v1") {
+                versions.push((group, &version.name));
+            }
+            operations::paths(schema, &texts, group, version)
+        }
+        None if root_paths(table).iter().any(|known| known == path) => {
+            vec![(format!("/{path}/"), vec![operations::root(schema, path)])]
+        }
+        None => return None,
+    };
+    let paths = paths::paths(paths, &mut components);
+    Some(json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": VERSION},
         "paths": paths,
@@ -83,7 +130,7 @@ pub fn document(schema: &Schema, group: &str, version: &Version) -> Value {
             "schemas": components.schemas(schema, &versions),
             "securitySchemes": security(),
         },
-    })
+    }))
 }
 
 fn security() -> Value {

@@ -20,6 +20,8 @@ pub(super) enum Content<'a> {
     Patch,
     /// What watches tell.
     Event,
+    /// `/version`.
+    Version,
     /// A text.
     Text,
 }
@@ -49,7 +51,11 @@ pub(super) struct Operation<'a> {
     pub(super) answer: Content<'a>,
 }
 
-const OBJECT: &[&str] = &["application/json", "application/vnd.kubernetes.protobuf", "application/yaml"];
+const OBJECT: &[&str] = &[
+    "application/json",
+    "application/vnd.kubernetes.protobuf",
+    "application/yaml",
+];
 const STREAM: &[&str] = &[
     "application/json",
     "application/json;stream=watch",
@@ -58,17 +64,26 @@ const STREAM: &[&str] = &[
     "application/yaml",
 ];
 const CUSTOM: &[&str] = &["application/json", "application/yaml"];
-const LOG: &[&str] =
-    &["application/json", "application/vnd.kubernetes.protobuf", "application/yaml", "text/plain"];
+const LOG: &[&str] = &[
+    "application/json",
+    "application/vnd.kubernetes.protobuf",
+    "application/yaml",
+    "text/plain",
+];
 const ANY: &[&str] = &["*/*"];
+const JSON: &[&str] = &["application/json"];
+const KEYS: &[&str] = &["application/jwk-set+json"];
 const PATCHES: &[&str] = &[
     "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 ];
-const CUSTOM_PATCHES: &[&str] =
-    &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
+const CUSTOM_PATCHES: &[&str] = &[
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+];
 
 /// Which objects a path is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,31 +101,126 @@ pub(super) fn paths<'a>(
     version: &Version,
 ) -> Vec<(String, Vec<Operation<'a>>)> {
     let base = format!("/{}", document_path(group, &version.name));
-    let list = schema.kind("meta.k8s.io", "v1", "APIResourceList");
     let title = title(group, &version.name);
-    let discovery = Operation {
-        method: "get",
-        id: format!("get{}APIResources", title.0),
-        tag: title.1.clone(),
-        description: "get available resources".to_owned(),
-        action: "",
-        kind: None,
-        parameters: Vec::new(),
-        body: None,
-        codes: &[200],
-        produces: OBJECT,
-        answer: list.map_or(Content::Text, Content::Type),
-    };
+    let id = format!("get{}APIResources", title.0);
+    let answer = meta(schema, "APIResourceList");
+    let discovery = reading(&id, &title.1, "get available resources", OBJECT, answer);
     let mut paths = Vec::new();
     let custom = version.resources.iter().all(|r| r.is_custom());
     if !custom {
         paths.push((format!("{base}/"), vec![discovery]));
     }
     for resource in &version.resources {
-        let maker = Maker { schema, texts, resource, title: &title };
+        let maker = Maker {
+            schema,
+            texts,
+            resource,
+            title: &title,
+        };
         maker.resource(&base, &mut paths);
     }
     paths
+}
+
+fn meta<'a>(schema: &'a Schema, kind: &str) -> Content<'a> {
+    schema
+        .kind("meta.k8s.io", "v1", kind)
+        .map_or(Content::Text, Content::Type)
+}
+
+/// An operation that only reads a document.
+fn reading<'a>(
+    id: &str,
+    tag: &str,
+    description: &str,
+    produces: &'static [&'static str],
+    answer: Content<'a>,
+) -> Operation<'a> {
+    Operation {
+        method: "get",
+        id: id.to_owned(),
+        tag: tag.to_owned(),
+        description: description.to_owned(),
+        action: "",
+        kind: None,
+        parameters: Vec::new(),
+        body: None,
+        codes: &[200],
+        produces,
+        answer,
+    }
+}
+
+/// The documents that belong to no version: their paths below `/openapi/v3/` and what they are about.
+pub(super) const ROOTS: &[&str] = &[
+    ".well-known/openid-configuration",
+    "api",
+    "apis",
+    "openid/v1/jwks",
+    "version",
+];
+
+/// What can be read at a path that belongs to no version: one of [`ROOTS`], or `apis/GROUP`.
+pub(super) fn root<'a>(schema: &'a Schema, path: &str) -> Operation<'a> {
+    match path {
+        "api" => {
+            let answer = meta(schema, "APIVersions");
+            reading(
+                "getCoreAPIVersions",
+                "core",
+                "get available API versions",
+                OBJECT,
+                answer,
+            )
+        }
+        "apis" => {
+            let answer = meta(schema, "APIGroupList");
+            reading(
+                "getAPIVersions",
+                "apis",
+                "get available API versions",
+                OBJECT,
+                answer,
+            )
+        }
+        "version" => {
+            let text = "get the version information for this server";
+            reading("getCodeVersion", "version", text, JSON, Content::Version)
+        }
+        ".well-known/openid-configuration" => {
+            let text = "get service account issuer OpenID configuration, also known as the 'OIDC discovery doc'";
+            reading(
+                "getServiceAccountIssuerOpenIDConfiguration",
+                "WellKnown",
+                text,
+                JSON,
+                Content::Text,
+            )
+        }
+        "openid/v1/jwks" => {
+            let text = "get service account issuer OpenID JSON Web Key Set (contains public token verification keys)";
+            reading(
+                "getServiceAccountIssuerOpenIDKeyset",
+                "openid",
+                text,
+                KEYS,
+                Content::Text,
+            )
+        }
+        group => {
+            let group = group.trim_start_matches("apis/");
+            let group = group.strip_suffix(".k8s.io").unwrap_or(group);
+            let id = format!("get{}APIGroup", operation_id(group, true));
+            let answer = meta(schema, "APIGroup");
+            reading(
+                &id,
+                &operation_id(group, false),
+                "get information of a group",
+                OBJECT,
+                answer,
+            )
+        }
+    }
 }
 
 /// `AppsV1` and `apps_v1`.
@@ -118,7 +228,10 @@ fn title(group: &str, version: &str) -> (String, String) {
     let group = if group.is_empty() { "core" } else { group };
     let group = group.strip_suffix(".k8s.io").unwrap_or(group);
     let (name, tag) = (operation_id(group, true), operation_id(group, false));
-    (format!("{name}{}", operation_id(version, true)), format!("{tag}_{}", operation_id(version, false)))
+    (
+        format!("{name}{}", operation_id(version, true)),
+        format!("{tag}_{}", operation_id(version, false)),
+    )
 }
 
 /// A text without what can't be in a name, in camel case.
@@ -140,7 +253,9 @@ pub(super) fn operation_id(text: &str, capital: bool) -> String {
 
 fn capitalized(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
+    chars
+        .next()
+        .map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
 }
 
 /// `a Pod`, `an Ingress`, `Endpoints`.
@@ -169,15 +284,26 @@ impl<'a> Maker<'a, '_> {
     fn resource(&self, base: &str, paths: &mut Vec<(String, Vec<Operation<'a>>)>) {
         let resource = self.resource;
         let plural = &resource.plural;
-        let scope = if resource.namespaced { "/namespaces/{namespace}" } else { "" };
+        let scope = if resource.namespaced {
+            "/namespaces/{namespace}"
+        } else {
+            ""
+        };
         let has = |verb| resource.verbs.contains(verb);
         let of = |verbs: &[Verb], place| -> Vec<Operation<'a>> {
             let own = verbs.iter().filter(|v| has(**v));
-            own.map(|verb| self.operation(*verb, place, false)).collect()
+            own.map(|verb| self.operation(*verb, place, false))
+                .collect()
         };
-        let collection = of(&[Verb::DeleteCollection, Verb::List, Verb::Create], Place::Scope);
+        let collection = of(
+            &[Verb::DeleteCollection, Verb::List, Verb::Create],
+            Place::Scope,
+        );
         paths.push((format!("{base}{scope}/{plural}"), collection));
-        let single = of(&[Verb::Delete, Verb::Get, Verb::Patch, Verb::Update], Place::Scope);
+        let single = of(
+            &[Verb::Delete, Verb::Get, Verb::Patch, Verb::Update],
+            Place::Scope,
+        );
         if !single.is_empty() {
             paths.push((format!("{base}{scope}/{plural}/{{name}}"), single));
         }
@@ -189,7 +315,11 @@ impl<'a> Maker<'a, '_> {
             self.watches(base, scope, paths);
         }
         for sub in &resource.subresources {
-            self.subresource(sub, &format!("{base}{scope}/{plural}/{{name}}/{}", sub.name), paths);
+            self.subresource(
+                sub,
+                &format!("{base}{scope}/{plural}/{{name}}/{}", sub.name),
+                paths,
+            );
         }
     }
 
@@ -232,24 +362,53 @@ impl<'a> Maker<'a, '_> {
         let kind = &resource.kind;
         let scoped = resource.namespaced && place == Place::Scope;
         let namespaced = if scoped { "Namespaced" } else { "" };
-        let suffix = if place == Place::AllNamespaces { "ForAllNamespaces" } else { "" };
+        let suffix = if place == Place::AllNamespaces {
+            "ForAllNamespaces"
+        } else {
+            ""
+        };
         let watched = resource.verbs.contains(Verb::Watch);
         let (verb_name, middle, end, description) = match verb {
-            Verb::Watch if single => ("watch", "", "", format!(
-                "watch changes to an object of kind {kind}. deprecated: use the 'watch' parameter with a list \
+            Verb::Watch if single => (
+                "watch",
+                "",
+                "",
+                format!(
+                    "watch changes to an object of kind {kind}. deprecated: use the 'watch' parameter with a list \
                  operation instead, filtered to a single item with the 'fieldSelector' parameter."
-            )),
-            Verb::Watch => ("watch", "", "List", format!(
-                "watch individual changes to a list of {kind}. deprecated: use the 'watch' parameter with a list \
+                ),
+            ),
+            Verb::Watch => (
+                "watch",
+                "",
+                "List",
+                format!(
+                    "watch individual changes to a list of {kind}. deprecated: use the 'watch' parameter with a list \
                  operation instead."
-            )),
-            Verb::List if watched => ("list", "", "", format!("list or watch objects of kind {kind}")),
+                ),
+            ),
+            Verb::List if watched => (
+                "list",
+                "",
+                "",
+                format!("list or watch objects of kind {kind}"),
+            ),
             Verb::List => ("list", "", "", format!("list objects of kind {kind}")),
             Verb::Create => ("create", "", "", format!("create {}", with_article(kind))),
-            Verb::DeleteCollection => ("delete", "Collection", "", format!("delete collection of {kind}")),
+            Verb::DeleteCollection => (
+                "delete",
+                "Collection",
+                "",
+                format!("delete collection of {kind}"),
+            ),
             Verb::Delete => ("delete", "", "", format!("delete {}", with_article(kind))),
             Verb::Get => ("read", "", "", format!("read the specified {kind}")),
-            Verb::Patch => ("patch", "", "", format!("partially update the specified {kind}")),
+            Verb::Patch => (
+                "patch",
+                "",
+                "",
+                format!("partially update the specified {kind}"),
+            ),
             Verb::Update => ("replace", "", "", format!("replace the specified {kind}")),
         };
         let named = single || matches!(verb, Verb::Delete | Verb::Get | Verb::Patch | Verb::Update);
@@ -265,22 +424,40 @@ impl<'a> Maker<'a, '_> {
         let own = self.content(&gvk);
         Operation {
             method: method(verb),
-            id: format!("{verb_name}{}{middle}{namespaced}{kind}{end}{suffix}", self.title.0),
+            id: format!(
+                "{verb_name}{}{middle}{namespaced}{kind}{end}{suffix}",
+                self.title.0
+            ),
             tag: self.title.1.clone(),
             description,
-            action: if verb == Verb::Watch && !single { "watchlist" } else { action(verb) },
+            action: if verb == Verb::Watch && !single {
+                "watchlist"
+            } else {
+                action(verb)
+            },
             parameters,
             body: self.body(verb, &gvk),
             codes: codes(verb),
             produces: match verb {
-                Verb::Get | Verb::Create | Verb::Update | Verb::Patch | Verb::Delete | Verb::DeleteCollection
+                Verb::Get
+                | Verb::Create
+                | Verb::Update
+                | Verb::Patch
+                | Verb::Delete
+                | Verb::DeleteCollection
                 | Verb::List
-                    if resource.is_custom() => CUSTOM,
+                    if resource.is_custom() =>
+                {
+                    CUSTOM
+                }
                 Verb::List | Verb::Watch => STREAM,
                 _ => OBJECT,
             },
             answer: match verb {
-                Verb::List => self.content(&GroupVersionKind { kind: resource.list_kind.clone(), ..gvk.clone() }),
+                Verb::List => self.content(&GroupVersionKind {
+                    kind: resource.list_kind.clone(),
+                    ..gvk.clone()
+                }),
                 Verb::Watch => Content::Event,
                 Verb::DeleteCollection => self.meta("Status"),
                 Verb::Delete if !shows_deleted(resource) => self.meta("Status"),
@@ -291,7 +468,7 @@ impl<'a> Maker<'a, '_> {
     }
 
     fn meta(&self, kind: &str) -> Content<'a> {
-        self.schema.kind("meta.k8s.io", "v1", kind).map_or(Content::Text, Content::Type)
+        meta(self.schema, kind)
     }
 
     fn body(&self, verb: Verb, kind: &GroupVersionKind) -> Option<Body<'a>> {
@@ -299,31 +476,58 @@ impl<'a> Maker<'a, '_> {
         let media_types = if custom { CUSTOM } else { ANY };
         let (required, media_types, content) = match verb {
             Verb::Create | Verb::Update => (true, media_types, self.content(kind)),
-            Verb::Delete | Verb::DeleteCollection => (false, media_types, self.meta("DeleteOptions")),
+            Verb::Delete | Verb::DeleteCollection => {
+                (false, media_types, self.meta("DeleteOptions"))
+            }
             Verb::Patch if custom => (true, CUSTOM_PATCHES, Content::Patch),
             Verb::Patch => (true, PATCHES, Content::Patch),
             Verb::Get | Verb::List | Verb::Watch => return None,
         };
-        Some(Body { required, media_types, content })
+        Some(Body {
+            required,
+            media_types,
+            content,
+        })
     }
 
-    fn subresource(&self, sub: &Subresource, path: &str, paths: &mut Vec<(String, Vec<Operation<'a>>)>) {
+    fn subresource(
+        &self,
+        sub: &Subresource,
+        path: &str,
+        paths: &mut Vec<(String, Vec<Operation<'a>>)>,
+    ) {
         if let "exec" | "attach" | "portforward" | "proxy" = &*sub.name {
             return self.connections(sub, path, paths);
         }
-        let verbs = [Verb::Get, Verb::Create, Verb::Patch, Verb::Update, Verb::Delete];
+        let verbs = [
+            Verb::Get,
+            Verb::Create,
+            Verb::Patch,
+            Verb::Update,
+            Verb::Delete,
+        ];
         let verbs = verbs.into_iter().filter(|v| sub.verbs.contains(*v));
-        paths.push((path.to_owned(), verbs.map(|verb| self.sub_operation(sub, verb)).collect()));
+        paths.push((
+            path.to_owned(),
+            verbs.map(|verb| self.sub_operation(sub, verb)).collect(),
+        ));
     }
 
     fn sub_operation(&self, sub: &Subresource, verb: Verb) -> Operation<'a> {
         let (resource, name) = (self.resource, &sub.name);
         let kind = &resource.kind;
-        let namespaced = if resource.namespaced { "Namespaced" } else { "" };
+        let namespaced = if resource.namespaced {
+            "Namespaced"
+        } else {
+            ""
+        };
         let log = name == "log";
         let (verb_name, description) = match verb {
             Verb::Create => ("create", format!("create {name} of {}", with_article(kind))),
-            Verb::Patch => ("patch", format!("partially update {name} of the specified {kind}")),
+            Verb::Patch => (
+                "patch",
+                format!("partially update {name} of the specified {kind}"),
+            ),
             Verb::Update => ("replace", format!("replace {name} of the specified {kind}")),
             Verb::Delete => ("delete", format!("delete {name} of {}", with_article(kind))),
             _ => ("read", format!("read {name} of the specified {kind}")),
@@ -331,34 +535,66 @@ impl<'a> Maker<'a, '_> {
         let mut parameters = self.path_parameters(true, if log { kind } else { &sub.kind.kind });
         parameters.push(Parameter::pretty());
         match log {
-            true => parameters.extend(parameters::of_options(self.schema, self.texts, "", "PodLogOptions", &[])),
+            true => parameters.extend(parameters::of_options(
+                self.schema,
+                self.texts,
+                "",
+                "PodLogOptions",
+                &[],
+            )),
             false => parameters.extend(parameters::of_verb(self.schema, self.texts, verb)),
         }
         parameters.sort();
-        let gvk = if log { resource.gvk() } else { sub.kind.clone() };
+        let gvk = if log {
+            resource.gvk()
+        } else {
+            sub.kind.clone()
+        };
         Operation {
             method: method(verb),
-            id: format!("{verb_name}{}{namespaced}{kind}{}", self.title.0, capitalized(name)),
+            id: format!(
+                "{verb_name}{}{namespaced}{kind}{}",
+                self.title.0,
+                capitalized(name)
+            ),
             tag: self.title.1.clone(),
             description,
             action: action(verb),
             parameters,
             body: self.body(verb, &gvk),
             codes: codes(verb),
-            produces: if log { LOG } else if resource.is_custom() { CUSTOM } else { OBJECT },
-            answer: if log { Content::Text } else { self.content(&gvk) },
+            produces: if log {
+                LOG
+            } else if resource.is_custom() {
+                CUSTOM
+            } else {
+                OBJECT
+            },
+            answer: if log {
+                Content::Text
+            } else {
+                self.content(&gvk)
+            },
             kind: Some(gvk),
         }
     }
 
     /// Paths that lead to a node or a Pod, by any method.
-    fn connections(&self, sub: &Subresource, path: &str, paths: &mut Vec<(String, Vec<Operation<'a>>)>) {
+    fn connections(
+        &self,
+        sub: &Subresource,
+        path: &str,
+        paths: &mut Vec<(String, Vec<Operation<'a>>)>,
+    ) {
         let methods: &[&'static str] = match &*sub.name {
             "proxy" => &["delete", "get", "head", "options", "patch", "post", "put"],
             _ => &["get", "post"],
         };
         let of = |with_path: bool| -> Vec<Operation<'a>> {
-            methods.iter().map(|method| self.connection(sub, method, with_path)).collect()
+            methods
+                .iter()
+                .map(|method| self.connection(sub, method, with_path))
+                .collect()
         };
         paths.push((path.to_owned(), of(false)));
         if sub.name == "proxy" {
@@ -366,13 +602,28 @@ impl<'a> Maker<'a, '_> {
         }
     }
 
-    fn connection(&self, sub: &Subresource, method: &'static str, with_path: bool) -> Operation<'a> {
+    fn connection(
+        &self,
+        sub: &Subresource,
+        method: &'static str,
+        with_path: bool,
+    ) -> Operation<'a> {
         let (resource, name) = (self.resource, &sub.name);
         let kind = &resource.kind;
-        let namespaced = if resource.namespaced { "Namespaced" } else { "" };
+        let namespaced = if resource.namespaced {
+            "Namespaced"
+        } else {
+            ""
+        };
         let suffix = if with_path { "WithPath" } else { "" };
         let mut parameters = self.path_parameters(true, &sub.kind.kind);
-        parameters.extend(parameters::of_options(self.schema, self.texts, &sub.kind.group, &sub.kind.kind, &[]));
+        parameters.extend(parameters::of_options(
+            self.schema,
+            self.texts,
+            &sub.kind.group,
+            &sub.kind.kind,
+            &[],
+        ));
         if with_path {
             parameters.push(Parameter::in_path("path", "path to the resource"));
         }
@@ -380,9 +631,15 @@ impl<'a> Maker<'a, '_> {
         let (verb, sub_name) = (capitalized(method), capitalized(name));
         Operation {
             method,
-            id: format!("connect{}{verb}{namespaced}{kind}{sub_name}{suffix}", self.title.0),
+            id: format!(
+                "connect{}{verb}{namespaced}{kind}{sub_name}{suffix}",
+                self.title.0
+            ),
             tag: self.title.1.clone(),
-            description: format!("connect {} requests to {name} of {kind}", method.to_uppercase()),
+            description: format!(
+                "connect {} requests to {name} of {kind}",
+                method.to_uppercase()
+            ),
             action: "connect",
             kind: Some(sub.kind.clone()),
             parameters,

@@ -28,7 +28,10 @@ impl Parameter {
     }
 
     pub(super) fn namespace() -> Parameter {
-        Parameter::in_path("namespace", "object name and auth scope, such as for teams and projects")
+        Parameter::in_path(
+            "namespace",
+            "object name and auth scope, such as for teams and projects",
+        )
     }
 
     pub(super) fn pretty() -> Parameter {
@@ -54,7 +57,10 @@ impl Parameter {
             members.insert("required".into(), true.into());
         }
         match v3 {
-            true => drop(members.insert("schema".into(), json!({"type": self.ty, "uniqueItems": true}))),
+            true => drop(members.insert(
+                "schema".into(),
+                json!({"type": self.ty, "uniqueItems": true}),
+            )),
             false => {
                 members.insert("type".into(), self.ty.into());
                 members.insert("uniqueItems".into(), true.into());
@@ -82,7 +88,13 @@ pub(super) fn of_verb(schema: &Schema, texts: &Descriptions, verb: Verb) -> Vec<
 }
 
 /// The members of an option type that fit into a query.
-pub(super) fn of_options(schema: &Schema, texts: &Descriptions, group: &str, kind: &str, without: &[&str]) -> Vec<Parameter> {
+pub(super) fn of_options(
+    schema: &Schema,
+    texts: &Descriptions,
+    group: &str,
+    kind: &str,
+    without: &[&str],
+) -> Vec<Parameter> {
     let Some(ty) = schema.kind(group, "v1", kind) else {
         return Vec::new();
     };

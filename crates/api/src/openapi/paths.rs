@@ -11,7 +11,9 @@ pub(super) fn paths<'a>(
     paths: Vec<(String, Vec<Operation<'a>>)>,
     components: &mut Components<'a>,
 ) -> Map<String, Value> {
-    let items = paths.into_iter().map(|(path, operations)| (path, item(&operations, components)));
+    let items = paths
+        .into_iter()
+        .map(|(path, operations)| (path, item(&operations, components)));
     items.collect()
 }
 
@@ -21,22 +23,37 @@ pub(super) fn common(operations: &[Operation<'_>]) -> Vec<Parameter> {
         return Vec::new();
     };
     let everywhere = |p: &&Parameter| rest.iter().all(|o| o.parameters.contains(p));
-    first.parameters.iter().filter(everywhere).cloned().collect()
+    first
+        .parameters
+        .iter()
+        .filter(everywhere)
+        .cloned()
+        .collect()
 }
 
 fn item<'a>(operations: &[Operation<'a>], components: &mut Components<'a>) -> Value {
     let common = common(operations);
     let mut item = Map::new();
     for operation in operations {
-        item.insert(operation.method.to_owned(), render(operation, &common, components));
+        item.insert(
+            operation.method.to_owned(),
+            render(operation, &common, components),
+        );
     }
     if !common.is_empty() {
-        item.insert("parameters".into(), common.iter().map(|p| p.document(true)).collect());
+        item.insert(
+            "parameters".into(),
+            common.iter().map(|p| p.document(true)).collect(),
+        );
     }
     Value::Object(item)
 }
 
-fn render<'a>(operation: &Operation<'a>, common: &[Parameter], components: &mut Components<'a>) -> Value {
+fn render<'a>(
+    operation: &Operation<'a>,
+    common: &[Parameter],
+    components: &mut Components<'a>,
+) -> Value {
     let mut members = Map::new();
     members.insert("tags".into(), json!([operation.tag]));
     members.insert("description".into(), operation.description.as_str().into());
@@ -46,7 +63,12 @@ fn render<'a>(operation: &Operation<'a>, common: &[Parameter], components: &mut 
     if !own.is_empty() {
         members.insert("parameters".into(), own.into());
     }
-    if let Some(Body { required, media_types, content }) = &operation.body {
+    if let Some(Body {
+        required,
+        media_types,
+        content,
+    }) = &operation.body
+    {
         let mut body = json!({"content": by_media_type(media_types, content, components)});
         if *required {
             body["required"] = true.into();
@@ -59,7 +81,10 @@ fn render<'a>(operation: &Operation<'a>, common: &[Parameter], components: &mut 
         let response = json!({"description": operations::reason(*code), "content": content});
         responses.insert(code.to_string(), response);
     }
-    responses.insert("401".into(), json!({"description": operations::reason(401)}));
+    responses.insert(
+        "401".into(),
+        json!({"description": operations::reason(401)}),
+    );
     members.insert("responses".into(), responses.into());
     extensions(operation, &mut members);
     Value::Object(members)

@@ -58,7 +58,9 @@ fn write_message(value: &Value, message: &Message, out: &mut Vec<u8>) {
         match members.get(*name) {
             // Lists are repeated fields, but where free values are lists.
             Some(Value::Array(items)) if !matches!(kind, Kind::Any) => {
-                items.iter().for_each(|item| write(*number, item, kind, out));
+                items
+                    .iter()
+                    .for_each(|item| write(*number, item, kind, out));
             }
             Some(value) => write(*number, value, kind, out),
             None => {}
@@ -90,7 +92,9 @@ fn write(field: u16, value: &Value, kind: &Kind, out: &mut Vec<u8>) {
             tag(field, FIXED64, out);
             out.extend_from_slice(&value.as_f64().unwrap_or_default().to_le_bytes());
         }
-        Kind::Any => nested(field, out, |out| bytes(2, format!("{value}\n").as_bytes(), out)),
+        Kind::Any => nested(field, out, |out| {
+            bytes(2, format!("{value}\n").as_bytes(), out)
+        }),
         Kind::Message(message) => nested(field, out, |out| write_message(value, message, out)),
         Kind::Inside(inner, kind) => nested(field, out, |out| match value {
             Value::Array(items) => items.iter().for_each(|item| write(*inner, item, kind, out)),

@@ -16,6 +16,8 @@ const JSON_SCHEMA: &str =
 const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
 
+const VERSION_INFO: &str = "io.k8s.apimachinery.pkg.version.Info";
+
 /// The edition of OpenAPI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Edition {
@@ -51,11 +53,17 @@ impl<'a> Components<'a> {
             Content::Named(name) => self.reference(name),
             Content::Text => json!({"type": "string"}),
             Content::Patch => {
-                let body = json!({"type": "object", "description": self.descriptions.get(PATCH, "")});
+                let body =
+                    json!({"type": "object", "description": self.descriptions.get(PATCH, "")});
                 self.others.entry(PATCH.to_owned()).or_insert(body);
                 self.reference(PATCH)
             }
             Content::Event => self.watch_event(),
+            Content::Version => {
+                let info = version_info(self.edition);
+                self.others.entry(VERSION_INFO.to_owned()).or_insert(info);
+                self.reference(VERSION_INFO)
+            }
         }
     }
 
@@ -65,7 +73,10 @@ impl<'a> Components<'a> {
         let text = |member| self.descriptions.get(WATCH_EVENT, member);
         let raw = json!({"type": "object", "description": self.descriptions.get(RAW, "")});
         let (mut object, ty) = match self.edition {
-            Edition::V3 => (json!({"allOf": [self.reference(RAW)]}), json!({"type": "string", "default": ""})),
+            Edition::V3 => (
+                json!({"allOf": [self.reference(RAW)]}),
+                json!({"type": "string", "default": ""}),
+            ),
             Edition::V2 => (self.reference(RAW), json!({"type": "string"})),
         };
         object["description"] = json!(text("object"));
@@ -86,7 +97,11 @@ impl<'a> Components<'a> {
     }
 
     /// All schemas, in the end. `versions` are those that have the shared kinds.
-    pub(super) fn schemas(mut self, schema: &Schema, versions: &[(&str, &str)]) -> Map<String, Value> {
+    pub(super) fn schemas(
+        mut self,
+        schema: &Schema,
+        versions: &[(&str, &str)],
+    ) -> Map<String, Value> {
         let mut done = Map::new();
         while let Some(name) = self
             .types
@@ -239,7 +254,10 @@ impl<'a> Components<'a> {
                 "io.k8s.apimachinery.pkg.api.resource.Quantity",
                 json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
             ),
-            Scalar::Quantity => ("io.k8s.apimachinery.pkg.api.resource.Quantity", json!({"type": "string"})),
+            Scalar::Quantity => (
+                "io.k8s.apimachinery.pkg.api.resource.Quantity",
+                json!({"type": "string"}),
+            ),
             Scalar::IntOrString if v3 => (
                 "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
                 json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]}),
@@ -268,7 +286,10 @@ impl<'a> Components<'a> {
                 "io.k8s.apimachinery.pkg.runtime.RawExtension",
                 json!({"type": "object"}),
             ),
-            Scalar::Json => ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON", json!({})),
+            Scalar::Json => (
+                "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON",
+                json!({}),
+            ),
             // A schema may hold schemas again, which the server checks; clients need not know the alternatives.
             Scalar::SchemaOrArray => self.or_schema("OrArray", ty),
             Scalar::SchemaOrBool => self.or_schema("OrBool", ty),
@@ -286,9 +307,15 @@ impl<'a> Components<'a> {
             self.expression(props);
         }
         let name = match or {
-            "OrArray" => "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray",
-            "OrBool" => "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool",
-            _ => "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray",
+            "OrArray" => {
+                "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray"
+            }
+            "OrBool" => {
+                "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool"
+            }
+            _ => {
+                "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray"
+            }
         };
         (name, json!({}))
     }
@@ -303,21 +330,114 @@ impl<'a> Components<'a> {
 
 /// Types of which one member at most is set: their name, the member that says which, and the members.
 const UNIONS: &[(&str, &str, &[&str])] = &[
-    ("io.k8s.api.core.v1.AppArmorProfile", "type", &["localhostProfile"]),
-    ("io.k8s.api.core.v1.PodSchedulingGroup", "", &["podGroupName"]),
-    ("io.k8s.api.core.v1.SeccompProfile", "type", &["localhostProfile"]),
-    ("io.k8s.api.flowcontrol.v1.LimitResponse", "type", &["queuing"]),
-    ("io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec", "type", &["exempt", "limited"]),
-    ("io.k8s.api.flowcontrol.v1.Subject", "kind", &["group", "serviceAccount", "user"]),
+    (
+        "io.k8s.api.core.v1.AppArmorProfile",
+        "type",
+        &["localhostProfile"],
+    ),
+    (
+        "io.k8s.api.core.v1.PodSchedulingGroup",
+        "",
+        &["podGroupName"],
+    ),
+    (
+        "io.k8s.api.core.v1.SeccompProfile",
+        "type",
+        &["localhostProfile"],
+    ),
+    (
+        "io.k8s.api.scheduling.v1alpha3.WorkloadPodGroupDisruptionMode",
+        "",
+        &["all", "single"],
+    ),
+    (
+        "io.k8s.api.scheduling.v1alpha3.WorkloadPodGroupSchedulingPolicy",
+        "",
+        &["basic", "gang"],
+    ),
+    (
+        "io.k8s.api.flowcontrol.v1.LimitResponse",
+        "type",
+        &["queuing"],
+    ),
+    (
+        "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec",
+        "type",
+        &["exempt", "limited"],
+    ),
+    (
+        "io.k8s.api.flowcontrol.v1.Subject",
+        "kind",
+        &["group", "serviceAccount", "user"],
+    ),
 ];
+
+/// `/version`, which is no kind of the table's.
+fn version_info(edition: Edition) -> Value {
+    let required = [
+        "major",
+        "minor",
+        "gitVersion",
+        "gitCommit",
+        "gitTreeState",
+        "buildDate",
+        "goVersion",
+        "compiler",
+        "platform",
+    ];
+    let texts = [
+        (
+            "emulationMajor",
+            "EmulationMajor is the major version of the emulation version",
+        ),
+        (
+            "emulationMinor",
+            "EmulationMinor is the minor version of the emulation version",
+        ),
+        ("major", "Major is the major version of the binary version"),
+        (
+            "minCompatibilityMajor",
+            "MinCompatibilityMajor is the major version of the minimum compatibility version",
+        ),
+        (
+            "minCompatibilityMinor",
+            "MinCompatibilityMinor is the minor version of the minimum compatibility version",
+        ),
+        ("minor", "Minor is the minor version of the binary version"),
+    ];
+    let mut properties = Map::new();
+    for name in required {
+        let default = match edition {
+            Edition::V3 => json!({"type": "string", "default": ""}),
+            Edition::V2 => json!({"type": "string"}),
+        };
+        properties.insert(name.to_owned(), default);
+    }
+    for (name, text) in texts {
+        let property = properties
+            .entry(name)
+            .or_insert_with(|| json!({"type": "string"}));
+        property["description"] = text.into();
+    }
+    json!({
+        "description": "Info contains versioning information. how we'll want to distribute that information.",
+        "type": "object",
+        "properties": properties,
+        "required": required,
+    })
+}
 
 fn union(discriminator: &str, members: &[&str]) -> Value {
     let value = |member: &&str| {
         let mut chars = member.chars();
         let first = chars.next().into_iter().flat_map(char::to_uppercase);
-        ((*member).to_owned(), Value::String(first.chain(chars).collect()))
+        (
+            (*member).to_owned(),
+            Value::String(first.chain(chars).collect()),
+        )
     };
-    let mut union = json!({"fields-to-discriminateBy": members.iter().map(value).collect::<Map<_, _>>()});
+    let mut union =
+        json!({"fields-to-discriminateBy": members.iter().map(value).collect::<Map<_, _>>()});
     if !discriminator.is_empty() {
         union["discriminator"] = discriminator.into();
     }
@@ -334,7 +454,9 @@ fn zero_default(field: &Field, ty: Type<'_>) -> Option<Value> {
         Shape::Scalar(scalar) if !field.omit_empty() => match scalar {
             Scalar::String => Some("".into()),
             Scalar::Bool => Some(false.into()),
-            Scalar::Int32 | Scalar::Int64 | Scalar::Uint32 | Scalar::Uint64 | Scalar::Float64 => Some(0.into()),
+            Scalar::Int32 | Scalar::Int64 | Scalar::Uint32 | Scalar::Uint64 | Scalar::Float64 => {
+                Some(0.into())
+            }
             _ => None,
         },
         _ => None,

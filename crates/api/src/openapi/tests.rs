@@ -1,8 +1,8 @@
 use super::*;
 
 fn doc(group: &str, version: &str) -> Value {
-    let version = Table::builtin().version(group, version).expect("built in");
-    document(Schema::builtin(), group, version)
+    let path = document_path(group, version);
+    document(Schema::builtin(), Table::builtin(), &path).expect("built in")
 }
 
 /// Every `$ref` in a document.
@@ -20,7 +20,7 @@ fn references<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
 #[test]
 fn every_reference_has_its_component() {
     for (group, version) in Table::builtin().group_versions() {
-        let document = document(Schema::builtin(), group, version);
+        let document = doc(group, &version.name);
         let mut found = Vec::new();
         references(&document, &mut found);
         assert!(!found.is_empty(), "{group}");
@@ -85,9 +85,55 @@ fn kubectl_finds_what_it_looks_for() {
 #[test]
 fn index_leads_to_every_group_version() {
     let index = index(Table::builtin());
-    assert_eq!(index["paths"].as_object().expect("paths").len(), 23);
+    assert_eq!(index["paths"].as_object().expect("paths").len(), 49);
     let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
         .as_str()
         .expect("an url");
     assert!(url.starts_with("/openapi/v3/apis/apps/v1?hash="), "{url}");
+}
+
+#[test]
+fn every_reference_of_v2_has_its_place() {
+    let document = document_v2(Schema::builtin(), Table::builtin());
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    for reference in found {
+        let pointer = reference.trim_start_matches('#');
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+    let list = &document["paths"]["/api/v1/namespaces/{namespace}/pods"]["get"];
+    assert_eq!(list["operationId"], "listCoreV1NamespacedPod");
+    // The start of a gnostic document: `swagger` is field 1.
+    assert!(v2_protobuf(&document).starts_with(b"\x0a\x032.0"));
+}
+
+#[test]
+fn operations_have_upstreams_names() {
+    let rows = [
+        (
+            "api/v1",
+            "/api/v1/nodes/{name}/proxy/{path}",
+            "head",
+            "connectCoreV1HeadNodeProxyWithPath",
+        ),
+        (
+            "apis/apps/v1",
+            "/apis/apps/v1/deployments",
+            "get",
+            "listAppsV1DeploymentForAllNamespaces",
+        ),
+        (
+            "apis/apps/v1",
+            "/apis/apps/v1/namespaces/{namespace}/deployments",
+            "delete",
+            "deleteAppsV1CollectionNamespacedDeployment",
+        ),
+        ("apis/apps", "/apis/apps/", "get", "getAppsAPIGroup"),
+        ("version", "/version/", "get", "getCodeVersion"),
+    ];
+    for (document, path, method, id) in rows {
+        let document =
+            super::document(Schema::builtin(), Table::builtin(), document).expect("built in");
+        assert_eq!(document["paths"][path][method]["operationId"], id);
+    }
 }

@@ -16,6 +16,7 @@ use crate::schema::Schema;
 /// The media types of bodies and answers in upstream's order.
 const ORDER: &[&str] = &[
     "text/plain",
+    "application/jwk-set+json",
     "application/json",
     "application/yaml",
     "application/vnd.kubernetes.protobuf",
@@ -34,6 +35,13 @@ pub fn document(schema: &Schema, table: &Table) -> Value {
     let mut components = Components::new(Edition::V2, &texts);
     let mut all = Map::new();
     let mut shared = Parameters::default();
+    for path in super::root_paths(table) {
+        let operation = operations::root(schema, &path);
+        all.insert(
+            format!("/{path}/"),
+            item(&[operation], &mut components, &mut shared),
+        );
+    }
     for (group, version) in table.group_versions() {
         for (path, operations) in operations::paths(schema, &texts, group, version) {
             all.insert(path, item(&operations, &mut components, &mut shared));
@@ -70,14 +78,24 @@ impl Parameters {
     }
 }
 
-fn item<'a>(operations: &[Operation<'a>], components: &mut Components<'a>, shared: &mut Parameters) -> Value {
+fn item<'a>(
+    operations: &[Operation<'a>],
+    components: &mut Components<'a>,
+    shared: &mut Parameters,
+) -> Value {
     let common = paths::common(operations);
     let mut item = Map::new();
     for operation in operations {
-        item.insert(operation.method.to_owned(), render(operation, &common, components, shared));
+        item.insert(
+            operation.method.to_owned(),
+            render(operation, &common, components, shared),
+        );
     }
     if !common.is_empty() {
-        item.insert("parameters".into(), common.iter().map(|p| shared.refer(p)).collect());
+        item.insert(
+            "parameters".into(),
+            common.iter().map(|p| shared.refer(p)).collect(),
+        );
     }
     Value::Object(item)
 }
@@ -90,7 +108,11 @@ fn render<'a>(
 ) -> Value {
     let mut members = Map::new();
     members.insert("description".into(), operation.description.as_str().into());
-    let consumes = operation.body.as_ref().map_or(&["*/*"][..], |body| body.media_types);
+    let consumes = match &operation.body {
+        Some(body) => body.media_types,
+        None if operation.kind.is_none() => operation.produces,
+        None => &["*/*"],
+    };
     members.insert("consumes".into(), in_order(consumes));
     members.insert("produces".into(), in_order(operation.produces));
     members.insert("schemes".into(), json!(["https"]));
@@ -116,7 +138,10 @@ fn render<'a>(
         let response = json!({"description": operations::reason(*code), "schema": schema});
         responses.insert(code.to_string(), response);
     }
-    responses.insert("401".into(), json!({"description": operations::reason(401)}));
+    responses.insert(
+        "401".into(),
+        json!({"description": operations::reason(401)}),
+    );
     members.insert("responses".into(), responses.into());
     paths::extensions(operation, &mut members);
     Value::Object(members)

@@ -25,19 +25,48 @@ pub(super) static DOCUMENT: Message = Message {
 };
 
 static INFO: Message = Message {
-    fields: &[("title", 1, &Text), ("version", 2, &Text), ("description", 3, &Text)],
+    fields: &[
+        ("title", 1, &Text),
+        ("version", 2, &Text),
+        ("description", 3, &Text),
+    ],
     extensions: 7,
     named: None,
 };
 
-static PATHS: Message = Message { fields: &[], extensions: 1, named: Some((2, &M(&PATH))) };
-static DEFINITIONS: Message = Message { fields: &[], extensions: 0, named: Some((1, &M(&SCHEMA))) };
-static PARAMETERS: Message = Message { fields: &[], extensions: 0, named: Some((1, &By(parameter))) };
-static REQUIREMENT: Message = Message { fields: &[], extensions: 0, named: Some((1, &Inside(1, &Text))) };
-static SECURITY: Message = Message { fields: &[], extensions: 0, named: Some((1, &Inside(2, &M(&API_KEY)))) };
+static PATHS: Message = Message {
+    fields: &[],
+    extensions: 1,
+    named: Some((2, &M(&PATH))),
+};
+static DEFINITIONS: Message = Message {
+    fields: &[],
+    extensions: 0,
+    named: Some((1, &M(&SCHEMA))),
+};
+static PARAMETERS: Message = Message {
+    fields: &[],
+    extensions: 0,
+    named: Some((1, &By(parameter))),
+};
+static REQUIREMENT: Message = Message {
+    fields: &[],
+    extensions: 0,
+    named: Some((1, &Inside(1, &Text))),
+};
+static SECURITY: Message = Message {
+    fields: &[],
+    extensions: 0,
+    named: Some((1, &Inside(2, &M(&API_KEY)))),
+};
 
 static API_KEY: Message = Message {
-    fields: &[("type", 1, &Text), ("name", 2, &Text), ("in", 3, &Text), ("description", 4, &Text)],
+    fields: &[
+        ("type", 1, &Text),
+        ("name", 2, &Text),
+        ("in", 3, &Text),
+        ("description", 4, &Text),
+    ],
     extensions: 5,
     named: None,
 };
@@ -135,10 +164,17 @@ static QUERY_PARAMETER: Message = Message {
     named: None,
 };
 
-static RESPONSES: Message = Message { fields: &[], extensions: 2, named: Some((1, &Inside(1, &M(&RESPONSE)))) };
+static RESPONSES: Message = Message {
+    fields: &[],
+    extensions: 2,
+    named: Some((1, &Inside(1, &M(&RESPONSE)))),
+};
 
 static RESPONSE: Message = Message {
-    fields: &[("description", 1, &Text), ("schema", 2, &Inside(1, &M(&SCHEMA)))],
+    fields: &[
+        ("description", 1, &Text),
+        ("schema", 2, &Inside(1, &M(&SCHEMA))),
+    ],
     extensions: 5,
     named: None,
 };

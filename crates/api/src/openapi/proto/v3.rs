@@ -17,24 +17,48 @@ pub(super) static DOCUMENT: Message = Message {
 };
 
 static INFO: Message = Message {
-    fields: &[("title", 1, &Text), ("description", 2, &Text), ("version", 6, &Text)],
+    fields: &[
+        ("title", 1, &Text),
+        ("description", 2, &Text),
+        ("version", 6, &Text),
+    ],
     extensions: 7,
     named: None,
 };
 
-static PATHS: Message = Message { fields: &[], extensions: 2, named: Some((1, &M(&PATH))) };
+static PATHS: Message = Message {
+    fields: &[],
+    extensions: 2,
+    named: Some((1, &M(&PATH))),
+};
 
 static COMPONENTS: Message = Message {
-    fields: &[("schemas", 1, &M(&SCHEMAS)), ("securitySchemes", 7, &M(&SECURITY))],
+    fields: &[
+        ("schemas", 1, &M(&SCHEMAS)),
+        ("securitySchemes", 7, &M(&SECURITY)),
+    ],
     extensions: 10,
     named: None,
 };
 
-static SCHEMAS: Message = Message { fields: &[], extensions: 0, named: Some((1, &By(schema))) };
-static SECURITY: Message = Message { fields: &[], extensions: 0, named: Some((1, &Inside(1, &M(&SCHEME)))) };
+static SCHEMAS: Message = Message {
+    fields: &[],
+    extensions: 0,
+    named: Some((1, &By(schema))),
+};
+static SECURITY: Message = Message {
+    fields: &[],
+    extensions: 0,
+    named: Some((1, &Inside(1, &M(&SCHEME)))),
+};
 
 static SCHEME: Message = Message {
-    fields: &[("type", 1, &Text), ("description", 2, &Text), ("name", 3, &Text), ("in", 4, &Text)],
+    fields: &[
+        ("type", 1, &Text),
+        ("description", 2, &Text),
+        ("name", 3, &Text),
+        ("in", 4, &Text),
+    ],
     extensions: 9,
     named: None,
 };
@@ -77,7 +101,11 @@ fn parameter(value: &Value) -> &'static Kind {
 }
 
 static REFERENCE: Message = Message {
-    fields: &[("$ref", 1, &Text), ("summary", 2, &Text), ("description", 3, &Text)],
+    fields: &[
+        ("$ref", 1, &Text),
+        ("summary", 2, &Text),
+        ("description", 3, &Text),
+    ],
     extensions: 0,
     named: None,
 };
@@ -95,14 +123,30 @@ static PARAMETER: Message = Message {
 };
 
 static BODY: Message = Message {
-    fields: &[("description", 1, &Text), ("content", 2, &M(&MEDIA_TYPES)), ("required", 3, &Bool)],
+    fields: &[
+        ("description", 1, &Text),
+        ("content", 2, &M(&MEDIA_TYPES)),
+        ("required", 3, &Bool),
+    ],
     extensions: 4,
     named: None,
 };
 
-static MEDIA_TYPES: Message = Message { fields: &[], extensions: 0, named: Some((1, &M(&MEDIA_TYPE))) };
-static MEDIA_TYPE: Message = Message { fields: &[("schema", 1, &By(schema))], extensions: 5, named: None };
-static RESPONSES: Message = Message { fields: &[], extensions: 3, named: Some((2, &Inside(1, &M(&RESPONSE)))) };
+static MEDIA_TYPES: Message = Message {
+    fields: &[],
+    extensions: 0,
+    named: Some((1, &M(&MEDIA_TYPE))),
+};
+static MEDIA_TYPE: Message = Message {
+    fields: &[("schema", 1, &By(schema))],
+    extensions: 5,
+    named: None,
+};
+static RESPONSES: Message = Message {
+    fields: &[],
+    extensions: 3,
+    named: Some((2, &Inside(1, &M(&RESPONSE)))),
+};
 
 static RESPONSE: Message = Message {
     fields: &[("description", 1, &Text), ("content", 3, &M(&MEDIA_TYPES))],
@@ -170,4 +214,8 @@ fn default(value: &Value) -> &'static Kind {
     }
 }
 
-static NOTHING: Message = Message { fields: &[], extensions: 0, named: None };
+static NOTHING: Message = Message {
+    fields: &[],
+    extensions: 0,
+    named: None,
+};
