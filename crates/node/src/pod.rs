@@ -12,6 +12,7 @@ mod memory;
 mod names;
 pub mod paths;
 mod plan;
+mod projected;
 mod runtime;
 mod sandbox;
 pub mod services;

@@ -104,6 +104,7 @@ fn api_options(cluster: &Cluster, pki: &Pki, parts: &Parts) -> Result<karve_apis
         cluster_dns: Some(CLUSTER_DNS),
         shutdown: parts.shutdown(),
         kubelet_tls: Some(Arc::new(kubelet_tls(pki)?)),
+        service_account_tokens: true,
         authentication: karve_apiserver::Authentication {
             service_account_issuers: vec![format!(
                 "https://kubernetes.default.svc.{CLUSTER_DOMAIN}"

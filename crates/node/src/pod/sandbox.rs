@@ -1,21 +1,15 @@
 //! Makes a pod's sandbox: its directory and volumes, then namespaces, network and name files by the runtime.
 
-use std::time::Duration;
-
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::api::node::v1::RuntimeClass;
+use k8s_openapi::jiff::Timestamp;
 use karve_runtime::{HostAlias, PodNetwork, RuntimeError, SandboxConfig};
 use kube::Api;
 use tracing::Instrument;
 
-use super::{Node, container, names, paths, volumes};
+use super::{Node, container, names, paths, projected, volumes};
 use crate::events::About;
 use crate::request::{bounded, text};
-
-/// The ConfigMap with the cluster's CA that a controller keeps in every namespace.
-const ROOT_CA: &str = "kube-root-ca.crt";
-/// The longest that fetching it may take.
-const FETCH_MAX: Duration = Duration::from_secs(5);
 
 /// Why a pod has no sandbox. Each is told by an event where it happens.
 #[derive(Debug, thiserror::Error)]
@@ -54,16 +48,17 @@ impl Error {
     }
 }
 
-/// Makes the sandbox; one that is there is taken as it is. Waits for the node's addresses if it must.
+/// Makes the sandbox; one that is there is taken as it is. Waits for the node's addresses if it must. Answers when the
+/// tokens in its volumes are to be renewed.
 pub async fn create(
     node: &Node,
     pod: &Pod,
     spec: &PodSpec,
     superseded: impl Future<Output = ()>,
-) -> Result<(), Error> {
+) -> Result<Option<Timestamp>, Error> {
     let result = try_create(node, pod, spec, superseded).await;
     match &result {
-        Ok(()) => {
+        Ok(_) => {
             let ignored = container::ignored(spec);
             if !ignored.is_empty() {
                 let message = format!(
@@ -107,16 +102,14 @@ async fn try_create(
     pod: &Pod,
     spec: &PodSpec,
     superseded: impl Future<Output = ()>,
-) -> Result<(), Error> {
+) -> Result<Option<Timestamp>, Error> {
     if let Some(text) = container::unsupported(spec) {
         return Err(Error::Unsupported(text));
     }
     runtime_class(node, spec).await?;
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     let dir = paths::pod_dir(&node.data_dir, &uid);
-    let api =
-        api_access(node, pod, spec).instrument(tracing::debug_span!("set up volumes", pod = uid));
-    volumes::set_up(spec, &dir, &api.await)?;
+    volumes::set_up(spec, &dir)?;
     let all = spec
         .containers
         .iter()
@@ -158,8 +151,12 @@ async fn try_create(
         annotations: std::collections::BTreeMap::new(),
     };
     let span = tracing::debug_span!("run sandbox", pod = config.uid);
-    node.runtime.run_sandbox(config).instrument(span).await?;
-    Ok(())
+    // The API is asked while the kernel works; neither is broken off for the other.
+    let sandbox = node.runtime.run_sandbox(config).instrument(span);
+    let volumes = projected::set_up(node, pod, spec, &dir);
+    let (made, renew) = tokio::join!(sandbox, volumes);
+    made?;
+    Ok(renew?)
 }
 
 /// This node has one way to run a sandbox, which has no name: a class with a handler asks for another.
@@ -184,28 +181,6 @@ async fn runtime_class(node: &Node, spec: &PodSpec) -> Result<(), Error> {
             "failed to get sandbox runtime: no runtime for {handler:?} is configured"
         ))),
     }
-}
-
-/// What the API's own volume is to hold.
-async fn api_access(node: &Node, pod: &Pod, spec: &PodSpec) -> volumes::ApiAccess {
-    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-    if !volumes::wants_api_access(spec) {
-        return volumes::ApiAccess::default();
-    }
-    let api: Api<ConfigMap> = Api::namespaced(node.client.clone(), &namespace);
-    let found = tokio::time::timeout(FETCH_MAX, api.get_opt(ROOT_CA)).await;
-    let root_ca = match found {
-        Ok(Ok(map)) => map.and_then(|map| map.data?.remove("ca.crt")),
-        Ok(Err(err)) => {
-            tracing::debug!(
-                err = &err as &dyn std::error::Error,
-                "root certificate not fetched"
-            );
-            None
-        }
-        Err(_) => None,
-    };
-    volumes::ApiAccess { namespace, root_ca }
 }
 
 /// The node's addresses for pods; a pod may come before a controller gave some to a new node.

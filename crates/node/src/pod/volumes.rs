@@ -1,10 +1,7 @@
-//! Volumes: emptyDir and hostPath. A pod with any other kind is held, because it must not run without its data.
+//! Volumes: emptyDir, hostPath and projected ones (see `projected`). A pod with any other kind is held, because it must
+//! not run without its data.
 //!
-//! DEVIATION (docs/deviations.md): tokens of ServiceAccounts are not issued yet, so the volume that the ServiceAccount
-//! admission plugin adds to every pod holds `ca.crt` and `namespace`, but no `token`.
-//!
-//! Absent: ConfigMap, Secret, projected, downwardAPI and claims; sub-paths; emptyDir in memory or with a limit that is
-//! enforced.
+//! Absent: ConfigMap, Secret, downwardAPI and claims; sub-paths; emptyDir in memory or with a limit that is enforced.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
@@ -12,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, HostPathVolumeSource, PodSpec, Volume};
 use karve_runtime::Mount;
+
+use super::projected;
 
 /// Why a volume is not there; `Display` is the event's text.
 #[derive(Debug, thiserror::Error)]
@@ -51,32 +50,8 @@ pub enum Error {
     Mount(String),
 }
 
-/// What the API's own volume shows to a pod.
-#[derive(Clone, Debug, Default)]
-pub struct ApiAccess {
-    /// The pod's namespace.
-    pub namespace: String,
-    /// The certificate of the cluster's CA, once it was published in the namespace.
-    pub root_ca: Option<String>,
-}
-
-/// Whether the pod has the volume that the ServiceAccount admission plugin adds.
-pub fn wants_api_access(spec: &PodSpec) -> bool {
-    spec.volumes.iter().flatten().any(is_api_access)
-}
-
-fn is_api_access(volume: &Volume) -> bool {
-    let sources = volume
-        .projected
-        .as_ref()
-        .and_then(|p| p.sources.as_deref())
-        .unwrap_or_default();
-    volume.name.starts_with("kube-api-access-")
-        && sources.iter().any(|s| s.service_account_token.is_some())
-}
-
-/// Makes the pod's volumes below `dir` (the pod's own directory).
-pub fn set_up(spec: &PodSpec, dir: &Path, api: &ApiAccess) -> Result<(), Error> {
+/// Makes the pod's volumes below `dir` (the pod's own directory), but for projected ones, which need the API.
+pub fn set_up(spec: &PodSpec, dir: &Path) -> Result<(), Error> {
     for volume in spec.volumes.iter().flatten() {
         if volume.empty_dir.is_some() {
             let memory = volume
@@ -93,8 +68,8 @@ pub fn set_up(spec: &PodSpec, dir: &Path, api: &ApiAccess) -> Result<(), Error> 
             empty_dir(volume, dir)?;
         } else if let Some(source) = &volume.host_path {
             host_path(&volume.name, source)?;
-        } else if is_api_access(volume) {
-            api_access(volume, dir, api)?;
+        } else if volume.projected.is_some() {
+            projected::check(volume)?;
         } else {
             return Err(Error::Unsupported {
                 volume: volume.name.clone(),
@@ -139,13 +114,14 @@ pub fn mounts(spec: &PodSpec, container: &Container, dir: &Path) -> Result<Vec<M
         })?;
         let host_path = match &volume.host_path {
             Some(source) => PathBuf::from(&source.path),
-            None if is_api_access(volume) => api_access_path(&volume.name, dir),
+            None if volume.projected.is_some() => projected::path(&volume.name, dir),
             None => empty_dir_path(&volume.name, dir),
         };
         mounts.push(Mount {
             host_path,
             container_path: PathBuf::from(&mount.mount_path),
-            read_only: mount.read_only == Some(true),
+            // Nobody but the node writes into what it keeps.
+            read_only: mount.read_only == Some(true) || volume.projected.is_some(),
         });
     }
     Ok(mounts)
@@ -170,35 +146,6 @@ fn empty_dir(volume: &Volume, dir: &Path) -> Result<(), Error> {
     // Everybody may write, whoever the containers run as; the pod's directory above is closed.
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))
         .map_err(failed("open directory"))
-}
-
-fn api_access_path(volume: &str, dir: &Path) -> PathBuf {
-    dir.join("volumes/kubernetes.io~projected").join(volume)
-}
-
-fn api_access(volume: &Volume, dir: &Path, api: &ApiAccess) -> Result<(), Error> {
-    let path = api_access_path(&volume.name, dir);
-    let failed = |action, path: &Path| {
-        let (volume, path) = (volume.name.clone(), path.to_owned());
-        move |source| Error::Io {
-            volume,
-            action,
-            path,
-            source,
-        }
-    };
-    std::fs::create_dir_all(&path).map_err(failed("make directory", &path))?;
-    let files = [
-        ("namespace", Some(&api.namespace)),
-        ("ca.crt", api.root_ca.as_ref()),
-    ];
-    for (name, content) in files {
-        if let Some(content) = content {
-            let file = path.join(name);
-            std::fs::write(&file, content).map_err(failed("write", &file))?;
-        }
-    }
-    Ok(())
 }
 
 fn host_path(volume: &str, source: &HostPathVolumeSource) -> Result<(), Error> {
@@ -280,7 +227,6 @@ fn kind(volume: &Volume) -> &'static str {
     let kinds = [
         (volume.config_map.is_some(), "configMap"),
         (volume.secret.is_some(), "secret"),
-        (volume.projected.is_some(), "projected"),
         (volume.downward_api.is_some(), "downwardAPI"),
         (
             volume.persistent_volume_claim.is_some(),
@@ -336,7 +282,7 @@ mod tests {
         ];
         for (path, type_, want) in rows {
             let spec = spec(json!({"name": "v", "hostPath": {"path": path, "type": type_}}));
-            let error = set_up(&spec, dir.path(), &ApiAccess::default()).expect_err(want);
+            let error = set_up(&spec, dir.path()).expect_err(want);
             assert_eq!(
                 error.to_string(),
                 format!("MountVolume.SetUp failed for volume \"v\" : {want}")
@@ -348,10 +294,10 @@ mod tests {
     fn an_empty_dir_is_writable_by_all_and_kept_when_set_up_again() {
         let dir = tempfile::tempdir().expect("a directory");
         let spec = spec(json!({"name": "v", "emptyDir": {}}));
-        set_up(&spec, dir.path(), &ApiAccess::default()).expect("made");
+        set_up(&spec, dir.path()).expect("made");
         let path = empty_dir_path("v", dir.path());
         std::fs::write(path.join("x"), "1").expect("written");
-        set_up(&spec, dir.path(), &ApiAccess::default()).expect("kept");
+        set_up(&spec, dir.path()).expect("kept");
         assert!(path.join("x").exists());
         assert_eq!(
             std::fs::metadata(&path)
@@ -369,7 +315,6 @@ mod tests {
         let error = set_up(
             &spec(json!({"name": "v", "secret": {"secretName": "s"}})),
             dir.path(),
-            &ApiAccess::default(),
         )
         .expect_err("held");
         assert!(
@@ -378,22 +323,5 @@ mod tests {
                 .ends_with("not supported by this node: secret"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn the_volume_of_the_api_holds_what_there_is() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let volume = json!({"name": "kube-api-access-x", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}});
-        let access = ApiAccess {
-            namespace: "ns".to_owned(),
-            root_ca: None,
-        };
-        set_up(&spec(volume), dir.path(), &access).expect("made");
-        let path = api_access_path("kube-api-access-x", dir.path());
-        assert_eq!(
-            std::fs::read_to_string(path.join("namespace")).expect("there"),
-            "ns"
-        );
-        assert!(!path.join("ca.crt").exists());
     }
 }

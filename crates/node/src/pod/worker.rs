@@ -18,7 +18,7 @@ use super::memory::{Memory, Retry};
 use super::plan::{self, End, Plan, Start, Step, Stop};
 use super::start::{self, Started};
 use super::writer::{self, Wanted};
-use super::{Node, deadline, paths, runtime, sandbox};
+use super::{Node, deadline, paths, projected, runtime, sandbox};
 use crate::events::About;
 use crate::observed::Observed;
 use crate::status::{self, Verdict, Waiting};
@@ -54,7 +54,21 @@ pub async fn run(
         receiver,
     ));
     let uid = pod.metadata.uid.clone().unwrap_or_default();
+    let dir = paths::pod_dir(&node.data_dir, &uid);
+    // After a restart of the agent it is not known how old tokens are.
+    let known = pod
+        .spec
+        .as_ref()
+        .is_some_and(|spec| projected::is_made(spec, &dir));
+    let renew = watch::Sender::new(known.then(Timestamp::now));
+    tasks.spawn(projected::keep(
+        node.clone(),
+        assignment.clone(),
+        renew.subscribe(),
+        dir,
+    ));
     let worker = Worker {
+        renew,
         node,
         assignment,
         exits,
@@ -85,6 +99,8 @@ struct Worker {
     refused: bool,
     recorded: watch::Sender<Arc<Pod>>,
     wanted: watch::Sender<Wanted>,
+    /// When tokens in the pod's volumes are to be renewed.
+    renew: watch::Sender<Option<Timestamp>>,
     stops: JoinSet<(String, Result<(), karve_runtime::RuntimeError>)>,
 }
 
@@ -297,7 +313,12 @@ impl Worker {
     async fn create_sandbox(&mut self, pod: &Pod, spec: &PodSpec) -> Performed {
         let node = self.node.clone();
         match sandbox::create(&node, pod, spec, superseded(&self.assignment)).await {
-            Ok(()) | Err(sandbox::Error::Superseded) => {
+            Ok(renew) => {
+                self.renew.send_replace(renew);
+                self.memory.sandbox_trouble = Some(Retry::after(None, Timestamp::now()));
+                Performed::Changed
+            }
+            Err(sandbox::Error::Superseded) => {
                 // Should it turn out not to be ready, it is not tried again at once.
                 self.memory.sandbox_trouble = Some(Retry::after(None, Timestamp::now()));
                 Performed::Changed
