@@ -9,6 +9,7 @@
 //! valid (`karve-api`), and who may ask (`authorize`).
 
 mod attributes;
+mod certificates;
 mod claim_resize;
 mod default_class;
 mod limit_ranger;
@@ -138,7 +139,7 @@ async fn validate_with(
     if on(Plugin::RuntimeClass) {
         runtime_class::validate(server, attributes)?;
     }
-    // Here: CertificateApproval, CertificateSigning, ClusterTrustBundleAttest, CertificateSubjectRestriction.
+    certificates::validate(server, attributes, &on)?;
     // No feature that nodes declare (KEP-5328) is one that an update of a Pod could need.
     if on(Plugin::PodResizeValidator) {
         pod_resize::validate(server, attributes)?;

@@ -18,6 +18,7 @@ use crate::identity::{Identity, MASTERS};
 use follow::Follow;
 
 pub use attributes::{Attributes, Decision, Outcome};
+pub(crate) use node::{Kind as NodeKind, is_node, refers_to};
 pub use request::Request;
 
 /// Answers who may do what. It is asked in memory and never waits.
@@ -54,7 +55,7 @@ impl Authorizer {
             return Outcome::allow("");
         }
         let mut reasons = Vec::new();
-        if node::is_node(asked.user) {
+        if is_node(asked.user) {
             let outcome = node::decide(asked, || self.nodes.read());
             if outcome.decision != Decision::NoOpinion {
                 return outcome;
@@ -85,7 +86,7 @@ impl Authorizer {
         let (rules, error) = rbac.rules(user, namespace);
         let (resource, path): (Vec<&rbac::Rule>, _) =
             rules.into_iter().partition(|r| !r.resources.is_empty());
-        let node = node::is_node(user);
+        let node = is_node(user);
         let unsupported = "node authorizer does not support user rule resolution".to_owned();
         let error = match (node, error) {
             (true, Some(other)) => Some(format!("[{unsupported}, {other}]")),
@@ -107,10 +108,5 @@ impl Authorizer {
     /// Roles and bindings as of now.
     fn rbac(&self) -> RwLockReadGuard<'_, rbac::Rbac> {
         self.rbac.read()
-    }
-
-    /// What objects the pods of a node refer to, as of now.
-    pub(crate) fn nodes(&self) -> RwLockReadGuard<'_, node::Graph> {
-        self.nodes.read()
     }
 }

@@ -56,6 +56,7 @@ mod seen;
 mod select;
 mod semantics;
 mod server;
+mod signing_request;
 mod snapshot;
 mod subresource;
 mod table;

@@ -173,6 +173,12 @@ pub fn as_writer<T>(call: &Call, use_it: impl FnOnce(&Writer<'_>) -> T) -> T {
     let subresource = &*call.path.subresource;
     let kind = (&*call.resource.group, &*call.resource.plural);
     let reset = match subresource {
+        // What is asked for is the requester's once and for all; nobody owns it.
+        _ if kind == ("certificates.k8s.io", "certificatesigningrequests") => match subresource {
+            "status" => FieldSet::of_names(&[&["spec"], &["status", "conditions"]]),
+            "approval" => FieldSet::of_names(&[&["spec"], &["status", "certificate"]]),
+            _ => FieldSet::of_names(&[&["spec"], &["status"]]),
+        },
         "status" if kind == ("apps", "deployments") => {
             FieldSet::of_names(&[&["spec"], &["metadata", "labels"]])
         }

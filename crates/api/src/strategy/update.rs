@@ -126,6 +126,9 @@ fn status(resource: &Resource, subresource: &str, old: &Value, new: &mut Value, 
             copy_member(old, new, "metadata");
         }
         ("", "pods") => pod_status(old, new),
+        ("certificates.k8s.io", "certificatesigningrequests") => {
+            signing_request(subresource, old, new, now);
+        }
         ("", "persistentvolumes") if old["status"]["phase"] != new["status"]["phase"] => {
             let unset = new["status"]["lastPhaseTransitionTime"]
                 == old["status"]["lastPhaseTransitionTime"];
@@ -135,6 +138,54 @@ fn status(resource: &Resource, subresource: &str, old: &Value, new: &mut Value, 
         }
         _ => {}
     }
+}
+
+/// Conditions get their times; approval is for conditions only, and the rest keeps its verdicts.
+fn signing_request(subresource: &str, old: &Value, new: &mut Value, now: Timestamp) {
+    let conditions = |object: &Value| -> Vec<Value> {
+        object["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+    };
+    let before = conditions(old);
+    let mut next = conditions(new);
+    if subresource == "status" {
+        for kind in ["Approved", "Denied"] {
+            let is = |c: &&Value| c["type"] == kind;
+            let stored: Vec<&Value> = before.iter().filter(is).collect();
+            if stored.len() == next.iter().filter(is).count() {
+                let places = next.iter_mut().filter(|c| c["type"] == kind);
+                places
+                    .zip(stored)
+                    .for_each(|(place, stored)| place.clone_from(stored));
+            }
+        }
+    }
+    let now = Value::from(crate::time::format(now));
+    for condition in &mut next {
+        if condition["lastUpdateTime"].is_null() {
+            condition["lastUpdateTime"] = now.clone();
+        }
+        if condition["lastTransitionTime"].is_null() {
+            let same =
+                |c: &&Value| c["type"] == condition["type"] && c["status"] == condition["status"];
+            let known = before
+                .iter()
+                .find(same)
+                .map(|c| c["lastTransitionTime"].clone());
+            condition["lastTransitionTime"] = known
+                .filter(|t| !t.is_null())
+                .unwrap_or_else(|| now.clone());
+        }
+    }
+    if subresource == "approval" {
+        copy_member(old, new, "status");
+    }
+    match next.is_empty() {
+        false => members(&mut new["status"]).insert("conditions".to_owned(), next.into()),
+        true => members(&mut new["status"]).remove("conditions"),
+    };
 }
 
 fn pod_status(old: &Value, new: &mut Value) {

@@ -9,6 +9,7 @@ mod address;
 mod api_service;
 mod autoscaling;
 mod batch;
+mod certificates;
 mod checks;
 mod cluster;
 mod config;
@@ -74,6 +75,7 @@ pub fn update(resource: &Resource, subresource: &str, old: &Value, new: &Value) 
     match subresource {
         "" => changed(&mut errors, resource, old, new),
         "status" => status(&mut errors, resource, old, new),
+        "approval" => certificates::request(&mut errors, new, Some(old), subresource),
         "resize" => pod::resize(&mut errors, old, new),
         "ephemeralcontainers" => pod::ephemeral(&mut errors, old, new),
         _ => {}
@@ -177,6 +179,9 @@ fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
             "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
         ) => webhook::configuration(errors, object, None),
         ("apiregistration.k8s.io", "apiservices") => api_service::api_service(errors, object),
+        ("certificates.k8s.io", "certificatesigningrequests") => {
+            certificates::request(errors, object, None, "");
+        }
         ("coordination.k8s.io", "leases") => cluster::lease(errors, object),
         ("discovery.k8s.io", _) => endpoints::slice(errors, object),
         ("networking.k8s.io", "ingresses") => ingress::ingress(errors, object),
@@ -234,6 +239,9 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
             "admissionregistration.k8s.io",
             "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
         ) => webhook::configuration(errors, new, Some(old)),
+        ("certificates.k8s.io", "certificatesigningrequests") => {
+            certificates::request(errors, new, Some(old), "");
+        }
         ("discovery.k8s.io", _) => endpoints::slice_update(errors, old, new),
         ("networking.k8s.io", "servicecidrs") => {
             service_cidr::service_cidr_update(errors, old, new)
@@ -260,6 +268,9 @@ fn status(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
             storage_classes::attachment(errors, new, Some(old))
         }
         ("networking.k8s.io", "ingresses") => ingress::status(errors, new),
+        ("certificates.k8s.io", "certificatesigningrequests") => {
+            certificates::request(errors, new, Some(old), "status");
+        }
         _ => {}
     }
 }

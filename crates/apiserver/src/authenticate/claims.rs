@@ -120,6 +120,7 @@ impl NewClaims<'_> {
 }
 
 /// The claims of a token that lives in a Secret.
+#[cfg(test)]
 pub fn legacy(namespace: &str, account: &Bound, secret: &str) -> Value {
     json!({
         "iss": LEGACY_ISSUER,

@@ -16,6 +16,7 @@ use super::{Attributes, Outcome};
 use crate::identity::Identity;
 
 pub use graph::{Graph, Kind};
+pub use refers::of_spec as refers_to;
 
 const NODES: &str = "system:nodes";
 const PREFIX: &str = "system:node:";

@@ -105,6 +105,11 @@ fn api_options(cluster: &Cluster, pki: &Pki, parts: &Parts) -> Result<karve_apis
         shutdown: parts.shutdown(),
         kubelet_tls: Some(Arc::new(kubelet_tls(pki)?)),
         service_account_tokens: true,
+        // As kubeadm has it.
+        admission: karve_apiserver::Admission {
+            enable: vec!["NodeRestriction".to_owned()],
+            ..karve_apiserver::Admission::default()
+        },
         authentication: karve_apiserver::Authentication {
             service_account_issuers: vec![format!(
                 "https://kubernetes.default.svc.{CLUSTER_DOMAIN}"

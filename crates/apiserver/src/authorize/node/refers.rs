@@ -30,21 +30,14 @@ pub fn of_pod(pod: &Value, namespace: &str) -> HashSet<Thing> {
     if graph::is_mirror(pod) {
         return found;
     }
+    let spec = &pod["spec"];
+    found.extend(of_spec(spec, namespace));
     let mut add = |kind, name: &Value| {
         if let Some(name) = name.as_str().filter(|n| !n.is_empty()) {
             found.insert((kind, Box::from(namespace), Box::from(name)));
         }
     };
-    let spec = &pod["spec"];
-    add(Kind::ServiceAccount, &spec["serviceAccountName"]);
-    items(&spec["imagePullSecrets"]).for_each(|s| add(Kind::Secret, &s["name"]));
-    for list in ["containers", "initContainers", "ephemeralContainers"] {
-        for container in items(&spec[list]) {
-            of_container(container, &mut add);
-        }
-    }
     for volume in items(&spec["volumes"]) {
-        of_pod_volume(volume, &mut add);
         if let (true, Some(name)) = (volume["ephemeral"].is_object(), volume["name"].as_str()) {
             add(Kind::Claim, &graph::ephemeral_claim(pod, name).into());
         }
@@ -56,6 +49,25 @@ pub fn of_pod(pod: &Value, namespace: &str) -> HashSet<Thing> {
         Kind::ResourceClaim,
         &status["extendedResourceClaimStatus"]["resourceClaimName"],
     );
+    found
+}
+
+/// What a pod's spec names.
+pub fn of_spec(spec: &Value, namespace: &str) -> HashSet<Thing> {
+    let mut found = HashSet::new();
+    let mut add = |kind, name: &Value| {
+        if let Some(name) = name.as_str().filter(|n| !n.is_empty()) {
+            found.insert((kind, Box::from(namespace), Box::from(name)));
+        }
+    };
+    add(Kind::ServiceAccount, &spec["serviceAccountName"]);
+    items(&spec["imagePullSecrets"]).for_each(|s| add(Kind::Secret, &s["name"]));
+    for list in ["containers", "initContainers", "ephemeralContainers"] {
+        for container in items(&spec[list]) {
+            of_container(container, &mut add);
+        }
+    }
+    items(&spec["volumes"]).for_each(|volume| of_pod_volume(volume, &mut add));
     found
 }
 
