@@ -16,9 +16,12 @@ mod service;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 pub use authentication::publish as publish_authentication;
 pub use availability::run as run_availability;
@@ -36,6 +39,8 @@ pub struct Aggregation {
     services: Snapshot<ApiServices>,
     /// The resource lists that available servers gave, by the names of their APIServices.
     discovered: Mutex<HashMap<String, Arc<Value>>>,
+    /// Up to which revision of the store availability was looked at.
+    looked: watch::Sender<u64>,
 }
 
 impl Default for Aggregation {
@@ -43,8 +48,19 @@ impl Default for Aggregation {
         Aggregation {
             services: Snapshot::new(service::PREFIX),
             discovered: Mutex::default(),
+            looked: watch::Sender::new(0),
         }
     }
+}
+
+/// Waits a little until what was just written of APIServices was looked at, so that who reads it back sees whether
+/// its server is there.
+pub async fn settle(server: &Server) {
+    const PATIENCE: Duration = Duration::from_millis(50);
+    let revision = server.store.revision();
+    let mut looked = server.aggregation.looked.subscribe();
+    // In vain where the server takes its time.
+    let _ = timeout(PATIENCE, looked.wait_for(|looked| *looked >= revision)).await;
 }
 
 /// The server that answers for a path of a resource, if another one does.

@@ -225,6 +225,10 @@ impl Server {
             "proxy" => subresource::proxy(self, &mut call, parts, body).await,
             _ => self.serve(&mut call, &body).await,
         };
+        let writes = matches!(call.verb, Verb::Create | Verb::Update | Verb::Patch);
+        if writes && answered.is_ok() && call.resource.group == "apiregistration.k8s.io" {
+            aggregate::settle(self).await;
+        }
         trail::note(|trail| trail.annotations.append(&mut call.annotations));
         match answered {
             Ok(response) => Ok(response),

@@ -147,10 +147,11 @@ mod tests {
     fn tolerations_are_merged_without_what_others_include() {
         let exists = json!({"key": "a", "operator": "Exists"});
         let equal = json!({"key": "a", "operator": "Equal", "value": "x", "effect": "NoSchedule"});
-        let own = json!([equal]);
-        assert_eq!(merged_tolerations(&own, &json!([exists])), [exists.clone()]);
-        assert_eq!(merged_tolerations(&json!([exists]), &own), [exists]);
-        assert_eq!(merged_tolerations(&own, &own), [equal]);
+        let (own, just_exists) = (json!([equal]), json!([exists]));
+        let of = |merged: Vec<Value>| Value::from(merged);
+        assert_eq!(of(merged_tolerations(&own, &just_exists)), just_exists);
+        assert_eq!(of(merged_tolerations(&just_exists, &own)), just_exists);
+        assert_eq!(of(merged_tolerations(&own, &own)), own);
     }
 
     #[test]

@@ -144,7 +144,7 @@ fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }
 
-fn names<'a>(list: &'a Value) -> Vec<&'a str> {
+fn names(list: &Value) -> Vec<&str> {
     items(list)
         .map(|item| item["name"].as_str().unwrap_or_default())
         .collect()

@@ -65,6 +65,7 @@ pub async fn run(server: Arc<Server>) {
         // The history went on meanwhile.
         let Ok(mut watches) = watches else { continue };
         look(&server, &mut turns).await;
+        server.aggregation.looked.send_replace(revision);
         let next = turns.values().map(|turn| turn.at).min();
         loop {
             let idle = next.is_none();
