@@ -3,6 +3,7 @@
 //! Each bench makes a cluster of the release build in a network with no way out, lets a load
 //! generator from `bench/` work on it, and prints that one's figures.
 
+mod api;
 mod endpoint_change;
 mod idle;
 mod pod_start;
@@ -41,6 +42,8 @@ pub struct Options {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Bench {
+    /// The API server by itself: start, writes, reads, lists, fan-out, memory.
+    Api,
     /// From the command to an answer through a Service and to DNS in a Pod.
     TimeToK8s,
     /// Memory, CPU time and disk writes of a cluster of one node and one Pod.
@@ -53,10 +56,14 @@ enum Bench {
 
 /// Runs one and removes what it made.
 pub fn run(options: &Options) -> Result<()> {
+    if matches!(options.name, Bench::Api) {
+        return api::run(options.runs);
+    }
     machine::prepare_for_demo()?;
     let mut interrupt = Interrupt::hold()?;
     let bench = Ground::prepare()?;
     let result = match options.name {
+        Bench::Api => Ok(()),
         Bench::TimeToK8s => time_to_k8s::run(&bench, options.runs, &mut interrupt),
         Bench::Idle => idle::run(&bench),
         Bench::PodStart => pod_start::run(&bench),
