@@ -34,6 +34,12 @@ const STREAMS_MAX: u32 = 1000;
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
+/// Headers of one request, in bytes: Go's limit.
+const HEADERS_MAX: u32 = 1 << 20;
+/// What a client may send before it is read: upstream's windows.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
 /// Serves until `shutdown`.
 pub async fn serve(
     server: Arc<Server>,
@@ -113,7 +119,10 @@ async fn connection(
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX);
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADERS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
