@@ -61,12 +61,13 @@ pub async fn create_object(
     for _ in 0..ATTEMPTS {
         let mut attempt = object.clone();
         let mut ops = prepare(server, call, &mut attempt, dry_run)?;
+        // Before a turn at a quota is taken: a webhook may take its time.
+        let storable = conversion::to_storage(server, &call.resource, attempt.clone()).await?;
         let admitted = admission::validate(server, call, &mut attempt, None, dry_run).await?;
         ops.extend(admitted.ops);
         // Held until the commit.
         let _turn = admitted.turn;
         let key = crate::keys::key(&call.resource, call.namespace(), attempt.meta("name"));
-        let storable = conversion::to_storage(server, &call.resource, attempt.clone()).await?;
         if let Some(existing) = server.store.get(&key) {
             let existing = object::decode(existing.value(), &call.resource);
             return Err(already_exists(call, &existing, attempt.meta("name")));

@@ -139,7 +139,15 @@ async fn ask(
         ));
     };
     let uid = uuid::Uuid::new_v4().to_string();
-    let body = review::request(version, &uid, target, attributes);
+    let own = &attributes.call.resource;
+    let old = attributes.old.unwrap_or(&Value::Null);
+    let object = review::shown(server, target, own, attributes.object()).await;
+    let old = review::shown(server, target, own, old).await;
+    let shown = (
+        object.map_err(Failure::Refused)?,
+        old.map_err(Failure::Refused)?,
+    );
+    let body = review::request(version, &uid, target, attributes, shown);
     let client = hook.client(&server.egress);
     let client =
         client.map_err(|why| Failure::Call(format!("could not get REST client: {why}")))?;

@@ -97,6 +97,28 @@ pub async fn to_storage(
     Ok(converted.pop().unwrap_or_default())
 }
 
+/// An object of one version of a custom resource as one of another version.
+pub async fn between(
+    server: &Server,
+    from: &Resource,
+    to: &Resource,
+    object: Value,
+) -> Result<Value, Refusal> {
+    let Some((custom, webhook)) = by_webhook(from).filter(|_| from.version != to.version) else {
+        return Ok(object);
+    };
+    let mut converted = ask(
+        server,
+        &custom.family,
+        webhook,
+        vec![object],
+        &to.version,
+        true,
+    )
+    .await?;
+    Ok(converted.pop().unwrap_or_default())
+}
+
 /// Answers `get`.
 pub async fn get(server: &Server, call: &Call) -> Result<HttpResponse, Refusal> {
     if by_webhook(&call.resource).is_none() {

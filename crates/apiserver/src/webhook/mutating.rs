@@ -9,6 +9,7 @@ use super::hook::{Hook, Target};
 use super::{Failure, ask, is_exempt, rejection, review};
 use crate::admission::{Attributes, Notes};
 use crate::answer::Refusal;
+use crate::crd::conversion;
 use crate::server::Server;
 use crate::{convert, semantics};
 
@@ -104,10 +105,11 @@ async fn call(
         let kind = karve_api::field::quote(&answer.patch_type);
         return Err(Failure::Call(format!("unsupported patch type {kind}")));
     }
-    apply(hook, target, attributes, &answer.patch)
+    apply(server, hook, target, attributes, &answer.patch).await
 }
 
-fn apply(
+async fn apply(
+    server: &Server,
     hook: &Hook,
     target: &Target,
     attributes: &mut Attributes<'_>,
@@ -122,7 +124,9 @@ fn apply(
         return Err(Failure::Refused(Status::internal(why).into()));
     };
     let failed = |why: String| Failure::Refused(Status::internal(why).into());
-    let before = review::shown(target, object);
+    let before = review::shown(server, target, &call.resource, object)
+        .await
+        .map_err(Failure::Refused)?;
     let whole = target.kind.kind == target.resource.kind;
     let ty = match whole {
         true => target.resource.shown_type(),
@@ -135,6 +139,9 @@ fn apply(
         .map_err(|err| failed(err.to_string()))?;
     let mut after = patched.object;
     if whole {
+        after = conversion::between(server, &target.resource, &call.resource, after)
+            .await
+            .map_err(Failure::Refused)?;
         after = convert::written(&target.resource, after);
         after["apiVersion"] = (&*call.resource.api_version()).into();
         semantics::set_defaults(call, &mut after);

@@ -3,11 +3,15 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use karve_api::resource::Resource;
 use serde_json::{Map, Value, json};
 
 use super::hook::Target;
 use crate::admission::Attributes;
+use crate::answer::Refusal;
 use crate::convert;
+use crate::crd::conversion;
+use crate::server::Server;
 
 /// The versions of AdmissionReview that are spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +51,14 @@ pub(super) struct Answer {
 }
 
 /// An object as a webhook sees it: in the version of its rule, with its kind.
-pub(super) fn shown(target: &Target, object: &Value) -> Value {
+pub(super) async fn shown(
+    server: &Server,
+    target: &Target,
+    own: &Resource,
+    object: &Value,
+) -> Result<Value, Refusal> {
     if object.is_null() {
-        return Value::Null;
+        return Ok(Value::Null);
     }
     let mut shown = match target.kind.kind == target.resource.kind {
         true => convert::read_value(&target.resource, object.clone()),
@@ -60,9 +69,13 @@ pub(super) fn shown(target: &Target, object: &Value) -> Value {
         .is_none_or(|kind| kind == target.kind.kind || kind.is_empty())
     {
         shown["kind"] = (&*target.kind.kind).into();
+        if target.resource.version != own.version && target.resource.is_custom() {
+            shown["apiVersion"] = (&*own.api_version()).into();
+            shown = conversion::between(server, own, &target.resource, shown).await?;
+        }
         shown["apiVersion"] = (&*target.kind.api_version()).into();
     }
-    shown
+    Ok(shown)
 }
 
 /// The body of a request.
@@ -71,9 +84,11 @@ pub(super) fn request(
     uid: &str,
     target: &Target,
     attributes: &Attributes<'_>,
+    (object, old): (Value, Value),
 ) -> Bytes {
     let call = attributes.call;
-    let resource = |r: &karve_api::resource::Resource| json!({"group": r.group, "version": r.version, "resource": r.plural});
+    let resource =
+        |r: &Resource| json!({"group": r.group, "version": r.version, "resource": r.plural});
     let kind = |k: &karve_api::resource::GroupVersionKind| json!({"group": k.group, "version": k.version, "kind": k.kind});
     let mut request = json!({
         "uid": uid,
@@ -83,8 +98,8 @@ pub(super) fn request(
         "requestResource": resource(&call.resource),
         "operation": attributes.operation.as_str(),
         "userInfo": call.identity.user_info(),
-        "object": shown(target, attributes.object()),
-        "oldObject": shown(target, attributes.old.unwrap_or(&Value::Null)),
+        "object": object,
+        "oldObject": old,
         "dryRun": attributes.dry_run,
         "options": attributes.options(),
     });
