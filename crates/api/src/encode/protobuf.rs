@@ -227,10 +227,11 @@ fn write_scalar(field: u16, value: &Value, scalar: Scalar, ty: Type<'_>, out: &m
             tag(field, FIXED64, out);
             out.extend_from_slice(&value.as_f64().unwrap_or_default().to_le_bytes());
         }
-        Scalar::Bytes => match value.as_str() {
-            Some(text) => bytes(field, &STANDARD.decode(text).unwrap_or_default(), out),
-            None => {}
-        },
+        Scalar::Bytes => {
+            if let Some(text) = value.as_str() {
+                bytes(field, &STANDARD.decode(text).unwrap_or_default(), out);
+            }
+        }
         Scalar::Quantity => nested(field, out, |out| bytes(1, quantity(value).as_bytes(), out)),
         Scalar::IntOrString => nested(field, out, |out| int_or_string(value, out)),
         Scalar::Time | Scalar::MicroTime => nested(field, out, |out| timestamp(value, scalar, out)),

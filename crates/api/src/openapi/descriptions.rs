@@ -46,7 +46,7 @@ impl Descriptions {
     }
 }
 
-fn unescape(text: &'static str) -> Cow<'static, str> {
+pub(super) fn unescape(text: &'static str) -> Cow<'static, str> {
     if !text.contains('\\') {
         return Cow::Borrowed(text);
     }

@@ -7,6 +7,7 @@
 
 mod custom;
 mod descriptions;
+mod enums;
 mod operations;
 mod parameters;
 mod paths;

@@ -82,10 +82,11 @@ fn write_message(value: &Value, message: &Message, out: &mut Vec<u8>) {
 
 fn write(field: u16, value: &Value, kind: &Kind, out: &mut Vec<u8>) {
     match kind {
-        Kind::Text => match value.as_str() {
-            Some(text) => bytes(field, text.as_bytes(), out),
-            None => {}
-        },
+        Kind::Text => {
+            if let Some(text) = value.as_str() {
+                bytes(field, text.as_bytes(), out);
+            }
+        }
         Kind::Bool => number(field, u64::from(value.as_bool() == Some(true)), out),
         Kind::Int => number(field, value.as_i64().unwrap_or_default() as u64, out),
         Kind::Double => {

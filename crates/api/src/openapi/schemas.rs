@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::descriptions::Descriptions;
+use super::enums::Enums;
 use super::operations::Content;
 use crate::schema::{Field, Scalar, Schema, Shape, Struct, Topology, Type};
 
@@ -31,6 +32,7 @@ pub(super) enum Edition {
 pub(super) struct Components<'a> {
     edition: Edition,
     descriptions: &'a Descriptions,
+    enums: Enums,
     types: BTreeMap<String, Type<'a>>,
     others: BTreeMap<String, Value>,
 }
@@ -41,6 +43,7 @@ impl<'a> Components<'a> {
         Components {
             edition,
             descriptions,
+            enums: Enums::read(),
             types: BTreeMap::new(),
             others: BTreeMap::new(),
         }
@@ -207,7 +210,25 @@ impl<'a> Components<'a> {
         {
             extensions.insert("default".into(), default);
         }
-        if let Some(text) = self.descriptions.get(model, &field.name) {
+        let mut text = self
+            .descriptions
+            .get(model, &field.name)
+            .unwrap_or_default();
+        if let Some(found) = self.enums.get(model, &field.name) {
+            let place = if found.items {
+                &mut body["items"]
+            } else {
+                &mut body
+            };
+            place["enum"] = found.values.clone();
+            let gap = if text.is_empty() || found.text.is_empty() {
+                ""
+            } else {
+                "\n\n"
+            };
+            text = format!("{text}{gap}{}", found.text).into();
+        }
+        if !text.is_empty() {
             extensions.insert("description".into(), text.into());
         }
         if extensions.is_empty() {
