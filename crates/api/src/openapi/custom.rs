@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::Fnv;
 use super::operations::custom_name;
-use super::schemas::Components;
+use super::schemas::{Components, Edition};
 use crate::resource::{Resource, Version};
 use crate::schema::{Schema, Type};
 
@@ -17,6 +17,9 @@ pub(super) fn definitions<'a>(
     for resource in version.resources.iter().filter(|r| r.is_custom()) {
         let kinds = |kind: &str| json!([{"group": resource.group, "version": resource.version, "kind": kind}]);
         let mut object = source(resource);
+        if components.edition() == Edition::V2 {
+            object = plain(object);
+        }
         complete(schema, "ObjectMeta", &mut object, components);
         object["x-kubernetes-group-version-kind"] = kinds(&resource.kind);
         components.add(custom_name(resource, &resource.kind), object);
@@ -26,10 +29,48 @@ pub(super) fn definitions<'a>(
 }
 
 /// What makes the document of a version another one.
-pub(super) fn hash(_resource: &Resource, _hash: &mut Fnv) {}
+pub(super) fn hash(resource: &Resource, hash: &mut Fnv) {
+    if let Some(custom) = &resource.custom {
+        hash.write(&custom.source.to_string());
+    }
+}
 
-fn source(_resource: &Resource) -> Value {
-    json!({"type": "object"})
+/// The schema of the definition, without what OpenAPI does not know.
+fn source(resource: &Resource) -> Value {
+    let source = resource.custom.as_ref().map(|custom| &custom.source);
+    let mut schema = match source {
+        Some(Value::Object(members)) => Value::Object(members.clone()),
+        _ => Value::Object(Map::new()),
+    };
+    if schema.get("type").is_none() {
+        schema["type"] = "object".into();
+    }
+    schema
+}
+
+/// A schema without what v2 can't say: alternatives, nulls, and the members of objects that may have others.
+fn plain(schema: Value) -> Value {
+    let Value::Object(mut members) = schema else {
+        return schema;
+    };
+    members.retain(|name, _| {
+        !matches!(
+            name.as_str(),
+            "oneOf" | "anyOf" | "allOf" | "not" | "nullable"
+        )
+    });
+    if members.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true)) {
+        members.retain(|name, _| !matches!(name.as_str(), "items" | "properties" | "type"));
+    }
+    if let Some(Value::Object(properties)) = members.get_mut("properties") {
+        properties.values_mut().for_each(|v| *v = plain(v.take()));
+    }
+    for name in ["items", "additionalProperties"] {
+        if let Some(inner) = members.get_mut(name) {
+            *inner = plain(inner.take());
+        }
+    }
+    Value::Object(members)
 }
 
 fn list<'a>(

@@ -49,6 +49,11 @@ impl<'a> Components<'a> {
         }
     }
 
+    /// Which edition of OpenAPI it is for.
+    pub(super) fn edition(&self) -> Edition {
+        self.edition
+    }
+
     /// A schema that refers to what a body holds, which becomes a component.
     pub(super) fn content(&mut self, content: &Content<'a>) -> Value {
         match content {
