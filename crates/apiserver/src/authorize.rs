@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::answer::Refusal;
 use crate::identity::{Identity, MASTERS};
+use crate::trail;
 use follow::Follow;
 
 pub use attributes::{Attributes, Decision, Outcome};
@@ -74,6 +75,7 @@ impl Authorizer {
     /// Refuses what may not be done, with upstream's text.
     pub fn check(&self, asked: &Attributes<'_>) -> Result<(), Refusal> {
         let outcome = self.decide(asked);
+        trail::decided(outcome.allowed(), &outcome.reason);
         match outcome.allowed() {
             true => Ok(()),
             false => Err(asked.forbidden(&outcome.reason).into()),

@@ -76,9 +76,20 @@ pub fn request_object(object: impl FnOnce() -> Option<Value>) {
     });
 }
 
-/// Notes an annotation for the audit log.
-pub fn annotate(key: &str, value: impl Into<String>) {
-    note(|trail| trail.annotations.push((key.to_owned(), value.into())));
+/// Notes whether the request was allowed, and why, if there is an audit log.
+pub fn decided(allowed: bool, reason: &str) {
+    note(|trail| {
+        if trail.scope.is_some() {
+            let decision = if allowed { "allow" } else { "forbid" };
+            let mut annotate = |key: &str, value: &str| {
+                trail
+                    .annotations
+                    .push((format!("authorization.k8s.io/{key}"), value.to_owned()));
+            };
+            annotate("decision", decision);
+            annotate("reason", reason);
+        }
+    });
 }
 
 #[cfg(test)]
@@ -88,12 +99,12 @@ mod tests {
     #[tokio::test]
     async fn notes_outlive_a_request_that_is_cut_off() {
         let (answer, trail) = follow(Trail::default(), Some(Duration::from_millis(1)), async {
-            annotate("a", "b");
+            note(|trail| trail.waited = Duration::from_secs(1));
             std::future::pending::<()>().await;
         })
         .await;
         assert_eq!(answer, None);
-        assert_eq!(trail.annotations, [("a".to_owned(), "b".to_owned())]);
-        annotate("nobody", "listens");
+        assert_eq!(trail.waited, Duration::from_secs(1));
+        note(|_| panic!("nobody listens"));
     }
 }

@@ -215,15 +215,14 @@ fn micros(time: jiff::Timestamp) -> String {
 /// An object without its managed fields, or a list of such.
 pub fn without_managed_fields(mut object: Value) -> Value {
     fn clear(object: &mut Value) {
-        if let Some(meta) = object["metadata"].as_object_mut() {
-            meta.remove("managedFields");
+        let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+        if let Some(metadata) = metadata {
+            metadata.remove("managedFields");
         }
     }
-    if object.is_object() {
-        clear(&mut object);
-        if let Some(items) = object["items"].as_array_mut() {
-            items.iter_mut().filter(|i| i.is_object()).for_each(clear);
-        }
+    clear(&mut object);
+    if let Some(items) = object.get_mut("items").and_then(Value::as_array_mut) {
+        items.iter_mut().for_each(clear);
     }
     object
 }
