@@ -3,7 +3,7 @@
 //! `KUBECONFIG=… cargo run -p karve-control --example control`
 
 use anyhow::Context as _;
-use karve_control::Options;
+use karve_control::{Clients, Options};
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
@@ -21,6 +21,7 @@ async fn main() -> anyhow::Result<()> {
             .parse()
             .context("parse the cluster's range")?,
         root_ca_pem: "an example of a certificate".into(),
+        authority: None,
     };
     let shutdown = CancellationToken::new();
     let ended = shutdown.clone();
@@ -29,6 +30,6 @@ async fn main() -> anyhow::Result<()> {
         let _ = tokio::signal::ctrl_c().await;
         ended.cancel();
     });
-    karve_control::run(client.clone(), client, options, shutdown).await?;
+    karve_control::run(Clients::same(client), options, shutdown).await?;
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! All have the same shape: changes of watched objects put keys into a queue;
 //! for each key a pure plan is made from the stores and carried out.
 
+mod certificate;
+mod clusterrole_aggregation;
 mod deployment;
 mod disruption;
 mod endpoints;
@@ -28,6 +30,7 @@ use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::certificate::Authority;
 use self::inventory::Inventory;
 use crate::{event::Recorder, watch::Kinds};
 
@@ -46,11 +49,19 @@ pub(crate) struct Context {
     pub(crate) recorder: Recorder,
 }
 
+/// The API under the identities that may delete anything.
+pub(crate) struct Cleaners {
+    pub(crate) garbage: Client,
+    pub(crate) namespaces: Client,
+}
+
 /// Starts all controllers. The stores have been filled.
 pub(crate) fn start(
     context: &Context,
     cluster_cidr: Ipv4Net,
     root_ca_pem: Arc<str>,
+    authority: Option<Arc<Authority>>,
+    cleaners: Cleaners,
     tasks: &mut JoinSet<()>,
     shutdown: &CancellationToken,
 ) {
@@ -70,11 +81,13 @@ pub(crate) fn start(
     tasks.spawn(node_lifecycle::run(context(), token()));
     tasks.spawn(taint_eviction::run(context(), token()));
     tasks.spawn(pod_gc::run(context(), token()));
-    tasks.spawn(cleaning(context(), token()));
+    tasks.spawn(clusterrole_aggregation::run(context(), token()));
+    tasks.spawn(certificate::run(context(), authority, token()));
+    tasks.spawn(cleaning(context(), cleaners, token()));
 }
 
 /// Starts what removes things and what counts them; it needs to know all kinds first.
-async fn cleaning(context: Context, shutdown: CancellationToken) {
+async fn cleaning(context: Context, cleaners: Cleaners, shutdown: CancellationToken) {
     let mut tasks = JoinSet::new();
     let inventory = Inventory::new();
     let start = inventory.start(&context.client, &context.kinds, &mut tasks, &shutdown);
@@ -83,17 +96,21 @@ async fn cleaning(context: Context, shutdown: CancellationToken) {
     }
     let (client, kinds) = (context.client.clone(), context.kinds.clone());
     tasks.spawn(Arc::clone(&inventory).keep_up(client, kinds, shutdown.clone()));
-    tasks.spawn(gc::run(
-        context.clone(),
-        Arc::clone(&inventory),
-        shutdown.clone(),
-    ));
+    let garbage = Context {
+        client: cleaners.garbage,
+        ..context.clone()
+    };
+    let namespaces = Context {
+        client: cleaners.namespaces,
+        ..context.clone()
+    };
+    tasks.spawn(gc::run(garbage, Arc::clone(&inventory), shutdown.clone()));
     tasks.spawn(resourcequota::run(
-        context.clone(),
+        context,
         Arc::clone(&inventory),
         shutdown.clone(),
     ));
-    tasks.spawn(namespace::run(context, inventory, shutdown));
+    tasks.spawn(namespace::run(namespaces, inventory, shutdown));
     while let Some(ended) = tasks.join_next().await {
         if let Err(err) = ended {
             // A bug: end the whole, as for every other part.

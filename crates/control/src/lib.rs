@@ -31,7 +31,12 @@ use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::{controllers::Context, event::Recorder, watch::Kinds};
+pub use self::controllers::Authority;
+use self::{
+    controllers::{Cleaners, Context},
+    event::Recorder,
+    watch::Kinds,
+};
 
 /// What the controllers have to know of the cluster.
 #[derive(Clone, Debug)]
@@ -41,6 +46,33 @@ pub struct Options {
     /// The certificate (PEM) of the CA that signed the API server's, for the
     /// ConfigMap `kube-root-ca.crt` of every namespace.
     pub root_ca_pem: String,
+    /// Who signs what CertificateSigningRequests of Kubernetes' own signers ask for; without it nobody does.
+    pub authority: Option<Arc<Authority>>,
+}
+
+/// The API under the identities of the parts, each with the rights that it needs.
+#[derive(Clone)]
+pub struct Clients {
+    /// `system:kube-controller-manager`, which watches everything.
+    pub controllers: Client,
+    /// `system:kube-scheduler`.
+    pub scheduler: Client,
+    /// `system:serviceaccount:kube-system:generic-garbage-collector`.
+    pub garbage_collector: Client,
+    /// `system:serviceaccount:kube-system:namespace-controller`.
+    pub namespaces: Client,
+}
+
+impl Clients {
+    /// All parts under one identity.
+    pub fn same(client: Client) -> Clients {
+        Clients {
+            controllers: client.clone(),
+            scheduler: client.clone(),
+            garbage_collector: client.clone(),
+            namespaces: client,
+        }
+    }
 }
 
 /// Why [`run`] ended before it was told to.
@@ -53,21 +85,25 @@ pub enum Error {
 
 /// Runs all controllers and the scheduler until `shutdown`.
 ///
-/// `controllers` and `scheduler` are the API under the two identities. When the
-/// API server is away they wait and go on when it is back.
+/// When the API server is away they wait and go on when it is back.
 ///
 /// # Errors
 ///
 /// [`Error::Stopped`] if one of them panicked.
 pub async fn run(
-    controllers: Client,
-    scheduler: Client,
+    clients: Clients,
     options: Options,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     // Our own end must not look like an order to everybody else.
     let shutdown = shutdown.child_token();
     let mut tasks = JoinSet::new();
+    let Clients {
+        controllers,
+        scheduler,
+        garbage_collector,
+        namespaces,
+    } = clients;
     let kinds = Kinds::new();
     let (recorder, writing) = Recorder::new(controllers.clone(), shutdown.clone());
     tasks.spawn(writing);
@@ -86,6 +122,11 @@ pub async fn run(
         &context,
         options.cluster_cidr,
         root_ca_pem,
+        options.authority,
+        Cleaners {
+            garbage: garbage_collector,
+            namespaces,
+        },
         &mut tasks,
         &shutdown,
     );

@@ -141,6 +141,38 @@ where
         self.patch(key, part, &Patch::Strategic(patch)).await
     }
 
+    /// Patches a subresource by JSON merge patch.
+    pub(crate) async fn merge_part(
+        &self,
+        key: &Key,
+        subresource: &str,
+        patch: Value,
+    ) -> Result<K, Error> {
+        let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+        let patched = call::<K, K>("patch", key, async {
+            let request = self.request(key);
+            let request = request.patch_subresource(subresource, &key.name, &params, &patch);
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            self.client.request(request).await
+        });
+        let patched: K = patched.await?;
+        self.store.wrote(patched.clone());
+        Ok(patched)
+    }
+
+    /// Applies on the server, and takes fields from whoever has them.
+    pub(crate) async fn apply(&self, key: &Key, manager: &str, applied: Value) -> Result<K, Error> {
+        let (params, patch) = (PatchParams::apply(manager).force(), Patch::Apply(applied));
+        let patched = call::<K, K>("apply", key, async {
+            let request = self.request(key).patch(&key.name, &params, &patch);
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            self.client.request(request).await
+        });
+        let patched: K = patched.await?;
+        self.store.wrote(patched.clone());
+        Ok(patched)
+    }
+
     async fn patch(&self, key: &Key, part: Part, patch: &Patch<Value>) -> Result<K, Error> {
         let params = PatchParams::default();
         let patched = call::<K, K>("patch", key, async {

@@ -6,6 +6,7 @@ use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
+        certificates::v1::CertificateSigningRequest,
         coordination::v1::Lease,
         core::v1::{
             ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota,
@@ -13,6 +14,7 @@ use k8s_openapi::{
         },
         discovery::v1::EndpointSlice,
         policy::v1::PodDisruptionBudget,
+        rbac::v1::ClusterRole,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -51,6 +53,8 @@ pub(crate) struct Kinds {
     /// Those of nodes only.
     pub(crate) leases: Arc<Store<Lease>>,
     pub(crate) namespaces: Arc<Store<Namespace>>,
+    pub(crate) cluster_roles: Arc<Store<ClusterRole>>,
+    pub(crate) signing_requests: Arc<Store<CertificateSigningRequest>>,
     /// Those with a ServiceAccount's token only. By namespace.
     pub(crate) token_secrets: Arc<Store<Secret>>,
     pub(crate) service_accounts: Arc<Store<ServiceAccount>>,
@@ -73,6 +77,8 @@ impl Kinds {
             nodes: Store::new(|_, _| {}),
             leases: Store::new(|_, _| {}),
             namespaces: Store::new(|_, _| {}),
+            cluster_roles: Store::new(|_, _| {}),
+            signing_requests: Store::new(|_, _| {}),
             token_secrets: Store::new(index::of_namespace),
             service_accounts: Store::new(|_, _| {}),
             root_certificates: Store::new(|_, _| {}),
@@ -109,6 +115,11 @@ impl Kinds {
         start.watch(&self.nodes, Selection::all::<Node>());
         start.watch(&self.leases, Selection::within::<Lease>(Some(NODE_LEASES)));
         start.watch(&self.namespaces, Selection::all::<Namespace>());
+        start.watch(&self.cluster_roles, Selection::all::<ClusterRole>());
+        start.watch(
+            &self.signing_requests,
+            Selection::all::<CertificateSigningRequest>(),
+        );
         let tokens = Selection::all::<Secret>().with("type", "kubernetes.io/service-account-token");
         start.watch(&self.token_secrets, tokens);
         start.watch(&self.service_accounts, Selection::all::<ServiceAccount>());
@@ -118,7 +129,7 @@ impl Kinds {
 
     /// Returns once every store has its first list.
     pub(crate) async fn synced(&self) {
-        let stores: [BoxFuture<'_, ()>; 15] = [
+        let stores: [BoxFuture<'_, ()>; 17] = [
             self.pods.synced().boxed(),
             self.replica_sets.synced().boxed(),
             self.replication_controllers.synced().boxed(),
@@ -131,6 +142,8 @@ impl Kinds {
             self.nodes.synced().boxed(),
             self.leases.synced().boxed(),
             self.namespaces.synced().boxed(),
+            self.cluster_roles.synced().boxed(),
+            self.signing_requests.synced().boxed(),
             self.token_secrets.synced().boxed(),
             self.service_accounts.synced().boxed(),
             self.root_certificates.synced().boxed(),

@@ -115,6 +115,11 @@ impl Pki {
         self.pair("apiserver-kubelet-client")
     }
 
+    /// The authority and its key.
+    pub fn authority_pair(&self) -> KeyPairFiles {
+        self.pair("ca")
+    }
+
     /// The key that signs tokens of ServiceAccounts.
     pub fn service_accounts(&self) -> PathBuf {
         self.dir.join("sa.key")

@@ -178,15 +178,32 @@ fn kubelet_tls(pki: &Pki) -> Result<ClientConfig> {
 fn start_clients(parts: &mut Parts, api: &ApiServer, pki: &Pki) -> Result<()> {
     let root_ca_pem =
         String::from_utf8(read(&pki.ca())?).context("decode the authority's certificate")?;
-    let controllers = api.client("system:kube-controller-manager", &["system:masters"]);
-    let scheduler = api.client("system:kube-scheduler", &["system:masters"]);
+    let account = |name: &str| {
+        let user = format!("system:serviceaccount:kube-system:{name}");
+        let groups = [
+            "system:serviceaccounts",
+            "system:serviceaccounts:kube-system",
+        ];
+        api.client(&user, &groups)
+    };
+    let clients = karve_control::Clients {
+        controllers: api.client("system:kube-controller-manager", &[]),
+        scheduler: api.client("system:kube-scheduler", &[]),
+        garbage_collector: account("generic-garbage-collector"),
+        namespaces: account("namespace-controller"),
+    };
+    let authority = pki.authority_pair();
+    let authority =
+        karve_control::Authority::new(&read(&authority.certificate)?, &read(&authority.key)?)
+            .context("set up the signing of certificates")?;
     let options = karve_control::Options {
         cluster_cidr: CLUSTER_CIDR,
         root_ca_pem,
+        authority: Some(Arc::new(authority)),
     };
     parts.start(
         "the controllers",
-        karve_control::run(controllers, scheduler, options, parts.shutdown()),
+        karve_control::run(clients, options, parts.shutdown()),
     );
     let allocator = api.client("karve:load-balancer", &[]);
     let addresses = karve_edge::allocate::run(
