@@ -15,6 +15,7 @@ mod pem;
 mod service_account;
 mod token_file;
 
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -86,12 +87,16 @@ const SPACED: &str = "the provided Authorization header contains extra space bef
 
 impl Authenticator {
     /// Reads the files that the flags name.
-    pub fn open(options: &Authentication, store: Store) -> Result<Authenticator, Error> {
+    pub fn open(
+        options: &Authentication,
+        address: SocketAddrV4,
+        store: Store,
+    ) -> Result<Authenticator, Error> {
         let tokens = options.token_auth_file.as_deref().map(TokenFile::open);
         Ok(Authenticator {
             anonymous: options.anonymous,
             tokens: tokens.transpose()?.unwrap_or_default(),
-            accounts: ServiceAccounts::open(options, store.clone())?.map(Arc::new),
+            accounts: ServiceAccounts::open(options, address, store.clone())?.map(Arc::new),
             store,
         })
     }

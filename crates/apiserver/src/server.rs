@@ -93,7 +93,11 @@ impl Server {
             ..Served::default()
         };
         Ok(Server {
-            authenticator: Authenticator::open(&options.authentication, store.clone())?,
+            authenticator: Authenticator::open(
+                &options.authentication,
+                options.advertise,
+                store.clone(),
+            )?,
             metrics: Metrics::new(),
             flow,
             audit: audit.map(Arc::new),

@@ -4,6 +4,7 @@
 //! end its validity is looked at on every use: time, the account, the bound object.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -79,9 +80,10 @@ struct DependencyData {
 }
 
 impl ServiceAccounts {
-    /// From the files that the flags name; `None` without keys.
+    /// From the files that the flags name; `None` without keys. At `address` relying parties find the keys.
     pub(super) fn open(
         options: &Authentication,
+        address: SocketAddrV4,
         store: Store,
     ) -> Result<Option<ServiceAccounts>, Error> {
         let signing = options
@@ -106,7 +108,7 @@ impl ServiceAccounts {
         };
         let issuer = issuers.first().map_or("", String::as_str);
         let keys_url = options.service_account_jwks_uri.clone();
-        let keys_url = keys_url.unwrap_or_else(|| format!("{issuer}/openid/v1/jwks"));
+        let keys_url = keys_url.unwrap_or_else(|| format!("https://{address}/openid/v1/jwks"));
         Ok(Some(ServiceAccounts {
             documents: Documents::of(issuer, &keys_url, &verifying),
             max_seconds: options

@@ -34,7 +34,12 @@ fn server(key: &str) -> Server {
         service_account_signing_key_file: Some(testdata(key)),
         ..Authentication::default()
     };
-    let authenticator = Authenticator::open(&options, store.clone()).expect("opens");
+    let authenticator = Authenticator::open(
+        &options,
+        "192.0.2.1:6443".parse().expect("an address"),
+        store.clone(),
+    )
+    .expect("opens");
     let server = Server {
         _directory: directory,
         store,
