@@ -59,7 +59,7 @@ impl Call {
         };
         check_route(&resource, verb, &path, headers)?;
         let pretty = media::pretty(query.get("pretty"), headers);
-        let media = media::negotiate(headers, Offers::of(&resource), pretty)?;
+        let media = media::negotiate(headers, Offers::of(&resource, &path.subresource), pretty)?;
         let content_type = text(header::CONTENT_TYPE)
             .split(';')
             .next()

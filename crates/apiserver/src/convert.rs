@@ -42,6 +42,11 @@ fn view(resource: &Resource) -> View {
     }
 }
 
+/// Whether the endpoint shows stored bytes as they are.
+pub fn is_shown_as_stored(resource: &Resource) -> bool {
+    resource.custom.is_none() && view(resource) == View::Same
+}
+
 /// Stored bytes as the endpoint shows them. Custom objects that are older than their definition are brought in line
 /// with it.
 pub fn read(resource: &Resource, stored: &Bytes) -> Bytes {

@@ -85,6 +85,12 @@ impl Encoder {
         self.media.format == Format::Protobuf
     }
 
+    /// The head of plain JSON objects, when that is all that is put before the stored bytes.
+    pub fn plain_head(&self) -> Option<&str> {
+        let plain = self.media.form == Form::Object && !self.is_protobuf();
+        (plain && convert::is_shown_as_stored(&self.resource)).then_some(&*self.head)
+    }
+
     /// Stored bytes as the endpoint's version has them.
     pub fn read(&self, stored: &Bytes) -> Bytes {
         convert::read(&self.resource, stored)

@@ -96,15 +96,19 @@ pub enum Offers {
     Builtin,
     /// Objects of custom kinds, which have no protobuf, in all forms.
     Custom,
+    /// Objects of built-in kinds that nobody thought of as rows: reviews, bindings, tokens.
+    Untabled,
     /// A document of the API that has one form: a Status, a discovery document.
     Document,
 }
 
 impl Offers {
-    /// What the endpoints of a resource can answer with.
-    pub fn of(resource: &Resource) -> Offers {
+    /// What the endpoints of a resource, or of one of its subresources, can answer with.
+    pub fn of(resource: &Resource, subresource: &str) -> Offers {
+        let untabled = matches!(subresource, "binding" | "eviction" | "token");
         match resource.is_custom() {
             true => Offers::Custom,
+            false if untabled || resource.storage.is_none() => Offers::Untabled,
             false => Offers::Builtin,
         }
     }
@@ -214,7 +218,7 @@ fn form(clause: &Clause<'_>, format: Format, offers: Offers) -> Option<Form> {
         _ => return None,
     };
     match kind {
-        Some("Table") if format != Format::Protobuf => Some(Form::Table(version)),
+        Some("Table") if format != Format::Protobuf && offers != Offers::Untabled => Some(Form::Table(version)),
         Some("PartialObjectMetadata") => Some(Form::Metadata(version)),
         Some("PartialObjectMetadataList") => Some(Form::MetadataList(version)),
         _ => None,

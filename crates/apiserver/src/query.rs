@@ -86,3 +86,55 @@ pub fn dry_run(given: &[&str], options: &str) -> Result<bool, Refusal> {
     let error = field::Error::not_supported(&path, serde_json::json!(given), &["All"]);
     Err(Status::invalid("meta.k8s.io", options, "", &[error]).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn bools_and_numbers_are_gos() {
+        let flags = [
+            ("a", true),
+            ("a=", true),
+            ("a=0", false),
+            ("a=FALSE", false),
+            ("a=no", true),
+            ("b", false),
+        ];
+        for (text, want) in flags {
+            assert_eq!(Query::parse(Some(text)).flag("a"), want, "{text}");
+        }
+        let message = |text: &str| {
+            let refusal = Query::parse(Some(text)).number("n").expect_err("no number");
+            refusal.status().message.clone()
+        };
+        assert_eq!(
+            message("n="),
+            "strconv.ParseInt: parsing \"\": invalid syntax"
+        );
+        assert_eq!(
+            message("n=1x"),
+            "strconv.ParseInt: parsing \"1x\": invalid syntax"
+        );
+        assert_eq!(
+            message("n=9223372036854775808"),
+            "strconv.ParseInt: parsing \"9223372036854775808\": value out of range"
+        );
+        assert!(matches!(
+            Query::parse(Some("n=-7")).number("n"),
+            Ok(Some(-7))
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_query(text in "\\PC{0,60}|[a-z%&=+0-9]{0,60}") {
+            let query = Query::parse(Some(&text));
+            for name in ["a", "limit", "watch"] {
+                let _ = (query.flag(name), query.number(name), query.text(name).len());
+            }
+        }
+    }
+}

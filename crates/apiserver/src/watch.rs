@@ -29,7 +29,7 @@ use crate::media::{self, Form};
 use crate::metrics::WatchCounters;
 use crate::select::{self, Selection};
 use crate::server::Server;
-use crate::{compress, respond};
+use crate::{compress, object, respond};
 use frames::Cell;
 pub use frames::Frames;
 
@@ -351,6 +351,21 @@ impl Piece {
         self.many.extend_from_slice(&frame);
     }
 
+    /// Appends an event of plain JSON without making it first.
+    fn splice(&mut self, kind: Kind, head: &str, stored: &[u8]) {
+        if let Some(first) = self.only.take() {
+            self.many.extend_from_slice(&first);
+        }
+        if self.many.is_empty() {
+            self.many.reserve(PIECE + PIECE / 4);
+        }
+        self.many.extend_from_slice(b"{\"type\":\"");
+        self.many.extend_from_slice(kind.as_str().as_bytes());
+        self.many.extend_from_slice(b"\",\"object\":");
+        object::splice(&mut self.many, head, stored);
+        self.many.extend_from_slice(b"}\n");
+    }
+
     fn len(&self) -> usize {
         self.only.as_ref().map_or(0, Bytes::len) + self.many.len()
     }
@@ -398,7 +413,12 @@ impl Watcher {
         while out.len() < PIECE
             && let Some(entry) = self.initial.pop_front()
         {
-            if self.selection.matches(&entry) {
+            if !self.selection.matches(&entry) {
+                continue;
+            }
+            if let Some(head) = self.encoder.plain_head() {
+                out.splice(Kind::Added, head, entry.value());
+            } else {
                 let first = std::mem::take(&mut self.first);
                 let object = self
                     .encoder

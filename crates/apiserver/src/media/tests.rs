@@ -91,6 +91,15 @@ fn first_acceptable_clause_wins() {
 }
 
 #[test]
+fn reviews_are_no_rows() {
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    assert!(negotiate(&accept(table), Offers::Untabled, false).is_err());
+    let both = accept(&format!("{table},application/json"));
+    let json = negotiate(&both, Offers::Untabled, false).ok();
+    assert_eq!(json, media(Format::Json, Form::Object));
+}
+
+#[test]
 fn custom_objects_have_no_protobuf_but_their_metadata_has() {
     let rows = [
         ("application/vnd.kubernetes.protobuf", None),
