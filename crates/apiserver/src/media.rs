@@ -218,7 +218,9 @@ fn form(clause: &Clause<'_>, format: Format, offers: Offers) -> Option<Form> {
         _ => return None,
     };
     match kind {
-        Some("Table") if format != Format::Protobuf && offers != Offers::Untabled => Some(Form::Table(version)),
+        Some("Table") if format != Format::Protobuf && offers != Offers::Untabled => {
+            Some(Form::Table(version))
+        }
         Some("PartialObjectMetadata") => Some(Form::Metadata(version)),
         Some("PartialObjectMetadataList") => Some(Form::MetadataList(version)),
         _ => None,
