@@ -167,6 +167,8 @@ pub struct ListMeta {
     revision: u64,
     token: String,
     remaining: Option<usize>,
+    /// Lists of custom resources say that there is no more: upstream has no Go type that would leave it out.
+    custom: bool,
 }
 
 impl ListMeta {
@@ -184,7 +186,7 @@ impl ListMeta {
     /// Compact JSON, members in Go's order.
     fn json(&self) -> String {
         let mut text = format!("{{\"resourceVersion\":\"{}\"", self.revision);
-        if !self.token.is_empty() {
+        if !self.token.is_empty() || self.custom {
             // Base64 needs no escapes.
             text.push_str(&format!(",\"continue\":\"{}\"", self.token));
         }
@@ -221,6 +223,7 @@ pub fn read(store: &Store, call: &Call, selection: &Selection) -> Result<Listed,
     };
     let mut metadata = ListMeta {
         revision: page.revision,
+        custom: call.resource.is_custom() && matches!(call.media.form, Form::Object),
         ..ListMeta::default()
     };
     if more && let Some(last) = page.entries.last() {

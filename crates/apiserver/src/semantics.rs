@@ -1,5 +1,7 @@
 //! The one place where the server asks `karve-api` what objects mean: defaults, strategies, validation, managers.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use karve_api::apply::{self, FieldSet, Writer};
 use karve_api::crd;
@@ -65,11 +67,9 @@ pub fn prepare_create(call: &Call, object: &mut Value) {
 
 /// Whether a new object is valid.
 pub fn validate_create(call: &mut Call, object: &Value) -> Result<(), Refusal> {
-    check(
-        call,
-        object.meta("name"),
-        &validate::create(&call.resource, object),
-    )?;
+    let mut errors = validate::create(&call.resource, object);
+    rules(call, &mut errors, None, object);
+    check(call, object.meta("name"), &errors)?;
     warn(call, None, object);
     Ok(())
 }
@@ -87,15 +87,38 @@ pub fn prepare_update(call: &Call, old: &Value, next: &mut Value) {
 
 /// Whether an update is valid and allowed.
 pub fn validate_update(call: &mut Call, old: &Value, next: &Value) -> Result<(), Refusal> {
-    check(
-        call,
-        call.name(),
-        &validate::update(&call.resource, &call.path.subresource, old, next),
-    )?;
+    let mut errors = validate::update(&call.resource, &call.path.subresource, old, next);
+    rules(call, &mut errors, Some(old), next);
+    check(call, call.name(), &errors)?;
     if call.path.subresource.is_empty() {
         warn(call, Some(old), next);
     }
     Ok(())
+}
+
+/// Adds what rules in the expression language find.
+fn rules(call: &mut Call, errors: &mut Vec<field::Error>, old: Option<&Value>, new: &Value) {
+    let resource = Arc::clone(&call.resource);
+    if let Some(custom) = resource.custom.as_ref().filter(|custom| custom.has_rules) {
+        if !errors.iter().any(crd::object::blocks_rules) {
+            let failures = crate::crd::rules::check(custom, old, new);
+            errors.extend(failures.errors);
+            add_warnings(call, failures.warnings);
+        }
+    }
+    let definition = resource.plural == "customresourcedefinitions" && !resource.is_custom();
+    if definition && call.path.subresource.is_empty() && errors.is_empty() {
+        errors.extend(crate::crd::rules::check_definition(old, new));
+    }
+}
+
+/// Warns once, although a write may be tried again.
+fn add_warnings(call: &mut Call, warnings: impl IntoIterator<Item = String>) {
+    for text in warnings {
+        if !call.warnings.contains(&text) {
+            call.warnings.push(text);
+        }
+    }
 }
 
 fn check(call: &Call, name: &str, errors: &[field::Error]) -> Result<(), Refusal> {
@@ -105,7 +128,7 @@ fn check(call: &Call, name: &str, errors: &[field::Error]) -> Result<(), Refusal
     }
 }
 
-/// Warns of what is right but unwise, once although a write may be tried again.
+/// Warns of what is right but unwise.
 fn warn(call: &mut Call, old: Option<&Value>, object: &Value) {
     let warnings = match call.resource.is_custom() {
         true => crd::object::warnings(old, object),
@@ -115,11 +138,7 @@ fn warn(call: &mut Call, old: Option<&Value>, object: &Value) {
     };
     let definition = call.resource.plural == "customresourcedefinitions";
     let more = definition.then(|| crd::validate::warnings(old, object));
-    for text in warnings.into_iter().chain(more.into_iter().flatten()) {
-        if !call.warnings.contains(&text) {
-            call.warnings.push(text);
-        }
-    }
+    add_warnings(call, warnings.into_iter().chain(more.into_iter().flatten()));
 }
 
 /// Records who owns which fields.

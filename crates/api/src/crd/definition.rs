@@ -1,7 +1,7 @@
 //! Reading a CustomResourceDefinition, and the resources that it makes.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -149,6 +149,7 @@ fn resource(definition: &Value, version: &Value, family: &Arc<Family>) -> Option
             .collect(),
         deprecation: deprecation(spec, version),
         has_rules: super::object::has_rules(&schema),
+        compiled: OnceLock::new(),
         schema,
     };
     Some(Resource {

@@ -23,7 +23,8 @@ pub mod structural;
 pub mod validate;
 pub mod value;
 
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -54,6 +55,8 @@ pub struct Custom {
     pub deprecation: Option<String>,
     /// Whether the schema has rules anywhere.
     pub has_rules: bool,
+    /// What the server made of the rules; this crate does not know expressions.
+    pub compiled: OnceLock<Box<dyn Any + Send + Sync>>,
     types: Schema,
 }
 

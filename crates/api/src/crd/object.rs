@@ -81,15 +81,17 @@ pub fn has_rules(schema: &Props) -> bool {
     schema.any(&mut |s| !s.rules.is_empty())
 }
 
+/// Whether rules are not evaluated on an object where this is wrong.
+pub fn blocks_rules(error: &Error) -> bool {
+    matches!(
+        error.kind,
+        Kind::NotSupported | Kind::Required | Kind::TooLong | Kind::TooMany | Kind::TypeInvalid
+    )
+}
+
 /// Rules are not evaluated on objects whose shape is wrong.
 fn rules(errors: &mut Vec<Error>, _resource: &Resource, custom: &Custom) {
-    let blocks = |error: &Error| {
-        matches!(
-            error.kind,
-            Kind::NotSupported | Kind::Required | Kind::TooLong | Kind::TooMany | Kind::TypeInvalid
-        )
-    };
-    if custom.has_rules && errors.iter().any(blocks) {
+    if custom.has_rules && errors.iter().any(blocks_rules) {
         errors.push(Error {
             kind: Kind::Invalid,
             field: "<nil>".to_owned(),

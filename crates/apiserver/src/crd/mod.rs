@@ -8,6 +8,7 @@
 pub mod conversion;
 mod finalize;
 mod keeper;
+pub mod rules;
 mod webhook;
 
 use std::collections::BTreeMap;

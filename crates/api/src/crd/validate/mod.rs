@@ -44,6 +44,36 @@ fn joined(errors: &mut Errors, path: &Path<'_>, value: &str, prefix: &str, wrong
     }
 }
 
+/// The schema of one version, or of all of them.
+#[derive(Debug)]
+pub struct Schema<'v> {
+    /// Where it is in errors.
+    pub path: String,
+    /// The JSON.
+    pub schema: &'v Value,
+}
+
+/// The schemas of a definition.
+pub fn schemas(definition: &Value) -> Vec<Schema<'_>> {
+    let spec = &definition["spec"];
+    if let Some(schema) = shared(spec, "schema") {
+        let path = "spec.validation.openAPIV3Schema".to_owned();
+        let schema = &schema["openAPIV3Schema"];
+        return vec![Schema { path, schema }];
+    }
+    let versions = list(spec, "versions").iter().enumerate();
+    let schemas = versions.map(|(i, version)| Schema {
+        path: format!("spec.versions[{i}].schema.openAPIV3Schema"),
+        schema: &version["schema"]["openAPIV3Schema"],
+    });
+    schemas.collect()
+}
+
+/// A rule as errors show it.
+pub fn shown_rule(rule: &Value) -> Bad {
+    Bad::Text(gotext::rule(rule).to_string())
+}
+
 /// A new definition, but for the general rules on metadata.
 pub fn create(errors: &mut Errors, definition: &Value) {
     let spec = &definition["spec"];
