@@ -43,7 +43,7 @@ pub async fn patch(server: &Server, call: &mut Call, body: &[u8]) -> Result<Http
 }
 
 /// Which options go with which patch type.
-fn check_options(call: &Call) -> Result<(), Refusal> {
+pub fn check_options(call: &Call) -> Result<(), Refusal> {
     let error = match call.is_apply() {
         true if call.query.text("fieldManager").is_empty() => field::Error::required(
             &field::Path::root("fieldManager"),
@@ -117,12 +117,17 @@ fn merge(
     semantics::as_writer(call, |writer| {
         apply::apply(live, config, ty, &call.resource.gvk(), writer, force)
     })
-    .map_err(|err| match &err {
+    .map_err(apply_refusal)
+}
+
+/// The answer to a configuration that can't be applied.
+pub fn apply_refusal(err: ApplyError) -> Refusal {
+    match &err {
         ApplyError::Malformed(text) => Status::bad_request(text.clone()).into(),
         ApplyError::Internal(text) => Status::unclassified(text.clone()).into(),
         ApplyError::Conflict(all) => {
             let pairs = all.iter().map(|c| (c.manager.as_str(), c.field.as_str()));
             Status::apply_conflict(pairs).into()
         }
-    })
+    }
 }

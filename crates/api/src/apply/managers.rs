@@ -65,6 +65,14 @@ impl Identity {
         }
     }
 
+    /// The same manager in another version of the object.
+    pub(super) fn of_version(mut self, api_version: &str) -> Identity {
+        if self.operation == Operation::Update {
+            self.api_version = api_version.to_owned();
+        }
+        self
+    }
+
     /// As conflicts name it: `"editor" with subresource "status" using v1`.
     pub(super) fn print(&self) -> String {
         let mut text = format!("{:?}", self.manager);

@@ -9,6 +9,7 @@ mod compare;
 mod managers;
 mod merge;
 mod place;
+pub mod scale;
 mod set;
 mod validate;
 

@@ -6,7 +6,6 @@ use crate::quantity::Quantity;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 
 pub(super) fn by_name(name: &str) -> Hook {
     match name {
@@ -123,48 +122,9 @@ fn pod(spec: &mut Value) {
             members.remove(list);
         }
     }
-    pod_level_requests(spec);
     if unset(spec.get("enableServiceLinks")) {
         spec["enableServiceLinks"] = true.into();
     }
-}
-
-/// Pod-level requests (KEP-2837): the sum of the containers' where they have any, else the pod-level limit.
-fn pod_level_requests(spec: &mut Value) {
-    let has_limits = |r: &Value| {
-        r.get("limits")
-            .and_then(Value::as_object)
-            .is_some_and(|l| !l.is_empty())
-    };
-    if !spec.get("resources").is_some_and(has_limits) {
-        return;
-    }
-    let mut sums: BTreeMap<String, Quantity> = BTreeMap::new();
-    for container in spec["containers"].as_array().into_iter().flatten() {
-        let requests = container
-            .pointer("/resources/requests")
-            .and_then(Value::as_object);
-        for (name, amount) in requests.into_iter().flatten() {
-            let Ok(amount) = Quantity::from_json(amount) else {
-                continue;
-            };
-            let sum = sums
-                .entry(name.clone())
-                .or_insert_with(|| Quantity::from_int(0));
-            *sum = sum.checked_add(&amount).unwrap_or_else(|| sum.clone());
-        }
-    }
-    let resources = &mut spec["resources"];
-    if unset(resources.get("requests")) {
-        resources["requests"] = json!({});
-    }
-    for (name, sum) in sums {
-        let supported = name == "cpu" || name == "memory" || name.starts_with("hugepages-");
-        if supported && resources["requests"].get(&name).is_none() {
-            resources["requests"][name] = sum.to_string().into();
-        }
-    }
-    fill_requests(resources);
 }
 
 fn replication_controller(rc: &mut Value) {

@@ -102,6 +102,7 @@ fn pod(pod: &mut Value, creation: &Creation<'_>) {
     {
         pod["spec"]["terminationGracePeriodSeconds"] = 1.into();
     }
+    super::pod_level::complete(&mut pod["spec"]);
     let class = qos::class(pod).as_str();
     let mut status = json!({"phase": "Pending", "qosClass": class});
     let gates = pod["spec"].get("schedulingGates").and_then(Value::as_array);

@@ -9,6 +9,7 @@
 mod create;
 mod generation;
 mod kinds;
+pub(crate) mod pod_level;
 pub mod qos;
 pub mod scale;
 pub mod service;

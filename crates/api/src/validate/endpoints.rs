@@ -1,7 +1,9 @@
 //! Endpoints and EndpointSlices.
 
 use super::address;
-use super::checks::{Errors, int, invalid_each, list, one_of, one_of_words, port_number, text};
+use super::checks::{
+    Errors, int, invalid_each, labels, list, one_of, one_of_words, port_number, text,
+};
 use crate::field::{Error, Path};
 use crate::names;
 use serde_json::Value;
@@ -9,6 +11,8 @@ use std::collections::HashSet;
 
 const ENDPOINTS_MAX: usize = 1000;
 const ADDRESSES_MAX: usize = 100;
+const HINTS_MAX: usize = 8;
+const TOPOLOGY_MAX: usize = 16;
 const PORTS_MAX: usize = 20_000;
 
 pub(super) fn endpoints(errors: &mut Errors, endpoints: &Value) {
@@ -136,6 +140,63 @@ fn slice_endpoints(errors: &mut Errors, slice: &Value) {
                 names::dns1123_label(host),
             );
         }
+        let topology = at.field("deprecatedTopology");
+        if let Some(found) = endpoint
+            .get("deprecatedTopology")
+            .and_then(Value::as_object)
+            && found.len() > TOPOLOGY_MAX
+        {
+            errors.push(Error::too_many(&topology, found.len(), TOPOLOGY_MAX));
+        }
+        labels(errors, &topology, endpoint.get("deprecatedTopology"));
+        hints(errors, &at.field("hints"), &endpoint["hints"]);
+    }
+}
+
+/// For which zones and Nodes an endpoint is meant.
+fn hints(errors: &mut Errors, path: &Path<'_>, hints: &Value) {
+    let checks: [(&str, fn(&str) -> Vec<String>); 2] = [
+        ("forZones", names::label_value),
+        ("forNodes", names::dns1123_subdomain),
+    ];
+    for (member, check) in checks {
+        let (all, at) = (list(hints, member), path.field(member));
+        if all.len() > HINTS_MAX {
+            errors.push(Error::too_many(&at, all.len(), HINTS_MAX));
+            return;
+        }
+        let mut seen = HashSet::new();
+        for (i, hint) in all.iter().enumerate() {
+            let (at, name) = (at.index(i), text(hint, "name"));
+            if !seen.insert(name) {
+                errors.push(Error::duplicate(&at.field("name"), name));
+            }
+            invalid_each(errors, &at.field("name"), name, check(name));
+        }
+    }
+}
+
+/// A domain of two labels or more; a dot at its end is left out.
+fn domain(errors: &mut Errors, path: &Path<'_>, name: &str) {
+    if name.is_empty() {
+        errors.push(Error::required(path, ""));
+        return;
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let wrong = names::dns1123_subdomain(name);
+    if !wrong.is_empty() {
+        return errors.push(Error::invalid(path, name, wrong.join(",")));
+    }
+    if !name.contains('.') {
+        let detail = "should be a domain with at least two segments separated by dots";
+        errors.push(Error::invalid(path, name, detail));
+        return;
+    }
+    for label in name.split('.') {
+        let wrong = names::dns1123_label(label);
+        if !wrong.is_empty() {
+            errors.push(Error::invalid(path, label, wrong.join(",")));
+        }
     }
 }
 
@@ -157,7 +218,7 @@ fn slice_address(errors: &mut Errors, path: &Path<'_>, index: usize, value: &str
             }
             address::not_special(errors, &at, value);
         }
-        "FQDN" => invalid_each(errors, path, value, names::dns1123_subdomain(value)),
+        "FQDN" => domain(errors, &at, value),
         _ => {}
     }
 }

@@ -15,6 +15,8 @@ fn name_check(resource: &Resource) -> NameCheck {
     match (&*resource.group, &*resource.plural) {
         _ if resource.is_custom() => names::dns1123_subdomain,
         ("", "services" | "namespaces") | ("apps", "statefulsets") => names::dns1123_label,
+        // These have no check of their own: any part of a path will do.
+        ("", "events") | ("policy", "poddisruptionbudgets") => names::path_segment,
         ("rbac.authorization.k8s.io", _) => names::path_segment,
         ("apiregistration.k8s.io", "apiservices")
         | ("certificates.k8s.io", "clustertrustbundles") => names::path_segment,

@@ -11,9 +11,11 @@ mod autoscaling;
 mod batch;
 mod certificates;
 mod checks;
+mod classes;
 mod cluster;
 mod config;
 mod endpoints;
+mod flow_control;
 mod ingress;
 mod meta;
 mod pod;
@@ -161,7 +163,8 @@ fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
         ("", "configmaps") => config::config_map(errors, object),
         ("", "secrets") => config::secret(errors, object),
         ("", "endpoints") => endpoints::endpoints(errors, object),
-        ("", "events") => cluster::event(errors, object),
+        ("", "events") => cluster::event(errors, object, None, false),
+        ("events.k8s.io", _) => cluster::event(errors, object, None, true),
         ("", "resourcequotas") => policy::resource_quota(errors, object),
         ("", "limitranges") => policy::limit_range(errors, object),
         ("", "persistentvolumes") => storage::volume(errors, object),
@@ -172,7 +175,7 @@ fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
         ("apps", "statefulsets") => workload::stateful_set(errors, object),
         ("batch", "jobs") => batch::job(errors, object),
         ("batch", "cronjobs") => batch::cron_job(errors, object, None),
-        ("autoscaling", _) => autoscaling::autoscaler(errors, object),
+        ("autoscaling", _) => autoscaling::autoscaler(errors, None, object),
         ("policy", _) => policy::disruption_budget(errors, object),
         (
             "admissionregistration.k8s.io",
@@ -189,8 +192,20 @@ fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
         ("networking.k8s.io", "ipaddresses") => service_cidr::ip_address(errors, object),
         ("networking.k8s.io", "networkpolicies") => policy::network_policy(errors, object),
         ("storage.k8s.io", _) => storage_kind(errors, resource, object, None),
+        ("scheduling.k8s.io", "priorityclasses") => classes::priority_class(errors, object, None),
+        ("node.k8s.io", _) => classes::runtime_class(errors, object, None),
+        ("networking.k8s.io", "ingressclasses") => classes::ingress_class(errors, object, None),
+        ("storagemigration.k8s.io", _) => classes::migration(errors, object, None),
+        ("apps", "controllerrevisions") => classes::controller_revision(errors, object, None),
+        ("flowcontrol.apiserver.k8s.io", "flowschemas") => {
+            flow_control::flow_schema(errors, object)
+        }
+        ("flowcontrol.apiserver.k8s.io", _) => flow_control::priority_level(errors, object),
         ("rbac.authorization.k8s.io", "roles") => policy::role(errors, object, true),
-        ("rbac.authorization.k8s.io", "clusterroles") => policy::role(errors, object, false),
+        ("rbac.authorization.k8s.io", "clusterroles") => {
+            policy::role(errors, object, false);
+            classes::aggregation(errors, object);
+        }
         ("rbac.authorization.k8s.io", _) => policy::role_binding(errors, object),
         _ => {}
     }
@@ -216,6 +231,13 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
         ("", "pods") => pod::update(errors, old, new),
         ("", "services") => service::update(errors, old, new),
         ("", "nodes") => cluster::node_update(errors, old, new),
+        ("", "events") => cluster::event(errors, new, Some(old), false),
+        ("events.k8s.io", _) => cluster::event(errors, new, Some(old), true),
+        ("scheduling.k8s.io", "priorityclasses") => classes::priority_class(errors, new, Some(old)),
+        ("node.k8s.io", _) => classes::runtime_class(errors, new, Some(old)),
+        ("networking.k8s.io", "ingressclasses") => classes::ingress_class(errors, new, Some(old)),
+        ("storagemigration.k8s.io", _) => classes::migration(errors, new, Some(old)),
+        ("apps", "controllerrevisions") => classes::controller_revision(errors, new, Some(old)),
         ("", "secrets") => config::secret_update(errors, old, new),
         ("", "configmaps") => config::config_map_update(errors, old, new),
         ("", "persistentvolumeclaims") => storage::claim_update(errors, old, new),
@@ -231,6 +253,7 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
         }
         ("apps", "statefulsets") => workload::stateful_set_update(errors, old, new),
         ("batch", "jobs") => batch::job_update(errors, old, new),
+        ("autoscaling", _) => autoscaling::autoscaler(errors, Some(old), new),
         ("batch", "cronjobs") => batch::cron_job(errors, new, Some(old)),
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
             policy::role_binding_update(errors, old, new);
@@ -259,6 +282,8 @@ fn status(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
         }
         ("apps", "daemonsets") => workload::daemon_status(errors, old, new),
         ("batch", "jobs") => batch::job_status(errors, old, new),
+        ("autoscaling", _) => autoscaling::status(errors, new),
+        ("flowcontrol.apiserver.k8s.io", _) => flow_control::conditions(errors, new),
         ("", "pods") => pod::status(errors, old, new),
         ("", "services") => service::status(errors, new),
         ("apiregistration.k8s.io", "apiservices") => api_service::status(errors, new),

@@ -432,6 +432,11 @@ pub(super) fn role_binding(errors: &mut Errors, binding: &Value) {
         let (kind, group) = (text(subject, "kind"), text(subject, "apiGroup"));
         let wanted = match kind {
             "ServiceAccount" => {
+                let name = text(subject, "name");
+                if !name.is_empty() {
+                    let wrong = names::dns1123_subdomain(name);
+                    super::checks::invalid_each(errors, &at.field("name"), name, wrong);
+                }
                 if text(subject, "namespace").is_empty() && binding["kind"] == "ClusterRoleBinding"
                 {
                     errors.push(Error::required(&at.field("namespace"), ""));

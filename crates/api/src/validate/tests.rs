@@ -76,6 +76,16 @@ impl Server {
         if let Some(namespace) = write.namespace {
             object["metadata"]["namespace"] = namespace.into();
         }
+        if resource.group == "events.k8s.io" {
+            // Events are kept with the names that v1 gives.
+            for (name, stored) in [
+                ("regarding", "involvedObject"),
+                ("note", "message"),
+                ("reportingController", "reportingComponent"),
+            ] {
+                object[stored] = object[name].take();
+            }
+        }
         defaults::apply(resource, &mut object);
         admission::storage_protection(resource, &mut object);
         match &*resource.qualified() {

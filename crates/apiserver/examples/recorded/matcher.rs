@@ -39,7 +39,9 @@ fn extent(kind: &str, text: &str) -> Option<usize> {
         "uid" => 36.min(text.len()),
         "name" => 5.min(text.len()),
         // The two numbers of "too old resource version: A (B)" are one.
-        "rv" if text.contains(" (") => text.find(')').map_or(0, |end| end + 1),
+        "rv" if text[run(&|c| c.is_ascii_digit())..].starts_with(" (") => {
+            text.find(')').map_or(0, |end| end + 1)
+        }
         "rv" | "port" => run(&|c| c.is_ascii_digit()),
         "ip" => run(&|c| c.is_ascii_digit() || c == '.'),
         "ip6" => run(&|c| c.is_ascii_hexdigit() || c == ':'),

@@ -1,8 +1,10 @@
 //! `scale`: the number of replicas, whatever the kind.
 
+use karve_api::apply;
 use karve_api::crd::scale::ScaleError;
+use karve_api::decode::yaml;
 use karve_api::resource::Resource;
-use karve_api::schema::Schema;
+use karve_api::schema::{Schema, Type};
 use karve_api::status::Status;
 use karve_api::strategy;
 use karve_api::validate;
@@ -12,6 +14,7 @@ use crate::answer::{HttpResponse, Refusal};
 use crate::call::Call;
 use crate::crd::conversion;
 use crate::object::{self, Meta};
+use crate::patch::{self, check_options};
 use crate::server::Server;
 use crate::write::{self, FieldValidation};
 use crate::{respond, semantics, update};
@@ -77,10 +80,61 @@ pub async fn patch(server: &Server, call: &mut Call, body: &[u8]) -> Result<Http
     let ty = Schema::builtin()
         .kind("autoscaling", "v1", "Scale")
         .ok_or_else(|| Status::internal("the kind has no schema"))?;
+    check_options(call)?;
+    if call.is_apply() {
+        return apply_configuration(server, call, body, ty, validation, dry_run).await;
+    }
     change(server, call, dry_run, |call, shown| {
         semantics::apply_patch(call, shown, body, ty, validation)
     })
     .await
+}
+
+/// Server-side apply of a Scale: the owners of its fields are those of the object's replicas.
+async fn apply_configuration(
+    server: &Server,
+    call: &mut Call,
+    body: &[u8],
+    ty: Type<'static>,
+    validation: FieldValidation,
+    dry_run: bool,
+) -> Result<HttpResponse, Refusal> {
+    let document =
+        yaml::parse(body).map_err(|e| Status::bad_request(format!("error encoding patch: {e}")))?;
+    if matches!(validation, FieldValidation::Warn) {
+        call.warnings.extend(document.duplicates);
+    }
+    let config = document.node.to_value();
+    write::check_names(call, &config)?;
+    let stored = update::apply(server, call, dry_run, |call, old| {
+        let mut live = of(&call.resource, old)?;
+        // A definition may have its replicas anywhere: their owners are not those of `spec.replicas`.
+        let owned = !call.resource.is_custom();
+        if owned {
+            apply::scale::show_owners(old, &mut live, &call.resource.api_version());
+        }
+        let force = call.query.flag("force");
+        let expected = call.body_kind();
+        let merged = semantics::as_writer(call, |writer| {
+            let writer = apply::Writer {
+                api_version: "autoscaling/v1",
+                ..writer.clone()
+            };
+            apply::apply(Some(&live), &config, ty, &expected, &writer, force)
+        })
+        .map_err(patch::apply_refusal)?;
+        validate(call, &merged)?;
+        let mut next = old.clone();
+        set(&call.resource, &mut next, &merged);
+        if owned {
+            apply::scale::take_owners(&mut next, &merged, &call.resource.api_version());
+        }
+        next.set_meta("resourceVersion", config.meta("resourceVersion"));
+        Ok(next)
+    })
+    .await?;
+    let object = object::decode(&stored, &call.resource);
+    Ok(respond::scale(call, &of(&call.resource, &object)?))
 }
 
 async fn change(

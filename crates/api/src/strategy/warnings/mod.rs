@@ -1,5 +1,6 @@
 //! Texts of `Warning` headers for objects that are right but unwise.
 
+mod key_pair;
 mod pod;
 
 use crate::field::Path;
@@ -61,6 +62,8 @@ pub fn object(resource: &Resource, object: &Value) -> Vec<String> {
                 "metadata.annotations[{MOUNTABLE}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
             )]
         }
+        ("discovery.k8s.io", "endpointslices") => endpoint_slice(object),
+        ("", "secrets") if object["type"] == "kubernetes.io/tls" => key_pair::warning(object),
         ("networking.k8s.io", "ingresses") if annotation(object, INGRESS_CLASS).is_some() => {
             vec![format!(
                 "annotation \"{INGRESS_CLASS}\" is deprecated, please use 'spec.ingressClassName' instead"
@@ -68,6 +71,30 @@ pub fn object(resource: &Resource, object: &Value) -> Vec<String> {
         }
         _ => Vec::new(),
     }
+}
+
+fn endpoint_slice(slice: &Value) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if slice["addressType"] == "FQDN" {
+        warnings.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
+    }
+    for (i, endpoint) in slice["endpoints"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
+        for (j, text) in endpoint["addresses"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .enumerate()
+        {
+            let field = format!("endpoints[{i}].addresses[{j}]");
+            warnings.extend(address(&field, text.as_str().unwrap_or("")));
+        }
+    }
+    warnings
 }
 
 const RECYCLE: &str = "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.";

@@ -18,8 +18,8 @@ mod volume;
 mod windows;
 
 pub(super) use affinity::node_selector;
-pub(super) use resources::{amount, resource_name};
-pub(super) use scheduling::taint_effect;
+pub(super) use resources::{amount, container_resource_name, overhead, resource_name};
+pub(super) use scheduling::{taint_effect, tolerations};
 pub(super) use status::status;
 pub(super) use update::{ephemeral, resize, update};
 
@@ -159,7 +159,7 @@ fn spec(errors: &mut Errors, path: &Path<'_>, spec: &Value, meta: Option<&Value>
     security::host_users(errors, path, spec);
     hostname_override(errors, path, spec);
     identity(errors, path, spec);
-    scheduling::tolerations(errors, path, spec);
+    tolerations(errors, path, spec);
     host_aliases(errors, path, spec);
     classes(errors, path, spec);
     windows::operating_system(errors, path, spec);

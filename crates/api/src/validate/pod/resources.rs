@@ -5,8 +5,9 @@ use super::container::Pod;
 use crate::field::{Error, Path};
 use crate::names;
 use crate::quantity::Quantity;
+use crate::strategy::pod_level::aggregate;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 const CONTAINER: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 const POD_LEVEL: [&str; 3] = ["cpu", "hugepages-", "memory"];
@@ -73,7 +74,7 @@ pub(in super::super) fn resource_name(errors: &mut Errors, path: &Path<'_>, name
 }
 
 /// The name of a resource that a container can ask for.
-fn container_resource_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
+pub(in super::super) fn container_resource_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
     resource_name(errors, path, name);
     let detail = match name.contains('/') {
         false if !CONTAINER.contains(&name) && !is_hugepages(name) => {
@@ -141,7 +142,7 @@ pub(super) fn container(errors: &mut Errors, path: &Path<'_>, resources: &Value,
 }
 
 /// Amounts that a Pod costs beside its containers.
-pub(super) fn overhead(errors: &mut Errors, path: &Path<'_>, overhead: &Value) {
+pub(in super::super) fn overhead(errors: &mut Errors, path: &Path<'_>, overhead: &Value) {
     let resources = serde_json::json!({"limits": overhead});
     requirements(errors, path, &resources, container_resource_name);
 }
@@ -265,55 +266,6 @@ pub(super) fn pod_level(errors: &mut Errors, path: &Path<'_>, pod: &Pod<'_>) {
         &pod.claims,
     );
     consistent(errors, &path, pod.spec, own);
-}
-
-type Amounts = BTreeMap<String, Quantity>;
-
-fn amounts(container: &Value, member: &str) -> Amounts {
-    let all = map(&container["resources"], member);
-    all.filter_map(|(name, value)| Some((name.clone(), Quantity::from_json(value).ok()?)))
-        .collect()
-}
-
-fn add(to: &mut Amounts, more: &Amounts) {
-    for (name, amount) in more {
-        let sum = to
-            .entry(name.clone())
-            .or_insert_with(|| Quantity::from_int(0));
-        *sum = sum.checked_add(amount).unwrap_or_else(|| sum.clone());
-    }
-}
-
-fn raise(to: &mut Amounts, other: &Amounts) {
-    for (name, amount) in other {
-        let most = to.entry(name.clone()).or_insert_with(|| amount.clone());
-        if *amount > *most {
-            *most = amount.clone();
-        }
-    }
-}
-
-/// What all containers ask for at once: those that run together, or the hungriest step of the start (KEP-753).
-fn aggregate(spec: &Value, member: &str) -> Amounts {
-    let mut running = Amounts::new();
-    for container in list(spec, "containers") {
-        add(&mut running, &amounts(container, member));
-    }
-    let (mut sidecars, mut start) = (Amounts::new(), Amounts::new());
-    for container in list(spec, "initContainers") {
-        let own = amounts(container, member);
-        if text(container, "restartPolicy") == "Always" {
-            add(&mut running, &own);
-            add(&mut sidecars, &own);
-            raise(&mut start, &sidecars);
-        } else {
-            let mut step = sidecars.clone();
-            add(&mut step, &own);
-            raise(&mut start, &step);
-        }
-    }
-    raise(&mut running, &start);
-    running
 }
 
 /// The Pod has at least what its containers ask for, and none may take more than the Pod.

@@ -135,7 +135,7 @@ pub(in super::super) fn taint_effect(errors: &mut Errors, path: &Path<'_>, effec
 }
 
 /// `tolerations`.
-pub(super) fn tolerations(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
+pub(in super::super) fn tolerations(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     let path = path.field("tolerations");
     for (i, toleration) in list(spec, "tolerations").iter().enumerate() {
         let at = path.index(i);
