@@ -337,6 +337,7 @@ pub async fn delete_collection(
             metadata: listed.metadata,
         },
     )
+    .await
 }
 
 #[cfg(test)]

@@ -268,21 +268,21 @@ fn expired(err: Error, store: &Store, wanted: &Wanted) -> Refusal {
 }
 
 /// Answers `list`.
-pub fn list(store: &Store, call: &Call) -> Result<HttpResponse, Refusal> {
+pub async fn list(store: &Store, call: &Call) -> Result<HttpResponse, Refusal> {
     let selection = Selection::parse(call)?;
     let listed = read(store, call, &selection)?;
-    respond_list(call, listed)
+    respond_list(call, listed).await
 }
 
 /// A list in the wanted form.
-pub fn respond_list(call: &Call, listed: Listed) -> Result<HttpResponse, Refusal> {
+pub async fn respond_list(call: &Call, listed: Listed) -> Result<HttpResponse, Refusal> {
     encoder::check_form(call, true)?;
     let encoder = Encoder::new(call)?;
     let Listed { entries, metadata } = listed;
     if encoder.is_protobuf() {
         return Ok(respond::list(
             call,
-            messages(call, &encoder, entries, &metadata),
+            messages(call, &encoder, entries, &metadata).await,
         ));
     }
     let head = match call.media.form {
@@ -321,19 +321,28 @@ fn list_head(kind: &str, api_version: &str, metadata: &ListMeta) -> Vec<u8> {
     format!("{head}\"metadata\":{},\"items\":[", metadata.json()).into_bytes()
 }
 
+/// So many objects are encoded before others get their turn.
+const TURN: usize = 32;
+
 /// A list in protobuf: every object is encoded once, because the head holds the length of all; what is sent is let go.
-fn messages(call: &Call, encoder: &Encoder, entries: Vec<Arc<Entry>>, metadata: &ListMeta) -> Body {
+async fn messages(
+    call: &Call,
+    encoder: &Encoder,
+    entries: Vec<Arc<Entry>>,
+    metadata: &ListMeta,
+) -> Body {
     let mut list = protobuf::List::default();
-    let messages: Vec<Vec<u8>> = entries
-        .into_iter()
-        .map(|entry| {
-            let mut message = Vec::with_capacity(entry.value().len());
-            encoder.item_message(entry.value(), &mut message);
-            message.shrink_to_fit();
-            list.count(message.len());
-            message
-        })
-        .collect();
+    let mut messages: Vec<Vec<u8>> = Vec::with_capacity(entries.len());
+    for (i, entry) in entries.into_iter().enumerate() {
+        if i % TURN == TURN - 1 {
+            tokio::task::yield_now().await;
+        }
+        let mut message = Vec::with_capacity(entry.value().len());
+        encoder.item_message(entry.value(), &mut message);
+        message.shrink_to_fit();
+        list.count(message.len());
+        messages.push(message);
+    }
     let resource = &call.resource;
     let own = (&*resource.group, &*resource.version, &*resource.list_kind);
     let (api_version, (group, version, kind)) = match call.media.form {

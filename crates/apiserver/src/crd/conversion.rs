@@ -134,7 +134,7 @@ pub async fn get(server: &Server, call: &Call) -> Result<HttpResponse, Refusal> 
 /// Answers `list`.
 pub async fn list(server: &Server, call: &Call) -> Result<HttpResponse, Refusal> {
     if by_webhook(&call.resource).is_none() {
-        return list::list(&server.store, call);
+        return list::list(&server.store, call).await;
     }
     let selection = Selection::parse(call)?;
     let mut listed = list::read(&server.store, call, &selection)?;
@@ -144,7 +144,7 @@ pub async fn list(server: &Server, call: &Call) -> Result<HttpResponse, Refusal>
     listed.entries = entries
         .map(|(entry, shown)| Arc::new(entry.with_value(shown)))
         .collect();
-    list::respond_list(call, listed)
+    list::respond_list(call, listed).await
 }
 
 /// A definition that is being deleted takes no new objects.
