@@ -161,11 +161,12 @@ fn counts_otherwise(old: &Service, new: &Service) -> bool {
 
 impl Controller {
     async fn reconcile(&self, key: Key) -> Result<Outcome, Error> {
-        // First the quota, then what it counts: the order makes the count good.
-        let Some(quota) = self.quotas.read(&key).await? else {
+        // First the quota, then what it counts: the order makes the count good. The store's version may be old, then
+        // the write is refused.
+        let Some(quota) = self.context.kinds.resource_quotas.get(&key) else {
             return Ok(Outcome::Settled);
         };
-        let quota = serde_json::to_value(&quota).expect("API types have string keys only");
+        let quota = serde_json::to_value(&*quota).expect("API types have string keys only");
         let hard = amounts::read(&quota["spec"]["hard"]);
         let names: Vec<&str> = hard.keys().map(String::as_str).collect();
         let counts = tracked(names.iter().copied())
