@@ -92,7 +92,7 @@ pub struct SigningKey {
 #[derive(Debug)]
 enum Pair {
     Rsa(Box<signature::RsaKeyPair>),
-    Ecdsa(signature::EcdsaKeyPair),
+    Ecdsa(Box<signature::EcdsaKeyPair>),
 }
 
 impl SigningKey {
@@ -115,7 +115,7 @@ impl SigningKey {
         for (algorithm, signing) in curves {
             if let Ok(pair) = signature::EcdsaKeyPair::from_pkcs8(signing, der, &random) {
                 let public = PublicKey::new(algorithm, pair.public_key().as_ref());
-                let pair = Pair::Ecdsa(pair);
+                let pair = Pair::Ecdsa(Box::new(pair));
                 return Ok(SigningKey { pair, public });
             }
         }

@@ -4,6 +4,7 @@ mod dns;
 mod documents;
 mod faults;
 mod healing;
+mod identity;
 mod images;
 mod input;
 mod kubeconfig;

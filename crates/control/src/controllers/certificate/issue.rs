@@ -46,7 +46,7 @@ pub struct Authority {
 }
 
 enum Key {
-    Ecdsa(EcdsaKeyPair),
+    Ecdsa(Box<EcdsaKeyPair>),
     Rsa(Box<RsaKeyPair>),
 }
 
@@ -84,7 +84,7 @@ impl Authority {
         let ecdsa =
             EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8, &SystemRandom::new());
         let key = match (ecdsa, RsaKeyPair::from_pkcs8(pkcs8)) {
-            (Ok(pair), _) => Key::Ecdsa(pair),
+            (Ok(pair), _) => Key::Ecdsa(Box::new(pair)),
             (_, Ok(pair)) => Key::Rsa(Box::new(pair)),
             _ => {
                 return Err(Error::Authority(
