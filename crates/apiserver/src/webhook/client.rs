@@ -5,6 +5,7 @@
 
 mod believing;
 mod connector;
+mod pinned;
 mod resolve;
 
 use std::error::Error as _;
@@ -20,6 +21,7 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use karve_api::status::Status;
 use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
@@ -27,6 +29,7 @@ use serde_json::Value;
 use crate::egress::Egress;
 use believing::Believing;
 pub use connector::{Connector, Destination, DialError};
+use pinned::Pinned;
 pub use resolve::ready;
 
 /// An answer is not longer: an object, as a patch in base 64.
@@ -188,18 +191,23 @@ pub fn tls_as(
     if bundle.is_empty() {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
+    let mut own = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(bundle) {
         let certificate = certificate.map_err(|err| err.to_string())?;
-        roots.add(certificate).map_err(|err| err.to_string())?;
+        roots
+            .add(certificate.clone())
+            .map_err(|err| err.to_string())?;
+        own.push(certificate);
     }
     if !bundle.is_empty() && roots.is_empty() {
         return Err("unable to load root certificates: unable to parse bytes as PEM block".into());
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let roots = Arc::new(roots);
     let config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|err| err.to_string())?
-        .with_root_certificates(roots);
+        .with_root_certificates(roots.clone());
     let mut config = match identity {
         None => config.with_no_client_auth(),
         Some(identity) => {
@@ -212,6 +220,16 @@ pub fn tls_as(
                 .map_err(|err| err.to_string())?
         }
     };
+    if !own.is_empty() {
+        let authorities = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
+        let pinned = Pinned {
+            authorities: authorities.build().map_err(|err| err.to_string())?,
+            bundle: own,
+        };
+        config
+            .dangerous()
+            .set_certificate_verifier(Arc::new(pinned));
+    }
     if insecure {
         let believes = Arc::new(Believing(provider));
         config.dangerous().set_certificate_verifier(believes);
