@@ -18,9 +18,11 @@ mod watch;
 mod yaml;
 
 use std::path::PathBuf;
+use std::pin::pin;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use futures::{StreamExt as _, stream};
 
 use self::allowed::Allowed;
 use self::kubectl::Kubectl;
@@ -29,6 +31,8 @@ use self::server::Server;
 use crate::interrupt::Interrupt;
 use crate::workspace::{self, Profile};
 
+/// Scenarios that are played at the same time.
+const AT_ONCE: usize = 6;
 /// Differences printed of one step, unless all are asked for.
 const DIFFERENCES_SHOWN: usize = 8;
 
@@ -71,13 +75,20 @@ pub fn run(options: &Options) -> Result<()> {
         for document in &documents {
             report.add(&document.name, document.check(&server).await?);
         }
-        for scenario in &scenarios {
+        // They do not depend on one another, and most of their time is waiting.
+        let plays = scenarios
+            .iter()
+            .map(|scenario| player::play(scenario, &server, &kubectl));
+        let mut plays = pin!(stream::iter(plays).buffered(AT_ONCE).enumerate());
+        while let Some((at, played)) = plays.next().await {
             interrupt.check()?;
-            let played = player::play(scenario, &server, &kubectl).await;
-            if let Some(obituary) = server.obituary() {
-                bail!("{}: {obituary}", scenario.path);
+            let path = &scenarios[at].path;
+            if let Err(error) = &played
+                && let Some(obituary) = server.obituary()
+            {
+                bail!("{path}: {error:#}: {obituary}");
             }
-            report.add(&scenario.path, played?);
+            report.add(path, played?);
         }
         anyhow::Ok(())
     })?;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -19,7 +20,7 @@ const USERS: &str = "admin-token,admin,admin-uid,system:masters\nalice-token,ali
 /// A running server. Dropped, it is killed and its data removed.
 pub struct Server {
     pub address: SocketAddr,
-    child: Child,
+    child: Mutex<Child>,
     folder: TempDir,
 }
 
@@ -64,7 +65,7 @@ impl Server {
         };
         Ok(Self {
             address,
-            child,
+            child: Mutex::new(child),
             folder,
         })
     }
@@ -84,8 +85,8 @@ impl Server {
     }
 
     /// What it logged, when it has ended by itself.
-    pub fn obituary(&mut self) -> Option<String> {
-        let status = self.child.try_wait().ok().flatten()?;
+    pub fn obituary(&self) -> Option<String> {
+        let status = self.child.lock().ok()?.try_wait().ok().flatten()?;
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         Some(format!("the server ended ({status})\n{log}"))
     }
