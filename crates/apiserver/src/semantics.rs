@@ -99,12 +99,13 @@ pub fn validate_update(call: &mut Call, old: &Value, next: &Value) -> Result<(),
 /// Adds what rules in the expression language find.
 fn rules(call: &mut Call, errors: &mut Vec<field::Error>, old: Option<&Value>, new: &Value) {
     let resource = Arc::clone(&call.resource);
-    if let Some(custom) = resource.custom.as_ref().filter(|custom| custom.has_rules) {
-        if !errors.iter().any(crd::object::blocks_rules) {
-            let failures = crate::crd::rules::check(custom, old, new);
-            errors.extend(failures.errors);
-            add_warnings(call, failures.warnings);
-        }
+    let custom = resource.custom.as_ref().filter(|custom| custom.has_rules);
+    if let Some(custom) = custom
+        && !errors.iter().any(crd::object::blocks_rules)
+    {
+        let failures = crate::crd::rules::check(custom, old, new);
+        errors.extend(failures.errors);
+        add_warnings(call, failures.warnings);
     }
     let definition = resource.plural == "customresourcedefinitions" && !resource.is_custom();
     if definition && call.path.subresource.is_empty() && errors.is_empty() {

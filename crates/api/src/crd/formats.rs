@@ -251,7 +251,7 @@ fn isbn10(text: &str) -> bool {
     }
     let value = |b: u8| if b == b'X' { 10 } else { u32::from(b - b'0') };
     let sum: u32 = (1..).zip(&digits).map(|(i, b)| i * value(*b)).sum();
-    sum % 11 == 0
+    sum.is_multiple_of(11)
 }
 
 fn isbn13(text: &str) -> bool {
@@ -263,7 +263,7 @@ fn isbn13(text: &str) -> bool {
     let sum: u32 = weighted
         .map(|(i, b)| u32::from(b - b'0') * if i % 2 == 0 { 1 } else { 3 })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// Luhn's check over what is left when everything but digits is taken out.
@@ -285,7 +285,7 @@ fn credit_card(text: &str) -> bool {
             }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 fn hostname(text: &str) -> bool {

@@ -433,10 +433,7 @@ impl<'a> Reader<'a> {
 }
 
 /// `{n}`, `{n,}`, `{n,m}`: its length, and the numbers; the second is absent for `{n}`, and its inner is for `{n,}`.
-#[expect(
-    clippy::type_complexity,
-    reason = "numbers that don't fit are absent too"
-)]
+/// Numbers that don't fit are absent, too.
 fn repeat(text: &str) -> Option<(usize, Option<u32>, Option<Option<u32>>)> {
     let end = text.find('}')?;
     let inner = &text[1..end];
