@@ -5,6 +5,7 @@
 //! Invariant: the work is linear in the document, and recursion is bounded by the document's own depth.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
@@ -73,6 +74,7 @@ pub fn conform(node: &Node<'_>, ty: Type<'_>) -> Result<Conformed, Error> {
         path: Vec::new(),
         owner: None,
         strict: Vec::new(),
+        told: HashSet::new(),
     };
     let value = walk.value(node, ty)?;
     Ok(Conformed {
@@ -97,6 +99,8 @@ struct Walk<'n> {
     path: Vec<Step<'n>>,
     /// The innermost struct, for Go's error texts.
     owner: Option<&'n str>,
+    /// What `strict` has, to find it soon.
+    told: HashSet<String>,
     strict: Vec<String>,
 }
 
@@ -246,7 +250,7 @@ impl<'n> Walk<'n> {
             }
         }
         let text = format!("{what} field \"{path}\"");
-        if !self.strict.contains(&text) {
+        if self.told.insert(text.clone()) {
             self.strict.push(text);
         }
     }

@@ -9,6 +9,7 @@ mod merge;
 mod order;
 mod strategic;
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -294,29 +295,32 @@ fn parse_object(body: &[u8]) -> Result<Patched, PatchError> {
 
 /// `duplicate field "a.b"` for every member that appears again.
 pub(crate) fn duplicates(node: &Node<'_>, path: &str) -> Vec<String> {
-    fn walk(node: &Node<'_>, path: &mut String, found: &mut Vec<String>) {
+    fn walk(
+        node: &Node<'_>,
+        path: &mut String,
+        told: &mut HashSet<String>,
+        found: &mut Vec<String>,
+    ) {
         let length = path.len();
         match node {
             Node::Object(members) => {
-                for (i, (name, value)) in members.iter().enumerate() {
+                let mut names = HashSet::new();
+                for (name, value) in members {
                     if !path.is_empty() {
                         path.push('.');
                     }
                     path.push_str(name);
-                    let text = format!("duplicate field \"{path}\"");
-                    if members[..i].iter().any(|(earlier, _)| earlier == name)
-                        && !found.contains(&text)
-                    {
-                        found.push(text);
+                    if !names.insert(name) && told.insert(path.clone()) {
+                        found.push(format!("duplicate field \"{path}\""));
                     }
-                    walk(value, path, found);
+                    walk(value, path, told, found);
                     path.truncate(length);
                 }
             }
             Node::Array(items) => {
                 for (i, item) in items.iter().enumerate() {
                     write!(path, "[{i}]").expect("writing to a String");
-                    walk(item, path, found);
+                    walk(item, path, told, found);
                     path.truncate(length);
                 }
             }
@@ -324,7 +328,7 @@ pub(crate) fn duplicates(node: &Node<'_>, path: &str) -> Vec<String> {
         }
     }
     let mut found = Vec::new();
-    walk(node, &mut path.to_owned(), &mut found);
+    walk(node, &mut path.to_owned(), &mut HashSet::new(), &mut found);
     found
 }
 

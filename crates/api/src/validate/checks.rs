@@ -8,6 +8,8 @@ use std::collections::HashSet;
 
 /// What was found wrong so far.
 pub(super) type Errors = Vec<Error>;
+/// What is wrong with a text, if anything.
+pub(super) type Check = fn(&str) -> Vec<String>;
 
 /// A text, empty when absent.
 pub(super) fn text<'a>(node: &'a Value, member: &str) -> &'a str {

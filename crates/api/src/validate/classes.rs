@@ -228,11 +228,10 @@ pub(super) fn controller_revision(errors: &mut Errors, revision: &Value, old: Op
         errors.push(Error::invalid(&Path::root("revision"), shown, detail));
     }
     match old {
-        Some(old) => {
-            if some(old, "data") != data {
-                errors.push(Error::invalid(&path, data, IMMUTABLE));
-            }
+        Some(old) if some(old, "data") != data => {
+            errors.push(Error::invalid(&path, data, IMMUTABLE));
         }
+        Some(_) => {}
         None if data.is_none() => errors.push(Error::required(&path, "data is mandatory")),
         None if !data.is_some_and(Value::is_object) => {
             errors.push(Error::required(&path, "data must be a valid JSON object"));

@@ -2,7 +2,7 @@
 
 use super::address;
 use super::checks::{
-    Errors, int, invalid_each, labels, list, one_of, one_of_words, port_number, text,
+    Check, Errors, int, invalid_each, labels, list, one_of, one_of_words, port_number, text,
 };
 use crate::field::{Error, Path};
 use crate::names;
@@ -155,7 +155,7 @@ fn slice_endpoints(errors: &mut Errors, slice: &Value) {
 
 /// For which zones and Nodes an endpoint is meant.
 fn hints(errors: &mut Errors, path: &Path<'_>, hints: &Value) {
-    let checks: [(&str, fn(&str) -> Vec<String>); 2] = [
+    let checks: [(&str, Check); 2] = [
         ("forZones", names::label_value),
         ("forNodes", names::dns1123_subdomain),
     ];

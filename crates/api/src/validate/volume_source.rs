@@ -3,7 +3,7 @@
 //! Most sources only have members that must be there; those are a table. The two forms of a source differ in a few
 //! rules ([`Owner`]). Paths are upstream's, which are now and then not those of the fields.
 
-use super::checks::{Errors, invalid_each, list, map, one_of_if_set, required, some, text};
+use super::checks::{Check, Errors, invalid_each, list, map, one_of_if_set, required, some, text};
 use crate::field::{Error, Path};
 use crate::names;
 use serde_json::Value;
@@ -72,12 +72,11 @@ pub(super) fn source(
         "quobyte" => quobyte(errors, path, source),
         "fc" => fibre_channel(errors, path, source),
         "flexVolume" => flex_options(errors, path, source),
-        "azureFile" => {
+        "azureFile"
             if owner == Owner::PersistentVolume
-                && some(source, "secretNamespace").is_some_and(|n| n == "")
-            {
-                errors.push(Error::required(&path.field("secretNamespace"), ""));
-            }
+                && some(source, "secretNamespace").is_some_and(|n| n == "") =>
+        {
+            errors.push(Error::required(&path.field("secretNamespace"), ""));
         }
         "azureDisk" => azure_disk(errors, path, source),
         "storageos" => storage_os(errors, path, source, owner),
@@ -400,7 +399,7 @@ fn csi(errors: &mut Errors, path: &Path<'_>, source: &Value, owner: Owner) {
             continue;
         };
         let at = path.field(member);
-        let checks: [(&str, fn(&str) -> Vec<String>); 2] = [
+        let checks: [(&str, Check); 2] = [
             ("name", names::dns1123_subdomain),
             ("namespace", names::dns1123_label),
         ];

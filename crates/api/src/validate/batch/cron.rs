@@ -205,10 +205,8 @@ fn parse(schedule: &str) -> Result<(), String> {
             fields.join(" ")
         ));
     }
-    let pairs = fields.iter().zip(&FIELDS);
-    pairs
-        .map(|(field, bounds)| field_of(field, bounds))
-        .collect()
+    let mut pairs = fields.iter().zip(&FIELDS);
+    pairs.try_for_each(|(field, bounds)| field_of(field, bounds))
 }
 
 fn descriptor(text: &str) -> Result<(), String> {
@@ -255,8 +253,8 @@ fn number(text: &str, bounds: &Bounds) -> Result<i64, String> {
 }
 
 fn field_of(field: &str, bounds: &Bounds) -> Result<(), String> {
-    let parts = field.split(',').filter(|part| !part.is_empty());
-    parts.map(|part| range(part, bounds)).collect()
+    let mut parts = field.split(',').filter(|part| !part.is_empty());
+    parts.try_for_each(|part| range(part, bounds))
 }
 
 fn range(expression: &str, bounds: &Bounds) -> Result<(), String> {
