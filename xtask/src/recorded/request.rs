@@ -1,11 +1,14 @@
 //! A request as a scenario describes it.
 
 use std::collections::HashMap;
+use std::io::{self, Write};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use serde::Serialize as _;
+use serde_json::ser::Formatter;
 use serde_json::{Value, json};
 
 use super::server::Server;
@@ -124,6 +127,38 @@ impl Captured {
     }
 }
 
+/// JSON with blanks behind commas and colons, as the recordings were made: some answers quote what was sent.
+fn spaced(value: &Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Spaced);
+    value.serialize(&mut serializer).expect("memory takes all");
+    bytes
+}
+
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
 fn names(pointer: &str) -> Vec<String> {
     let names = pointer.split('/').skip(1);
     names
@@ -175,6 +210,15 @@ fn unset(value: &mut Value, pointer: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bodies_have_blanks() {
+        let text = |value: Value| String::from_utf8(spaced(&value)).unwrap();
+        assert_eq!(
+            text(json!({"a": [1, 2], "b": {}})),
+            r#"{"a": [1, 2], "b": {}}"#
+        );
+    }
 
     #[test]
     fn captured_document_is_changed_by_pointers() {
