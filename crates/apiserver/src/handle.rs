@@ -168,7 +168,7 @@ impl Server {
         parts: &Parts,
         user: &Identity,
         acting: &Identity,
-    ) -> Result<Turn, HttpResponse> {
+    ) -> Result<Turn, Box<HttpResponse>> {
         let Some(watched) = parts.extensions.get::<Watched>() else {
             return Ok(Turn::Free);
         };
@@ -194,7 +194,7 @@ impl Server {
         flow: &flow::FlowControl,
         watched: &Watched,
         acting: &Identity,
-    ) -> Result<Turn, HttpResponse> {
+    ) -> Result<Turn, Box<HttpResponse>> {
         let seen = &watched.seen;
         let verb = seen.verb();
         let resource;
@@ -231,7 +231,7 @@ impl Server {
             }
             Err(too_many) => {
                 self.metrics.terminated(seen, 429);
-                Err(come_again(&too_many))
+                Err(Box::new(come_again(&too_many)))
             }
         }
     }
@@ -261,7 +261,7 @@ impl Server {
     }
 
     /// Without flow control, all that counts is how many requests there are.
-    fn below_maximum(&self, seen: &Seen, acting: &Identity) -> Result<Turn, HttpResponse> {
+    fn below_maximum(&self, seen: &Seen, acting: &Identity) -> Result<Turn, Box<HttpResponse>> {
         if seen.runs_long() || acting.in_group(MASTERS) {
             return Ok(Turn::Free);
         }
@@ -276,7 +276,7 @@ impl Server {
             .map(Turn::Counted)
             .map_err(|_| {
                 self.metrics.terminated(seen, 429);
-                refuse_for(1)
+                Box::new(refuse_for(1))
             })
     }
 }

@@ -152,7 +152,7 @@ impl Server {
             impersonate::identity(&self.authorizer, user.clone(), &asked, &parts.headers)?;
         let _turn = match self.admit_in_turn(&parts, &user, &identity).await {
             Ok(turn) => turn,
-            Err(come_again) => return Ok(come_again),
+            Err(come_again) => return Ok(*come_again),
         };
         self.authorizer.check(&asked.by(&identity))?;
         // Nobody behind this is to be tempted.

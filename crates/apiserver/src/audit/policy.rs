@@ -204,7 +204,7 @@ impl Rule {
         check_paths(&paths, &at.field("nonResourceURLs"), problems);
         let resources: Vec<Resources> = items(&rule["resources"]).map(Resources::read).collect();
         let namespaces = texts(&rule["namespaces"]);
-        let both = !paths.is_empty() && !(resources.is_empty() && namespaces.is_empty());
+        let both = !paths.is_empty() && (!resources.is_empty() || !namespaces.is_empty());
         if both {
             problems.push(field::Error::invalid(
                 &at.field("nonResourceURLs"),
