@@ -86,11 +86,7 @@ impl Captured {
                     .into_bytes(),
             );
         }
-        Some(
-            self.fill_value(request.get("body")?)
-                .to_string()
-                .into_bytes(),
-        )
+        Some(spaced(&self.fill_value(request.get("body")?)))
     }
 
     /// Makes the request.
