@@ -17,10 +17,16 @@ pub(super) fn definitions<'a>(
     for resource in version.resources.iter().filter(|r| r.is_custom()) {
         let kinds = |kind: &str| json!([{"group": resource.group, "version": resource.version, "kind": kind}]);
         let mut object = source(resource);
-        if components.edition() == Edition::V2 {
-            object = plain(object);
+        let v2 = components.edition() == Edition::V2;
+        if v2 && object["x-kubernetes-preserve-unknown-fields"] == true {
+            // Nothing more, not even the metadata: kubectl would refuse all other members.
+            object = json!({"type": "object"});
+        } else {
+            if v2 {
+                object = plain(object);
+            }
+            complete(schema, "ObjectMeta", &mut object, components);
         }
-        complete(schema, "ObjectMeta", &mut object, components);
         object["x-kubernetes-group-version-kind"] = kinds(&resource.kind);
         components.add(custom_name(resource, &resource.kind), object);
         let list = list(schema, resource, kinds(&resource.list_kind), components);
