@@ -122,7 +122,7 @@ impl Failure {
 async fn ask(
     server: &Server,
     hook: &hook::Hook,
-    target: &hook::Target,
+    target: &crate::matching::Target,
     attributes: &Attributes<'_>,
     mutating: bool,
 ) -> Result<review::Answer, Failure> {

@@ -5,7 +5,8 @@ use karve_api::schema::Schema;
 use karve_api::status::Status;
 use serde_json::{Value, json};
 
-use super::hook::{Hook, Target};
+use super::hook::Hook;
+use crate::matching::Target;
 use super::{Failure, ask, is_exempt, rejection, review};
 use crate::admission::{Attributes, Notes};
 use crate::answer::Refusal;

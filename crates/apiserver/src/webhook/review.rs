@@ -6,7 +6,7 @@ use bytes::Bytes;
 use karve_api::resource::Resource;
 use serde_json::{Map, Value, json};
 
-use super::hook::Target;
+use crate::matching::Target;
 use crate::admission::Attributes;
 use crate::answer::Refusal;
 use crate::convert;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
-use super::hook::{Hook, Target};
+use super::hook::Hook;
+use crate::matching::Target;
 use super::{Failure, ask, is_exempt, rejection, review};
 use crate::admission::{Attributes, Notes};
 use crate::answer::Refusal;
