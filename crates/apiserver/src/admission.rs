@@ -36,6 +36,7 @@ pub use plugins::{Plugin, Plugins};
 
 use crate::answer::Refusal;
 use crate::call::Call;
+use crate::policy;
 use crate::server::Server;
 use crate::webhook;
 
@@ -144,7 +145,9 @@ async fn validate_with(
     if on(Plugin::PodResizeValidator) {
         pod_resize::validate(server, attributes)?;
     }
-    // Here: ValidatingAdmissionPolicy.
+    if on(Plugin::ValidatingAdmissionPolicy) {
+        policy::validate(server, attributes, notes).await?;
+    }
     if on(Plugin::ValidatingAdmissionWebhook) {
         webhook::validate(server, attributes, notes).await?;
     }

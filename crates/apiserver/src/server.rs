@@ -28,6 +28,7 @@ use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::nonresource::Documents;
 use crate::path::{self, ResourcePath, Target};
+use crate::policy::Policies;
 use crate::presence::Presence;
 use crate::query::Query;
 use crate::webhook::Webhooks;
@@ -60,6 +61,7 @@ pub struct Server {
     pub(crate) plugins: Plugins,
     pub(crate) quota_turns: quota::Turns,
     pub(crate) webhooks: Webhooks,
+    pub(crate) policies: Policies,
     pub(crate) aggregation: Aggregation,
     served: RwLock<Arc<Served>>,
 }
@@ -106,6 +108,7 @@ impl Server {
             plugins: Plugins::of(&options.admission),
             quota_turns: quota::Turns::default(),
             webhooks: Webhooks::default(),
+            policies: Policies::default(),
             aggregation: Aggregation::default(),
             authorizer: Authorizer::new(store.clone()),
             egress: Egress::new(store.clone(), options.kubelet_tls.clone()),

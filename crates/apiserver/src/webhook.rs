@@ -9,7 +9,7 @@
 pub mod client;
 mod hook;
 mod mutating;
-mod review;
+pub(crate) mod review;
 mod validating;
 
 use std::collections::HashSet;
@@ -139,14 +139,9 @@ async fn ask(
         ));
     };
     let uid = uuid::Uuid::new_v4().to_string();
-    let own = &attributes.call.resource;
-    let old = attributes.old.unwrap_or(&Value::Null);
-    let object = review::shown(server, target, own, attributes.object()).await;
-    let old = review::shown(server, target, own, old).await;
-    let shown = (
-        object.map_err(Failure::Refused)?,
-        old.map_err(Failure::Refused)?,
-    );
+    let shown = review::both_shown(server, target, attributes)
+        .await
+        .map_err(Failure::Refused)?;
     let body = review::request(version, &uid, target, attributes, shown);
     let client = hook.client(&server.egress);
     let client =

@@ -13,6 +13,8 @@ use crate::types::Type;
 pub struct Env {
     variables: BTreeMap<String, Type>,
     objects: BTreeMap<String, Arc<Object>>,
+    /// Object types that no schema describes.
+    typed: BTreeMap<String, BTreeMap<String, Type>>,
     /// What sizes are estimated by.
     sizes: Option<Arc<Decl>>,
     stored: bool,
@@ -50,6 +52,13 @@ impl Env {
     pub fn declared(mut self, name: &str, decl: &Arc<Decl>) -> Env {
         decl.objects(&mut self.objects);
         self.variable(name, decl.ty())
+    }
+
+    /// Adds an object type by the types of its fields.
+    #[must_use]
+    pub fn object_type(mut self, name: &str, fields: BTreeMap<String, Type>) -> Env {
+        self.typed.insert(name.to_owned(), fields);
+        self
     }
 
     /// Estimates sizes by a declaration: that of `self`, from which every path starts.
@@ -109,6 +118,11 @@ impl Env {
                 found = known.fields.get(&escaped);
             }
             return found.map_or(FieldType::Unknown, |decl| FieldType::Known(decl.ty()));
+        }
+        if let Some(fields) = self.typed.get(object) {
+            return fields
+                .get(field)
+                .map_or(FieldType::Unknown, |ty| FieldType::Known(ty.clone()));
         }
         if self.mutation && is_mutation_type(object) {
             return mutation_field(object, field);

@@ -168,8 +168,13 @@ impl<'a> Attributes<'a> {
 
     /// 403 as upstream's plugins refuse: where the name is not generated yet, it names the prefix.
     pub fn forbidden(&self, why: &str) -> Refusal {
+        self.forbidden_status(why).into()
+    }
+
+    /// The same, to be changed.
+    pub fn forbidden_status(&self, why: &str) -> Status {
         let resource = &self.call.resource;
-        Status::forbidden(&resource.group, &resource.plural, self.refused_name(), why).into()
+        Status::forbidden(&resource.group, &resource.plural, self.refused_name(), why)
     }
 
     fn refused_name(&self) -> &str {

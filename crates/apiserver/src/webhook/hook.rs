@@ -11,6 +11,7 @@ use crate::admission::Attributes;
 use crate::answer::Refusal;
 use crate::egress::Egress;
 use crate::matching::{Matching, Target, texts};
+use crate::policy::conditions::Conditions;
 use crate::server::Server;
 use crate::snapshot::Derived;
 
@@ -60,6 +61,8 @@ pub struct Hook {
     pub(super) configuration: String,
     pub(super) name: String,
     matching: Matching,
+    conditions: OnceLock<Conditions>,
+    match_conditions: Value,
     /// Whether a request goes on when the webhook fails.
     pub(super) ignores_failure: bool,
     pub(super) reinvokes: bool,
@@ -80,6 +83,8 @@ impl Hook {
             configuration: configuration.to_owned(),
             name: text("name").to_owned(),
             matching: Matching::new(hook, "rules"),
+            conditions: OnceLock::new(),
+            match_conditions: hook["matchConditions"].clone(),
             ignores_failure: text("failurePolicy") == "Ignore",
             reinvokes: text("reinvocationPolicy") == "IfNeeded",
             dry_run: matches!(text("sideEffects"), "None" | "NoneOnDryRun"),
@@ -98,12 +103,25 @@ impl Hook {
     }
 
     /// Whether the request concerns the webhook, and as what it wants to see the object.
-    pub(super) fn target(
+    pub(super) async fn target(
         &self,
         server: &Server,
         attributes: &Attributes<'_>,
     ) -> Result<Option<Target>, Refusal> {
-        self.matching.target(server, attributes)
+        let Some(target) = self.matching.target(server, attributes)? else {
+            return Ok(None);
+        };
+        let conditions = self
+            .conditions
+            .get_or_init(|| Conditions::new(&self.match_conditions, false));
+        match conditions.hold_for(server, attributes, &target).await? {
+            Ok(holds) => Ok(holds.then_some(target)),
+            Err(why) if self.ignores_failure => {
+                tracing::warn!(webhook = %self.name, why, "match conditions failed, webhook is not asked");
+                Ok(None)
+            }
+            Err(why) => Err(attributes.forbidden(&why)),
+        }
     }
 }
 

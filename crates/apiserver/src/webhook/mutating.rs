@@ -6,11 +6,11 @@ use karve_api::status::Status;
 use serde_json::{Value, json};
 
 use super::hook::Hook;
-use crate::matching::Target;
 use super::{Failure, ask, is_exempt, rejection, review};
 use crate::admission::{Attributes, Notes};
 use crate::answer::Refusal;
 use crate::crd::conversion;
+use crate::matching::Target;
 use crate::server::Server;
 use crate::{convert, semantics};
 
@@ -31,7 +31,7 @@ pub async fn mutate(
         attributes.reinvocation.webhooks.resume(object);
     }
     for (index, hook) in hooks.iter().enumerate() {
-        let Some(target) = hook.target(server, attributes)? else {
+        let Some(target) = hook.target(server, attributes).await? else {
             continue;
         };
         if second && !attributes.reinvocation.webhooks.is_required(&hook.id) {

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use karve_api::resource::Resource;
 use serde_json::{Map, Value, json};
 
-use crate::matching::Target;
 use crate::admission::Attributes;
 use crate::answer::Refusal;
 use crate::convert;
 use crate::crd::conversion;
+use crate::matching::Target;
 use crate::server::Server;
 
 /// The versions of AdmissionReview that are spoken.
@@ -51,7 +51,7 @@ pub(super) struct Answer {
 }
 
 /// An object as a webhook sees it: in the version of its rule, with its kind.
-pub(super) async fn shown(
+pub(crate) async fn shown(
     server: &Server,
     target: &Target,
     own: &Resource,
@@ -78,28 +78,33 @@ pub(super) async fn shown(
     Ok(shown)
 }
 
-/// The body of a request.
-pub(super) fn request(
-    version: Version,
-    uid: &str,
+/// The object and what it was before, as a webhook sees them.
+pub(crate) async fn both_shown(
+    server: &Server,
     target: &Target,
     attributes: &Attributes<'_>,
-    (object, old): (Value, Value),
-) -> Bytes {
+) -> Result<(Value, Value), Refusal> {
+    let own = &attributes.call.resource;
+    let old = attributes.old.unwrap_or(&Value::Null);
+    Ok((
+        shown(server, target, own, attributes.object()).await?,
+        shown(server, target, own, old).await?,
+    ))
+}
+
+/// What is asked, without the objects.
+pub(crate) fn described(target: &Target, attributes: &Attributes<'_>) -> Value {
     let call = attributes.call;
     let resource =
         |r: &Resource| json!({"group": r.group, "version": r.version, "resource": r.plural});
     let kind = |k: &karve_api::resource::GroupVersionKind| json!({"group": k.group, "version": k.version, "kind": k.kind});
     let mut request = json!({
-        "uid": uid,
         "kind": kind(&target.kind),
         "resource": resource(&target.resource),
         "requestKind": kind(&call.body_kind()),
         "requestResource": resource(&call.resource),
         "operation": attributes.operation.as_str(),
         "userInfo": call.identity.user_info(),
-        "object": object,
-        "oldObject": old,
         "dryRun": attributes.dry_run,
         "options": attributes.options(),
     });
@@ -114,6 +119,21 @@ pub(super) fn request(
             request[member] = text.into();
         }
     }
+    request
+}
+
+/// The body of a request.
+pub(super) fn request(
+    version: Version,
+    uid: &str,
+    target: &Target,
+    attributes: &Attributes<'_>,
+    (object, old): (Value, Value),
+) -> Bytes {
+    let mut request = described(target, attributes);
+    request["uid"] = uid.into();
+    request["object"] = object;
+    request["oldObject"] = old;
     let review = json!({
         "kind": "AdmissionReview",
         "apiVersion": version.api_version(),

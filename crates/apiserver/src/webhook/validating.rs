@@ -5,10 +5,10 @@ use std::sync::Arc;
 use futures::future::join_all;
 
 use super::hook::Hook;
-use crate::matching::Target;
 use super::{Failure, ask, is_exempt, rejection, review};
 use crate::admission::{Attributes, Notes};
 use crate::answer::Refusal;
+use crate::matching::Target;
 use crate::server::Server;
 
 /// Asks the webhooks that the request concerns.
@@ -23,7 +23,7 @@ pub async fn validate(
     }
     let mut concerned: Vec<(&Arc<Hook>, Target)> = Vec::new();
     for hook in hooks.iter() {
-        if let Some(target) = hook.target(server, attributes)? {
+        if let Some(target) = hook.target(server, attributes).await? {
             concerned.push((hook, target));
         }
     }

@@ -1,0 +1,58 @@
+//! Admission policies: what their authors say about writes, in CEL.
+//!
+//! A policy is made ready once (`definition`) and kept by a [`crate::snapshot::Snapshot`]; bindings say where it holds,
+//! and `params` finds what they parametrize it with. `scope` runs expressions, whose variables `env` declares;
+//! `conditions` are the match conditions of policies and of webhooks. `validating` and `mutating` are the two plugins.
+//!
+//! Invariant: one evaluation of a binding costs at most a budget. Deliberately absent: the types of what a policy is
+//! about (`status.typeChecking`), which a controller finds out upstream.
+
+pub mod conditions;
+mod definition;
+mod env;
+mod params;
+mod scope;
+mod validating;
+
+use crate::admission::Attributes;
+use crate::snapshot::Snapshot;
+
+pub use validating::validate;
+
+use definition::{Bindings, Definitions};
+
+/// The policies and bindings of both kinds.
+pub struct Policies {
+    validating: Snapshot<Definitions>,
+    validating_bindings: Snapshot<Bindings>,
+}
+
+impl Default for Policies {
+    fn default() -> Policies {
+        Policies {
+            validating: Snapshot::new("/admissionregistration.k8s.io/validatingadmissionpolicies/"),
+            validating_bindings: Snapshot::new(
+                "/admissionregistration.k8s.io/validatingadmissionpolicybindings/",
+            ),
+        }
+    }
+}
+
+/// Policies have no say about themselves, nor about questions of who may do what.
+fn is_exempt(attributes: &Attributes<'_>) -> bool {
+    let resource = &attributes.call.resource;
+    match (&*resource.group, &*resource.plural) {
+        ("authentication.k8s.io", plural) => {
+            matches!(plural, "tokenreviews" | "selfsubjectreviews")
+        }
+        ("authorization.k8s.io", plural) => plural.ends_with("reviews"),
+        ("admissionregistration.k8s.io", plural) => matches!(
+            plural,
+            "validatingadmissionpolicies"
+                | "validatingadmissionpolicybindings"
+                | "mutatingadmissionpolicies"
+                | "mutatingadmissionpolicybindings"
+        ),
+        _ => false,
+    }
+}
