@@ -59,16 +59,24 @@ impl Watch {
         }
     }
 
-    /// The next change if it has already happened.
+    /// The next change if it has already happened: whatever another watcher, or a writer, could know of is known here.
     pub fn ready(&mut self) -> Option<Arc<Event>> {
-        let mut queued = std::iter::from_fn(|| self.queue.try_recv().ok());
-        self.backlog
-            .pop_front()
-            .or_else(|| queued.find(|event| event.revision > self.from))
+        if let Some(event) = self.backlog.pop_front() {
+            return Some(event);
+        }
+        self.queued().or_else(|| {
+            // Watchers are told one after the other, with the hub locked; somebody may be told just now.
+            drop(self.place.hub.upgrade()?.lock());
+            self.queued()
+        })
     }
-}
 
-impl Watch {
+    fn queued(&mut self) -> Option<Arc<Event>> {
+        // Not `recv`: it may say "not yet" when a task has run for long, though there is something.
+        let mut queued = std::iter::from_fn(|| self.queue.try_recv().ok());
+        queued.find(|event| event.revision > self.from)
+    }
+
     /// Whether it was cut off, so that changes are missing behind those that are still queued.
     pub fn lagged(&self) -> bool {
         self.lagged.load(Ordering::Acquire)

@@ -48,6 +48,23 @@ async fn watchers_see_all_of_many_writers_in_order_and_after_it_is_readable() {
     assert!(watch.ready().is_none());
 }
 
+/// Also for a task that has used up what the runtime lets it do in one go.
+#[tokio::test]
+async fn all_that_happened_is_ready_at_once() {
+    const WRITES: usize = 500;
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let store = open(&directory, Options::default());
+    let mut told = store.watch("/x/", store.revision()).expect("now");
+    let mut other = store.watch("/x/", store.revision()).expect("now");
+    let ops = (0..WRITES).map(|i| Op::create(format!("/x/{i}"), Value::plain("")));
+    store.commit(ops.collect()).await.expect("created");
+    for _ in 0..WRITES {
+        told.next().await.expect("keeps up").expect("open");
+    }
+    let ready = std::iter::from_fn(|| other.ready()).count();
+    assert_eq!(ready, WRITES);
+}
+
 #[tokio::test]
 async fn slow_watcher_is_cut_off_and_told() {
     let directory = tempfile::tempdir().expect("temporary directory");

@@ -6,7 +6,6 @@
 
 use std::fmt;
 
-use futures::FutureExt as _;
 use karve_store::{Lagged, Range, Store, Watch};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
@@ -51,12 +50,13 @@ impl<I: Index> Follow<I> {
     fn catch_up(&self, watches: &mut [Watch]) -> Result<(), Lagged> {
         let mut index = None;
         for watch in watches {
-            while let Some(changed) = watch.next().now_or_never() {
-                // A closed store changes no more.
-                let Some(event) = changed? else { break };
+            while let Some(event) = watch.ready() {
                 let index = index.get_or_insert_with(|| self.index.write());
                 let value = event.current().map(|entry| &**entry.value());
                 index.apply(event.key(), value);
+            }
+            if watch.lagged() {
+                return Err(Lagged);
             }
         }
         Ok(())
