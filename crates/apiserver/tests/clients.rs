@@ -5,9 +5,10 @@ mod served;
 use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::apps::v1::ControllerRevision;
+
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service, ServiceAccount};
+use k8s_openapi::api::resource::v1::DeviceClass;
 use kube::api::{
     Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
 };
@@ -132,25 +133,27 @@ async fn addresses_are_given_once_and_come_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn object_that_patches_would_make_too_deep_stays_as_it_was() {
     let served = Served::start().await;
-    let revisions: Api<ControllerRevision> = Api::namespaced(served.admin(), "default");
+    let classes: Api<DeviceClass> = Api::all(served.admin());
     let nested = |levels: usize| (0..levels).fold(json!({}), |inner, _| json!({"a": inner}));
-    let revision = object(json!({"metadata": {"name": "deep"}, "revision": 1, "data": nested(90)}));
-    revisions
-        .create(&PostParams::default(), &revision)
+    let opaque = json!({"driver": "example.com", "parameters": nested(90)});
+    let class = json!({"metadata": {"name": "deep"}, "spec": {"config": [{"opaque": opaque}]}});
+    classes
+        .create(&PostParams::default(), &object(class))
         .await
         .expect("created");
-    let path = format!("/data{}/b", "/a".repeat(90));
+    let inside = "/a".repeat(90);
+    let path = format!("/spec/config/0/opaque/parameters{inside}/b");
     let patch = serde_json::from_value(json!([{"op": "add", "path": path, "value": nested(90)}]))
         .expect("a patch");
     let patch = Patch::Json::<()>(patch);
     let (status, _) = code(
-        revisions
+        classes
             .patch("deep", &PatchParams::default(), &patch)
             .await
             .expect_err("too deep"),
     );
     assert_eq!(status, 400);
-    revisions
+    classes
         .delete("deep", &DeleteParams::default())
         .await
         .expect("it can still be read");
