@@ -108,7 +108,9 @@ async fn round(
     if on(Plugin::PodTopologyLabels) {
         pod_topology::mutate(server, attributes);
     }
-    // Here: MutatingAdmissionPolicy.
+    if on(Plugin::MutatingAdmissionPolicy) {
+        policy::mutate(server, attributes).await?;
+    }
     if on(Plugin::MutatingAdmissionWebhook) {
         webhook::mutate(server, attributes, notes).await?;
     }

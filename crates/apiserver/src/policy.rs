@@ -10,6 +10,7 @@
 pub mod conditions;
 mod definition;
 mod env;
+mod mutating;
 mod params;
 mod scope;
 mod validating;
@@ -17,6 +18,7 @@ mod validating;
 use crate::admission::Attributes;
 use crate::snapshot::Snapshot;
 
+pub use mutating::mutate;
 pub use validating::validate;
 
 use definition::{Bindings, Definitions};
@@ -25,6 +27,8 @@ use definition::{Bindings, Definitions};
 pub struct Policies {
     validating: Snapshot<Definitions>,
     validating_bindings: Snapshot<Bindings>,
+    mutating: Snapshot<Definitions>,
+    mutating_bindings: Snapshot<Bindings>,
 }
 
 impl Default for Policies {
@@ -33,6 +37,10 @@ impl Default for Policies {
             validating: Snapshot::new("/admissionregistration.k8s.io/validatingadmissionpolicies/"),
             validating_bindings: Snapshot::new(
                 "/admissionregistration.k8s.io/validatingadmissionpolicybindings/",
+            ),
+            mutating: Snapshot::new("/admissionregistration.k8s.io/mutatingadmissionpolicies/"),
+            mutating_bindings: Snapshot::new(
+                "/admissionregistration.k8s.io/mutatingadmissionpolicybindings/",
             ),
         }
     }

@@ -11,12 +11,14 @@ mod merge;
 mod place;
 pub mod scale;
 mod set;
+mod unowned;
 mod validate;
 
 use serde_json::Value;
 
 pub use self::managers::Operation;
 pub use self::set::FieldSet;
+pub use self::unowned::merge_unowned;
 
 use self::compare::{Comparison, compare, fields, with_named_parents};
 use self::managers::{Identity, Managers, Owned};

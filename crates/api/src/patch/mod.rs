@@ -115,6 +115,11 @@ pub fn patch(kind: Kind, object: &Value, body: &[u8], ty: Type<'_>) -> Result<De
     }
 }
 
+/// Applies the operations of a JSON patch to any value, whatever comes of it.
+pub fn operations(value: &Value, body: &[u8]) -> Result<Value, PatchError> {
+    Ok(json::apply(value, body)?.value)
+}
+
 /// Applies a patch to an object of a custom resource, which must be of one of the first two kinds.
 pub fn custom(
     kind: Kind,

@@ -20,6 +20,8 @@ pub struct Policy {
     pub param_kind: Option<(String, String)>,
     /// Whether a failure refuses the request.
     pub fails: bool,
+    /// Whether it wants to see what others changed after it.
+    pub reinvokes: bool,
     spec: Value,
     parts: OnceLock<Parts>,
 }
@@ -30,6 +32,7 @@ pub struct Parts {
     pub variables: Vec<Variable>,
     pub validations: Vec<Validation>,
     pub annotations: Vec<Annotation>,
+    pub mutations: Vec<Mutation>,
 }
 
 /// What has to hold, and what is said when it does not.
@@ -46,6 +49,14 @@ pub struct Annotation {
     pub value: Expression,
 }
 
+/// What changes an object.
+pub enum Mutation {
+    /// An expression that makes an `Object`, which is merged in.
+    Apply(Expression),
+    /// An expression that makes a list of `JSONPatch`.
+    Patch(Expression),
+}
+
 impl Policy {
     fn new(policy: &Value) -> Policy {
         let spec = &policy["spec"];
@@ -60,6 +71,7 @@ impl Policy {
                 .is_object()
                 .then(|| (text(&kind["apiVersion"]), text(&kind["kind"]))),
             fails: spec["failurePolicy"] != "Ignore",
+            reinvokes: spec["reinvocationPolicy"] == "IfNeeded",
             spec: spec.clone(),
             parts: OnceLock::new(),
         }
@@ -77,7 +89,7 @@ impl Policy {
             stored: true,
             params: self.param_kind.is_some(),
             authorizer: true,
-            mutation: false,
+            mutation: spec["mutations"].is_array(),
         };
         let (variables, types) = compose(&spec["variables"], given);
         let full = env(given, Some(&types));
@@ -107,9 +119,27 @@ impl Policy {
         Parts {
             conditions: Conditions::new(&spec["matchConditions"], given.params),
             validations: list("validations").iter().map(validation).collect(),
+            mutations: list("mutations")
+                .iter()
+                .map(|mutation| compile_mutation(mutation, given, &types))
+                .collect(),
             annotations: list("auditAnnotations").iter().map(annotation).collect(),
             variables,
         }
+    }
+}
+
+fn compile_mutation(mutation: &Value, given: Given, types: &BTreeMap<String, Type>) -> Mutation {
+    let expression = |member: &str, output: Type| {
+        let text = mutation[member]["expression"].as_str().unwrap_or_default();
+        Expression::compile(text.trim(), &env(given, Some(types)), &[output])
+    };
+    match mutation["patchType"].as_str() {
+        Some("JSONPatch") => Mutation::Patch(expression(
+            "jsonPatch",
+            Type::list(Type::object("JSONPatch")),
+        )),
+        _ => Mutation::Apply(expression("applyConfiguration", Type::object("Object"))),
     }
 }
 

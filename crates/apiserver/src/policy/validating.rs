@@ -57,7 +57,7 @@ pub async fn validate(
 }
 
 /// The error of a match as its text.
-fn target<T>(matched: Result<T, Refusal>) -> Result<T, String> {
+pub fn target<T>(matched: Result<T, Refusal>) -> Result<T, String> {
     matched.map_err(|refusal| refusal.status().message.clone())
 }
 

@@ -9,10 +9,8 @@ use super::hook::Hook;
 use super::{Failure, ask, is_exempt, rejection, review};
 use crate::admission::{Attributes, Notes};
 use crate::answer::Refusal;
-use crate::crd::conversion;
 use crate::matching::Target;
 use crate::server::Server;
-use crate::{convert, semantics};
 
 /// Asks the webhooks that the request concerns. In the second round, only those that were asked before the object
 /// changed again.
@@ -140,12 +138,9 @@ async fn apply(
         .map_err(|err| failed(err.to_string()))?;
     let mut after = patched.object;
     if whole {
-        after = conversion::between(server, &target.resource, &call.resource, after)
+        after = review::taken_back(server, target, call, after)
             .await
             .map_err(Failure::Refused)?;
-        after = convert::written(&target.resource, after);
-        after["apiVersion"] = (&*call.resource.api_version()).into();
-        semantics::set_defaults(call, &mut after);
     }
     // Who left out what the decoder adds changed nothing.
     let changed = after != *object && after != before;

@@ -8,10 +8,11 @@ use serde_json::{Map, Value, json};
 
 use crate::admission::Attributes;
 use crate::answer::Refusal;
-use crate::convert;
+use crate::call::Call;
 use crate::crd::conversion;
 use crate::matching::Target;
 use crate::server::Server;
+use crate::{convert, semantics};
 
 /// The versions of AdmissionReview that are spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,20 @@ pub(crate) async fn shown(
         shown["apiVersion"] = (&*target.kind.api_version()).into();
     }
     Ok(shown)
+}
+
+/// What a webhook made of the object that it was shown, as the endpoint has it and with defaults.
+pub(crate) async fn taken_back(
+    server: &Server,
+    target: &Target,
+    call: &Call,
+    object: Value,
+) -> Result<Value, Refusal> {
+    let own = conversion::between(server, &target.resource, &call.resource, object).await?;
+    let mut own = convert::written(&target.resource, own);
+    own["apiVersion"] = (&*call.resource.api_version()).into();
+    semantics::set_defaults(call, &mut own);
+    Ok(own)
 }
 
 /// The object and what it was before, as a webhook sees them.
