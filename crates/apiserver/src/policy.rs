@@ -7,6 +7,7 @@
 //! Invariant: one evaluation of a binding costs at most a budget. Deliberately absent: the types of what a policy is
 //! about (`status.typeChecking`), which a controller finds out upstream.
 
+mod check;
 pub mod conditions;
 mod definition;
 mod env;
@@ -18,6 +19,7 @@ mod validating;
 use crate::admission::Attributes;
 use crate::snapshot::Snapshot;
 
+pub use check::check;
 pub use mutating::mutate;
 pub use validating::validate;
 

@@ -107,6 +107,9 @@ fn rules(call: &mut Call, errors: &mut Vec<field::Error>, old: Option<&Value>, n
         errors.extend(failures.errors);
         add_warnings(call, failures.warnings);
     }
+    if call.path.subresource.is_empty() {
+        crate::policy::check(errors, &resource, old, new);
+    }
     let definition = resource.plural == "customresourcedefinitions" && !resource.is_custom();
     if definition && call.path.subresource.is_empty() && errors.is_empty() {
         errors.extend(crate::crd::rules::check_definition(old, new));

@@ -6,6 +6,7 @@
 //! objects (allocation, quota, admission).
 
 mod address;
+mod admission_policy;
 mod api_service;
 mod autoscaling;
 mod batch;
@@ -28,6 +29,8 @@ mod storage_classes;
 mod volume_source;
 mod webhook;
 mod workload;
+
+pub use admission_policy::{Compile, Purpose, admission_policy, webhook_conditions};
 
 use crate::field::{Error, Path};
 use crate::resource::Resource;

@@ -21,8 +21,8 @@ use crate::webhook::review;
 /// Runs the policies that the request concerns. In the second round, only those that ran before the object changed again.
 pub async fn mutate(server: &Server, attributes: &mut Attributes<'_>) -> Result<(), Refusal> {
     let policies = server.policies.mutating.get(&server.store);
-    let writes = matches!(attributes.operation, Operation::Create | Operation::Update);
-    if policies.0.is_empty() || !writes || attributes.object.is_none() || is_exempt(attributes) {
+    let deletes = attributes.operation == Operation::Delete;
+    if policies.0.is_empty() || deletes || attributes.object.is_none() || is_exempt(attributes) {
         return Ok(());
     }
     let bindings = server.policies.mutating_bindings.get(&server.store);

@@ -55,15 +55,28 @@ pub fn compile(text: &str, env: &karve_cel::env::Env, outputs: &[Type]) -> Resul
         return Ok(program);
     }
     Err(match outputs {
-        [one] => format!("must evaluate to {one} but got {output}"),
+        [one] => format!("must evaluate to {} but got {}", name(one), name(output)),
         several => {
-            let several: Vec<String> = several.iter().map(Type::to_string).collect();
+            let several: Vec<String> = several.iter().map(name).collect();
             format!(
-                "must evaluate to one of [{}] but got {output}",
-                several.join(" ")
+                "must evaluate to one of [{}] but got {}",
+                several.join(" "),
+                name(output)
             )
         }
     })
+}
+
+/// The name of a type as declarations have it, which is not always how errors show it.
+fn name(ty: &Type) -> String {
+    match ty {
+        Type::Null => "null_type".to_owned(),
+        Type::Timestamp => "google.protobuf.Timestamp".to_owned(),
+        Type::Duration => "google.protobuf.Duration".to_owned(),
+        Type::List(element) => format!("list({})", name(element)),
+        Type::Map(entry) => format!("map({}, {})", name(&entry.0), name(&entry.1)),
+        other => other.to_string(),
+    }
 }
 
 /// A composed variable.
