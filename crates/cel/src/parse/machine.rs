@@ -36,6 +36,18 @@ pub struct Tree {
     pub kids: Vec<(Label, Kid)>,
 }
 
+/// Chains of operators make trees as deep as they are long: no recursion.
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let mut waiting = std::mem::take(&mut self.kids);
+        while let Some((_, kid)) = waiting.pop() {
+            if let Kid::Tree(mut tree) = kid {
+                waiting.append(&mut tree.kids);
+            }
+        }
+    }
+}
+
 impl Tree {
     /// The first token with a label.
     pub fn token(&self, label: Label) -> Option<&Token> {
