@@ -47,3 +47,22 @@ pub fn record(resource: &Resource, subresource: &str, old: Option<&Value>, new: 
     };
     apply::update_managers(old, new, ty, &writer);
 }
+
+/// The object with a configuration applied to its status, whoever else has a say in it.
+pub fn apply_status(
+    resource: &Resource,
+    manager: &str,
+    old: &Value,
+    configuration: &Value,
+) -> Option<Value> {
+    let reset = FieldSet::of_names(&[&["spec"]]);
+    let writer = Writer {
+        manager,
+        api_version: &resource.api_version(),
+        subresource: "status",
+        time: &write::now(),
+        reset: &reset,
+    };
+    let ty = resource.shown_type()?;
+    apply::apply(Some(old), configuration, ty, &resource.gvk(), &writer, true).ok()
+}

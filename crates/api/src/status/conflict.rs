@@ -2,7 +2,6 @@
 
 use super::{Cause, Status, qualified};
 use crate::field;
-use std::fmt::Write as _;
 
 impl Status {
     /// 409: the name is taken.
@@ -72,25 +71,22 @@ impl Status {
                 None => managers.push((manager, vec![path])),
             }
         }
-        let total: usize = managers.iter().map(|(_, paths)| paths.len()).sum();
-        let plural = if total == 1 { "" } else { "s" };
-        let mut message = format!("Apply failed with {total} conflict{plural}: ");
-        for (i, (manager, paths)) in managers.iter().enumerate() {
-            if i > 0 {
-                message.push('\n');
+        let message = match &managers[..] {
+            [(manager, paths)] if paths.len() == 1 => {
+                let path = paths[0];
+                format!("Apply failed with 1 conflict: conflict with {manager}: {path}")
             }
-            match &paths[..] {
-                [path] => {
-                    let _ = write!(message, "conflict with {manager}: {path}");
+            // Each manager has its lines, also for a single field.
+            managers => {
+                let total: usize = managers.iter().map(|(_, paths)| paths.len()).sum();
+                let mut lines = Vec::new();
+                for (manager, paths) in managers {
+                    lines.push(format!("conflicts with {manager}:"));
+                    lines.extend(paths.iter().map(|path| format!("- {path}")));
                 }
-                paths => {
-                    let _ = write!(message, "conflicts with {manager}:");
-                    for path in paths {
-                        let _ = write!(message, "\n- {path}");
-                    }
-                }
+                format!("Apply failed with {total} conflicts: {}", lines.join("\n"))
             }
-        }
+        };
         let mut status = Status::failure(409, "Conflict", message).about("", "", "");
         if let Some(details) = &mut status.details {
             details.causes = conflicts

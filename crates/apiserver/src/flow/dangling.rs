@@ -28,27 +28,21 @@ pub fn condition(level: &str, exists: bool) -> Value {
     })
 }
 
-/// The schema with the condition that it should have; `None` when it has it.
-pub fn corrected(schema: &Value, exists: bool) -> Option<Value> {
-    let level = level_of(schema);
-    let wanted = condition(level, exists);
+/// What is applied to the schema so that it has the condition that it should have; `None` when it has it.
+pub fn configuration(schema: &Value, exists: bool) -> Option<Value> {
+    let wanted = condition(level_of(schema), exists);
     let conditions = schema["status"]["conditions"].as_array();
-    let present = conditions.and_then(|all| all.iter().position(|c| c["type"] == TYPE));
-    let have = conditions.zip(present).map(|(all, at)| &all[at]);
+    let have = conditions.and_then(|all| all.iter().find(|c| c["type"] == TYPE));
     let same = |member: &str| have.is_some_and(|have| have[member] == wanted[member]);
     if same("status") && same("reason") && same("message") {
         return None;
     }
-    let mut schema = schema.clone();
-    if !schema["status"]["conditions"].is_array() {
-        schema["status"] = json!({"conditions": []});
-    }
-    let conditions = schema["status"]["conditions"].as_array_mut()?;
-    match present {
-        Some(at) => conditions[at] = wanted,
-        None => conditions.push(wanted),
-    }
-    Some(schema)
+    Some(json!({
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "kind": "FlowSchema",
+        "metadata": {"name": schema["metadata"]["name"]},
+        "status": {"conditions": [wanted]},
+    }))
 }
 
 #[cfg(test)]
@@ -56,20 +50,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn condition_is_written_once() {
-        let schema = json!({"spec": {"priorityLevelConfiguration": {"name": "x"}}, "status": {}});
-        let lost = corrected(&schema, false).expect("has none");
+    fn condition_is_applied_once() {
+        let mut schema =
+            json!({"spec": {"priorityLevelConfiguration": {"name": "x"}}, "status": {}});
+        let lost = configuration(&schema, false).expect("has none");
         assert_eq!(lost["status"]["conditions"][0]["status"], "True");
         assert_eq!(
             lost["status"]["conditions"][0]["message"],
             "This FlowSchema references the PriorityLevelConfiguration object named \"x\" but there is no such object"
         );
-        assert_eq!(corrected(&lost, false), None);
-        let found = corrected(&lost, true).expect("changed");
-        assert_eq!(
-            found["status"]["conditions"].as_array().map(Vec::len),
-            Some(1)
-        );
+        schema["status"] = lost["status"].clone();
+        assert_eq!(configuration(&schema, false), None);
+        let found = configuration(&schema, true).expect("changed");
         assert_eq!(found["status"]["conditions"][0]["reason"], "Found");
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::{Config, level_of};
 use super::{FlowControl, dangling};
 use crate::object::Meta as _;
-use crate::{keys, object};
+use crate::{keys, object, own};
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 
@@ -89,12 +89,19 @@ fn values(objects: &[(Arc<Entry>, Value)]) -> impl Iterator<Item = &Value> {
     objects.iter().map(|(_, value)| value)
 }
 
+/// Who upstream's fair queueing is as a writer.
+const MANAGER: &str = "api-priority-and-fairness-config-consumer-v1";
+
 /// Writes the conditions that are wrong.
 async fn correct(store: &Store, resources: &Resources) {
     let levels = read(store, resources.levels);
     for (entry, schema) in read(store, resources.schemas) {
         let exists = values(&levels).any(|level| level.meta("name") == level_of(&schema));
-        let Some(corrected) = dangling::corrected(&schema, exists) else {
+        let Some(configuration) = dangling::configuration(&schema, exists) else {
+            continue;
+        };
+        let applied = own::apply_status(resources.schemas, MANAGER, &schema, &configuration);
+        let Some(corrected) = applied else {
             continue;
         };
         let value = object::encode(&corrected, resources.schemas);
