@@ -1,5 +1,5 @@
 //! The Services and EndpointSlices under test. Service i has two endpoints of set A or of set B,
-//! all with addresses of their own inside 10.244.0.0/16.
+//! all with addresses of their own inside 10.244.0.0/16, beyond those of the nodes' own Pods.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Instant;
@@ -28,7 +28,7 @@ impl Set {
 
 /// The two endpoint addresses of service `i`.
 pub fn endpoints(i: usize, set: Set) -> [Ipv4Addr; 2] {
-    let base = u32::from(Ipv4Addr::new(10, 244, 0, 2)) + if set == Set::B { 1 << 15 } else { 0 };
+    let base = u32::from(Ipv4Addr::new(10, 244, 64, 2)) + if set == Set::B { 1 << 14 } else { 0 };
     [0, 1].map(|k| Ipv4Addr::from(base + 2 * i as u32 + k))
 }
 
