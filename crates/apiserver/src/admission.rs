@@ -3,7 +3,7 @@
 //! One ordered chain, as upstream has it: [`mutate`] before a strategy prepares the object, [`validate`] when it is whole
 //! and valid, again for each attempt to store it. A plugin is a file with `mutate` or `validate`, which begins with the
 //! question whether the request concerns it; only webhooks wait for anything. What a plugin needs of other objects it reads
-//! from the store, or from a [`crate::snapshot::Snapshot`].
+//! from the store, or from a [`crate::follow::Follow`].
 //!
 //! Invariant: without webhooks, policies and quotas the chain copies nothing. Deliberately absent: which objects are
 //! valid (`karve-api`), and who may ask (`authorize`).

@@ -30,23 +30,25 @@ pub use local::{keep as keep_local, missing as missing_local};
 pub use proxy::proxy;
 pub use service::{ApiService, ApiServices};
 
+use crate::follow::Follow;
 use crate::path::ResourcePath;
 use crate::server::Server;
-use crate::snapshot::Snapshot;
+use karve_store::Store;
 
 /// What is known of all APIServices.
 pub struct Aggregation {
-    services: Snapshot<ApiServices>,
+    services: Follow<Arc<ApiServices>>,
     /// The resource lists that available servers gave, by the names of their APIServices.
     discovered: Mutex<HashMap<String, Arc<Value>>>,
     /// Up to which revision of the store availability was looked at.
     looked: watch::Sender<u64>,
 }
 
-impl Default for Aggregation {
-    fn default() -> Aggregation {
+impl Aggregation {
+    /// Of the objects of a store.
+    pub fn new(store: &Store) -> Aggregation {
         Aggregation {
-            services: Snapshot::new(service::PREFIX),
+            services: Follow::new(store.clone(), &[service::PREFIX]),
             discovered: Mutex::default(),
             looked: watch::Sender::new(0),
         }
@@ -84,6 +86,6 @@ fn remote(server: &Server, group: &str, version: &str) -> Option<Arc<ApiService>
     if group.is_empty() || server.served().table.version(group, version).is_some() {
         return None;
     }
-    let services = server.aggregation.services.get(&server.store);
+    let services = server.aggregation.services.snapshot();
     services.remote(group, version).cloned()
 }

@@ -4,7 +4,6 @@
 //! Nothing here waits: facts are indexed in memory ([`follow`]). Deliberately absent: a way to switch it off.
 
 mod attributes;
-mod follow;
 mod node;
 pub mod rbac;
 mod request;
@@ -14,9 +13,9 @@ use parking_lot::RwLockReadGuard;
 use serde_json::Value;
 
 use crate::answer::Refusal;
+use crate::follow::Follow;
 use crate::identity::{Identity, MASTERS};
 use crate::trail;
-use follow::Follow;
 
 pub use attributes::{Attributes, Decision, Outcome};
 pub(crate) use node::{Kind as NodeKind, is_node, refers_to};
@@ -45,8 +44,8 @@ impl Authorizer {
     /// An authorizer that knows the objects of a store.
     pub fn new(store: Store) -> Authorizer {
         Authorizer {
-            rbac: Follow::new(store.clone()),
-            nodes: Follow::new(store),
+            rbac: Follow::new(store.clone(), rbac::PREFIXES),
+            nodes: Follow::new(store, node::PREFIXES),
         }
     }
 

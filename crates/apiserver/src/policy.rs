@@ -1,6 +1,6 @@
 //! Admission policies: what their authors say about writes, in CEL.
 //!
-//! A policy is made ready once (`definition`) and kept by a [`crate::snapshot::Snapshot`]; bindings say where it holds,
+//! A policy is made ready once (`definition`) and kept by a [`crate::follow::Follow`]; bindings say where it holds,
 //! and `params` finds what they parametrize it with. `scope` runs expressions, whose variables `env` declares;
 //! `conditions` are the match conditions of policies and of webhooks. `validating` and `mutating` are the two plugins.
 //!
@@ -17,7 +17,9 @@ mod scope;
 mod validating;
 
 use crate::admission::Attributes;
-use crate::snapshot::Snapshot;
+use crate::follow::Follow;
+use karve_store::Store;
+use std::sync::Arc;
 
 pub use check::check;
 pub use mutating::mutate;
@@ -27,22 +29,31 @@ use definition::{Bindings, Definitions};
 
 /// The policies and bindings of both kinds.
 pub struct Policies {
-    validating: Snapshot<Definitions>,
-    validating_bindings: Snapshot<Bindings>,
-    mutating: Snapshot<Definitions>,
-    mutating_bindings: Snapshot<Bindings>,
+    validating: Follow<Arc<Definitions>>,
+    validating_bindings: Follow<Arc<Bindings>>,
+    mutating: Follow<Arc<Definitions>>,
+    mutating_bindings: Follow<Arc<Bindings>>,
 }
 
-impl Default for Policies {
-    fn default() -> Policies {
+impl Policies {
+    /// Of the objects of a store.
+    pub fn new(store: &Store) -> Policies {
         Policies {
-            validating: Snapshot::new("/admissionregistration.k8s.io/validatingadmissionpolicies/"),
-            validating_bindings: Snapshot::new(
-                "/admissionregistration.k8s.io/validatingadmissionpolicybindings/",
+            validating: Follow::new(
+                store.clone(),
+                &["/admissionregistration.k8s.io/validatingadmissionpolicies/"],
             ),
-            mutating: Snapshot::new("/admissionregistration.k8s.io/mutatingadmissionpolicies/"),
-            mutating_bindings: Snapshot::new(
-                "/admissionregistration.k8s.io/mutatingadmissionpolicybindings/",
+            validating_bindings: Follow::new(
+                store.clone(),
+                &["/admissionregistration.k8s.io/validatingadmissionpolicybindings/"],
+            ),
+            mutating: Follow::new(
+                store.clone(),
+                &["/admissionregistration.k8s.io/mutatingadmissionpolicies/"],
+            ),
+            mutating_bindings: Follow::new(
+                store.clone(),
+                &["/admissionregistration.k8s.io/mutatingadmissionpolicybindings/"],
             ),
         }
     }

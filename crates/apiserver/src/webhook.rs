@@ -1,6 +1,6 @@
 //! Admission webhooks: programs elsewhere that change and refuse objects.
 //!
-//! `hook` is a configured webhook made ready, kept by a [`crate::snapshot::Snapshot`] of all configurations; `review` is the
+//! `hook` is a configured webhook made ready, kept by a [`crate::follow::Follow`] of all configurations; `review` is the
 //! AdmissionReview that goes out and what may come back; `client` speaks HTTPS with it; `mutating` and `validating` are the
 //! two plugins. What comes back is bounded in size and time.
 //!
@@ -13,6 +13,7 @@ pub(crate) mod review;
 mod validating;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use karve_api::status::Status;
 use serde_json::Value;
@@ -23,21 +24,27 @@ pub use validating::validate;
 
 use crate::admission::Attributes;
 use crate::answer::Refusal;
+use crate::follow::Follow;
 use crate::server::Server;
-use crate::snapshot::Snapshot;
+use karve_store::Store;
 
 /// The configurations of both kinds.
 pub struct Webhooks {
-    mutating: Snapshot<Hooks>,
-    validating: Snapshot<Hooks>,
+    mutating: Follow<Arc<Hooks>>,
+    validating: Follow<Arc<Hooks>>,
 }
 
-impl Default for Webhooks {
-    fn default() -> Webhooks {
+impl Webhooks {
+    /// Of the objects of a store.
+    pub fn new(store: &Store) -> Webhooks {
         Webhooks {
-            mutating: Snapshot::new("/admissionregistration.k8s.io/mutatingwebhookconfigurations/"),
-            validating: Snapshot::new(
-                "/admissionregistration.k8s.io/validatingwebhookconfigurations/",
+            mutating: Follow::new(
+                store.clone(),
+                &["/admissionregistration.k8s.io/mutatingwebhookconfigurations/"],
+            ),
+            validating: Follow::new(
+                store.clone(),
+                &["/admissionregistration.k8s.io/validatingwebhookconfigurations/"],
             ),
         }
     }

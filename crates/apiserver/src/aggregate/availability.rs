@@ -92,7 +92,7 @@ pub async fn run(server: Arc<Server>) {
 
 /// Whether a change could matter: that of an APIService, or something in the namespace of a Service that one names.
 fn concerns(server: &Server, key: &str) -> bool {
-    let services = server.aggregation.services.get(&server.store);
+    let services = server.aggregation.services.snapshot();
     let namespace = [SERVICES, SLICES]
         .iter()
         .find_map(|prefix| key.strip_prefix(prefix))
@@ -102,7 +102,7 @@ fn concerns(server: &Server, key: &str) -> bool {
 
 /// Asks those whose turn it is, all at once.
 async fn look(server: &Arc<Server>, turns: &mut HashMap<String, Turn>) {
-    let services = server.aggregation.services.get(&server.store);
+    let services = server.aggregation.services.snapshot();
     turns.retain(|name, _| services.iter().any(|service| service.name == *name));
     server
         .aggregation

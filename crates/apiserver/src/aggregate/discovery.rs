@@ -12,7 +12,7 @@ use crate::server::Server;
 
 /// The groups that other servers answer for, most important first, each with its versions, preferred first.
 fn remote_groups(server: &Server) -> Vec<(String, Vec<Arc<ApiService>>)> {
-    let services = server.aggregation.services.get(&server.store);
+    let services = server.aggregation.services.snapshot();
     let mut groups: BTreeMap<String, Vec<Arc<ApiService>>> = BTreeMap::new();
     for service in services.iter() {
         // What is served here is not handed over.

@@ -11,8 +11,8 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
+use crate::follow::Index;
 use crate::server::Server;
-use crate::snapshot::Derived;
 use crate::webhook::client::{self, Connector, Destination};
 
 /// Where APIServices are kept.
@@ -109,16 +109,12 @@ impl ApiServices {
     }
 }
 
-impl Derived for ApiServices {
-    fn put(&mut self, key: &str, value: &[u8]) {
-        let object: Value = serde_json::from_slice(value).unwrap_or_default();
-        match ApiService::new(&object) {
+impl Index for ApiServices {
+    fn apply(&mut self, key: &str, value: Option<&[u8]>) {
+        let object: Option<Value> = value.map(|v| serde_json::from_slice(v).unwrap_or_default());
+        match object.as_ref().and_then(ApiService::new) {
             Some(service) => self.0.insert(key.to_owned(), Arc::new(service)),
             None => self.0.remove(key),
         };
-    }
-
-    fn remove(&mut self, key: &str) {
-        self.0.remove(key);
     }
 }

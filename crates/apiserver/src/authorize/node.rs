@@ -15,7 +15,7 @@ use super::rbac::{Rule, bootstrap_policy};
 use super::{Attributes, Outcome};
 use crate::identity::Identity;
 
-pub use graph::{Graph, Kind};
+pub use graph::{Graph, Kind, PREFIXES};
 pub use refers::of_spec as refers_to;
 
 const NODES: &str = "system:nodes";

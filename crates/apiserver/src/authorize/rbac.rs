@@ -13,8 +13,8 @@ use std::sync::Arc;
 use karve_api::field::quote;
 use serde::Deserialize;
 
-use super::follow::Index;
 use super::{Attributes, Outcome};
+use crate::follow::Index;
 use crate::identity::Identity;
 
 pub use escalation::check as check_escalation;
@@ -187,9 +187,10 @@ fn forget(index: &mut HashMap<Box<str>, Vec<Arc<Binding>>>, key: &str, binding: 
     }
 }
 
-impl Index for Rbac {
-    const PREFIXES: &'static [&'static str] = &["/rbac.authorization.k8s.io/"];
+/// Where roles and bindings are.
+pub const PREFIXES: &[&str] = &["/rbac.authorization.k8s.io/"];
 
+impl Index for Rbac {
     fn apply(&mut self, key: &str, value: Option<&[u8]>) {
         let mut parts = key.trim_start_matches('/').split('/').skip(1);
         let plural = parts.next().unwrap_or_default();

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::conditions::Conditions;
 use super::env::{Given, env, variable_type};
 use super::scope::{Expression, Variable};
+use crate::follow::Index;
 use crate::matching::{Matching, texts};
-use crate::snapshot::Derived;
 
 /// A policy.
 pub struct Policy {
@@ -194,15 +194,14 @@ impl Binding {
 #[derive(Clone, Default)]
 pub struct Definitions(pub BTreeMap<String, Arc<Policy>>);
 
-impl Derived for Definitions {
-    fn put(&mut self, key: &str, value: &[u8]) {
-        let policy: Value = serde_json::from_slice(value).unwrap_or_default();
-        self.0
-            .insert(key.to_owned(), Arc::new(Policy::new(&policy)));
-    }
-
-    fn remove(&mut self, key: &str) {
-        self.0.remove(key);
+impl Index for Definitions {
+    fn apply(&mut self, key: &str, value: Option<&[u8]>) {
+        match value.map(|v| serde_json::from_slice(v).unwrap_or_default()) {
+            Some(policy) => self
+                .0
+                .insert(key.to_owned(), Arc::new(Policy::new(&policy))),
+            None => self.0.remove(key),
+        };
     }
 }
 
@@ -217,14 +216,13 @@ impl Bindings {
     }
 }
 
-impl Derived for Bindings {
-    fn put(&mut self, key: &str, value: &[u8]) {
-        let binding: Value = serde_json::from_slice(value).unwrap_or_default();
-        self.0
-            .insert(key.to_owned(), Arc::new(Binding::new(&binding)));
-    }
-
-    fn remove(&mut self, key: &str) {
-        self.0.remove(key);
+impl Index for Bindings {
+    fn apply(&mut self, key: &str, value: Option<&[u8]>) {
+        match value.map(|v| serde_json::from_slice(v).unwrap_or_default()) {
+            Some(binding) => self
+                .0
+                .insert(key.to_owned(), Arc::new(Binding::new(&binding))),
+            None => self.0.remove(key),
+        };
     }
 }

@@ -20,12 +20,12 @@ use crate::webhook::review;
 
 /// Runs the policies that the request concerns. In the second round, only those that ran before the object changed again.
 pub async fn mutate(server: &Server, attributes: &mut Attributes<'_>) -> Result<(), Refusal> {
-    let policies = server.policies.mutating.get(&server.store);
+    let policies = server.policies.mutating.snapshot();
     let deletes = attributes.operation == Operation::Delete;
     if policies.0.is_empty() || deletes || attributes.object.is_none() || is_exempt(attributes) {
         return Ok(());
     }
-    let bindings = server.policies.mutating_bindings.get(&server.store);
+    let bindings = server.policies.mutating_bindings.snapshot();
     if attributes.reinvocation.second {
         let object = attributes.object.as_deref().unwrap_or(&Json::Null);
         attributes.reinvocation.policies.resume(object);

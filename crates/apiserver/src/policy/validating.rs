@@ -25,11 +25,11 @@ pub async fn validate(
     attributes: &Attributes<'_>,
     notes: &mut Notes,
 ) -> Result<(), Refusal> {
-    let policies = server.policies.validating.get(&server.store);
+    let policies = server.policies.validating.snapshot();
     if policies.0.is_empty() || is_exempt(attributes) {
         return Ok(());
     }
-    let bindings = server.policies.validating_bindings.get(&server.store);
+    let bindings = server.policies.validating_bindings.snapshot();
     let mut run = Run {
         server,
         attributes,

@@ -10,10 +10,10 @@ use super::client::Client;
 use crate::admission::Attributes;
 use crate::answer::Refusal;
 use crate::egress::Egress;
+use crate::follow::Index;
 use crate::matching::{Matching, Target, texts};
 use crate::policy::conditions::Conditions;
 use crate::server::Server;
-use crate::snapshot::Derived;
 
 /// All webhooks of one kind, by the names of their configurations.
 #[derive(Clone, Default)]
@@ -31,8 +31,12 @@ impl Hooks {
     }
 }
 
-impl Derived for Hooks {
-    fn put(&mut self, key: &str, value: &[u8]) {
+impl Index for Hooks {
+    fn apply(&mut self, key: &str, value: Option<&[u8]>) {
+        let Some(value) = value else {
+            self.0.remove(key);
+            return;
+        };
         let configuration: Value = serde_json::from_slice(value).unwrap_or_default();
         let name = configuration["metadata"]["name"]
             .as_str()
@@ -47,10 +51,6 @@ impl Derived for Hooks {
             Arc::new(Hook::new(name, *number - 1, hook))
         });
         self.0.insert(key.to_owned(), hooks.collect());
-    }
-
-    fn remove(&mut self, key: &str) {
-        self.0.remove(key);
     }
 }
 
@@ -138,14 +138,14 @@ mod tests {
             serde_json::to_vec(&json!({"metadata": {"name": name}, "webhooks": hooks}))
                 .expect("JSON")
         };
-        hooks.put("/b", &configuration("b", &["x", "x"]));
-        hooks.put("/a", &configuration("a", &["y"]));
+        hooks.apply("/b", Some(&configuration("b", &["x", "x"])));
+        hooks.apply("/a", Some(&configuration("a", &["y"])));
         let ids = |hooks: &Hooks| hooks.iter().map(|hook| hook.id.clone()).collect::<Vec<_>>();
         assert_eq!(ids(&hooks), ["a/y/0", "b/x/0", "b/x/1"]);
-        hooks.put("/b", &configuration("b", &["z"]));
-        hooks.remove("/a");
+        hooks.apply("/b", Some(&configuration("b", &["z"])));
+        hooks.apply("/a", None);
         assert_eq!(ids(&hooks), ["b/z/0"]);
-        hooks.put("/c", b"broken");
+        hooks.apply("/c", Some(b"broken"));
         assert_eq!(ids(&hooks), ["b/z/0"]);
     }
 }

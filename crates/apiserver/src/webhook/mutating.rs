@@ -19,7 +19,7 @@ pub async fn mutate(
     attributes: &mut Attributes<'_>,
     notes: &mut Notes,
 ) -> Result<(), Refusal> {
-    let hooks = server.webhooks.mutating.get(&server.store);
+    let hooks = server.webhooks.mutating.snapshot();
     if hooks.is_empty() || is_exempt(attributes) {
         return Ok(());
     }

@@ -17,7 +17,7 @@ pub async fn validate(
     attributes: &Attributes<'_>,
     notes: &mut Notes,
 ) -> Result<(), Refusal> {
-    let hooks = server.webhooks.validating.get(&server.store);
+    let hooks = server.webhooks.validating.snapshot();
     if hooks.is_empty() || is_exempt(attributes) {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::refers;
-use crate::authorize::follow::Index;
+use crate::follow::Index;
 use crate::object::Meta;
 
 /// Kinds of objects that nodes are told apart by.
@@ -55,15 +55,16 @@ pub struct Graph {
     placed: HashMap<Thing, Box<str>>,
 }
 
-impl Index for Graph {
-    const PREFIXES: &'static [&'static str] = &[
-        "/core/pods/",
-        "/core/persistentvolumes/",
-        "/storage.k8s.io/volumeattachments/",
-        "/resource.k8s.io/resourceslices/",
-        "/certificates.k8s.io/podcertificaterequests/",
-    ];
+/// Where the objects are that it is made from.
+pub const PREFIXES: &[&str] = &[
+    "/core/pods/",
+    "/core/persistentvolumes/",
+    "/storage.k8s.io/volumeattachments/",
+    "/resource.k8s.io/resourceslices/",
+    "/certificates.k8s.io/podcertificaterequests/",
+];
 
+impl Index for Graph {
     fn apply(&mut self, key: &str, value: Option<&[u8]>) {
         let object: Option<Value> = value.and_then(|bytes| serde_json::from_slice(bytes).ok());
         let object = object.as_ref();

@@ -4,7 +4,7 @@ use karve_api::selector::FieldSelector;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::authorize::follow::Index as _;
+use crate::follow::Index as _;
 
 fn graph() -> Graph {
     let mut graph = Graph::default();
