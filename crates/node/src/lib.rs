@@ -243,11 +243,10 @@ async fn open_runtime(options: &Options) -> Result<Runtime, RuntimeError> {
 }
 
 fn resolver(options: &Options) -> pod::Resolver {
-    let text = std::fs::read_to_string(&options.resolv_conf).unwrap_or_default();
     pod::Resolver {
         cluster_dns: options.cluster_dns.clone(),
         cluster_domain: options.cluster_domain.clone(),
-        node: pod::parse_resolv_conf(&text),
+        resolv_conf: options.resolv_conf.clone(),
     }
 }
 

@@ -13,6 +13,7 @@ mod names;
 pub mod paths;
 mod plan;
 mod projected;
+mod resolver;
 mod runtime;
 mod sandbox;
 pub mod services;
@@ -37,7 +38,7 @@ use crate::registration::{Allocatable, Machine};
 use crate::server::Statuses;
 
 pub use images::Images;
-pub use names::{Resolver, parse_resolv_conf};
+pub use resolver::Resolver;
 
 /// What all pods of the node share.
 pub struct Node {

@@ -23,6 +23,9 @@ pub struct SandboxConfig {
     pub name: String,
     /// The hostname inside the pod.
     pub hostname: String,
+    /// The first label of that, for `/etc/hosts`. Empty: the hostname itself.
+    #[serde(default)]
+    pub short_name: String,
     /// The fully qualified name for `/etc/hosts`, when the pod has a subdomain.
     #[serde(default)]
     pub fqdn: Option<String>,

@@ -3,11 +3,11 @@
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::jiff::Timestamp;
-use karve_runtime::{HostAlias, PodNetwork, RuntimeError, SandboxConfig};
+use karve_runtime::{DnsConfig, HostAlias, PodNetwork, RuntimeError, SandboxConfig};
 use kube::Api;
 use tracing::Instrument;
 
-use super::{Node, container, names, paths, projected, volumes};
+use super::{Node, container, names, paths, projected, resolver, volumes};
 use crate::events::About;
 use crate::request::{bounded, text};
 
@@ -28,6 +28,18 @@ pub enum Error {
         /// Why.
         #[source]
         source: Box<kube::Error>,
+    },
+    /// Its name does not fit.
+    #[error(transparent)]
+    Name(#[from] names::TooLong),
+    /// The node's resolver configuration can't be read.
+    #[error("read {path}")]
+    ResolvConf {
+        /// The file.
+        path: String,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
     },
     /// The pod is being ended instead.
     #[error("pod is being ended")]
@@ -75,6 +87,11 @@ pub async fn create(
             node.events
                 .warning(About::pod(pod), "FailedCreatePodSandBox", message);
         }
+        Err(err @ (Error::Name(_) | Error::ResolvConf { .. })) => {
+            let message = format!("Failed to create pod sandbox: {}", causes(err));
+            node.events
+                .warning(About::pod(pod), "FailedCreatePodSandBox", message);
+        }
         Err(Error::Volume(err)) => {
             node.events
                 .warning(About::pod(pod), "FailedMount", err.to_string())
@@ -117,7 +134,7 @@ async fn try_create(
     for container in all {
         volumes::mounts(spec, container, &dir)?;
     }
-    let (hostname, fqdn) = names::hostname(pod, spec, &node.name, &node.resolver.cluster_domain);
+    let named = names::names(pod, spec, &node.name, &node.resolver.cluster_domain)?;
     let network = if spec.host_network == Some(true) {
         PodNetwork::Host
     } else {
@@ -138,10 +155,11 @@ async fn try_create(
         uid,
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),
         name: pod.metadata.name.clone().unwrap_or_default(),
-        hostname,
-        fqdn,
+        hostname: named.hostname,
+        short_name: named.short,
+        fqdn: named.fqdn,
         network,
-        dns: Some(names::dns(pod, spec, &node.resolver)),
+        dns: Some(dns(node, pod, spec).await?),
         host_aliases: aliases
             .map(|a| HostAlias {
                 ip: a.ip.clone(),
@@ -157,6 +175,30 @@ async fn try_create(
     let (made, renew) = tokio::join!(sandbox, volumes);
     made?;
     Ok(renew?)
+}
+
+/// An error with its cause.
+fn causes(err: &Error) -> String {
+    match std::error::Error::source(err) {
+        Some(cause) => format!("{err}: {cause}"),
+        None => err.to_string(),
+    }
+}
+
+/// The pod's resolver configuration, from the node's as it is now. What had to be left out is told.
+async fn dns(node: &Node, pod: &Pod, spec: &PodSpec) -> Result<DnsConfig, Error> {
+    let path = &node.resolver.resolv_conf;
+    let text = tokio::fs::read_to_string(path).await;
+    let text = text.map_err(|source| Error::ResolvConf {
+        path: path.display().to_string(),
+        source,
+    })?;
+    let own = resolver::parse_resolv_conf(&text);
+    let formed = resolver::form(pod, spec, &node.resolver, own);
+    for (reason, told) in formed.notes {
+        node.events.warning(About::pod(pod), reason, told);
+    }
+    Ok(formed.config)
 }
 
 /// This node has one way to run a sandbox, which has no name: a class with a handler asks for another.

@@ -221,12 +221,13 @@ async fn config(
     let dir = paths::pod_dir(&ctx.node.data_dir, uid);
     let mut mounts = volumes::mounts(ctx.spec, container, &dir).map_err(|e| e.to_string())?;
     mounts.extend(termination_log(ctx, container, start.attempt)?);
-    let (hostname, _) = names::hostname(
+    let named = names::names(
         ctx.pod,
         ctx.spec,
         &ctx.node.name,
         &ctx.node.resolver.cluster_domain,
     );
+    let hostname = named.map_err(|e| e.to_string())?.hostname;
     let parts = container::Parts {
         pod: ctx.pod,
         container,

@@ -21,7 +21,10 @@ pub(super) fn write(pod: &Pod, status: &SandboxStatus) -> io::Result<()> {
     let hosts = match (config.network, status.ip) {
         (PodNetwork::Pod { .. }, Some(ip)) => pod_hosts(
             &ip.to_string(),
-            &config.hostname,
+            match config.short_name.as_str() {
+                "" => &config.hostname,
+                short => short,
+            },
             config.fqdn.as_deref(),
             &config.host_aliases,
         ),

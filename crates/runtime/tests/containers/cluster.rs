@@ -112,6 +112,7 @@ impl Cluster {
             namespace: "default".to_owned(),
             name: format!("pod-{uid}"),
             hostname: format!("pod-{uid}"),
+            short_name: String::new(),
             fqdn: None,
             network: PodNetwork::Pod {
                 cidr: "10.244.1.0/24".parse().expect("CIDR"),
