@@ -10,6 +10,7 @@ mod layers;
 mod machine;
 mod packages;
 mod recorded;
+mod recorded_cluster;
 mod schema;
 mod stage;
 mod sweep;
@@ -40,6 +41,8 @@ enum Task {
     Bench(bench::Options),
     /// Play recorded answers of a kube-apiserver against a fresh karve and compare.
     Recorded(recorded::Options),
+    /// Play recorded behaviour of a whole cluster against a fresh karve of one node and compare.
+    RecordedCluster(recorded_cluster::Options),
     /// Run upstream's end-to-end tests on a fresh cluster, in a network with no way out.
     Conformance(conformance::Options),
     /// Check that crates depend on lower layers only.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Task::Images => images::run(),
         Task::Bench(options) => bench::run(&options),
         Task::Recorded(options) => recorded::run(&options),
+        Task::RecordedCluster(options) => recorded_cluster::run(&options),
         Task::Conformance(options) => conformance::run(&options),
         Task::Layers => layers::run(),
         Task::Schema { modules, output } => schema::run(&modules, &output),

@@ -6,10 +6,10 @@
 
 mod allowed;
 mod answer;
-mod client;
+pub mod client;
 mod documents;
-mod kubectl;
-mod matcher;
+pub mod kubectl;
+pub mod matcher;
 mod player;
 mod request;
 mod scenario;
@@ -27,6 +27,7 @@ use futures::{StreamExt as _, stream};
 use self::allowed::Allowed;
 use self::kubectl::Kubectl;
 use self::player::Played;
+pub use self::scenario::entries;
 use self::server::Server;
 use crate::interrupt::Interrupt;
 use crate::workspace::{self, Profile};

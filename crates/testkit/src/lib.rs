@@ -7,6 +7,7 @@ pub mod busybox;
 pub mod conformance;
 pub mod elf;
 pub mod outer;
+pub mod recorded;
 pub mod stub_api;
 pub mod traces;
 pub mod tutorial;

@@ -13,10 +13,12 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -40,15 +42,35 @@ pub struct Client {
 }
 
 impl Client {
-    /// Makes no connection yet.
+    /// Makes no connection yet. Whoever asks says so in each request.
     pub fn new(address: SocketAddr) -> Result<Self> {
+        Self::with(address, |config| Ok(config.with_no_client_auth()))
+    }
+
+    /// Makes no connection yet. Whoever asks shows a certificate; both are PEM.
+    pub fn with_certificate(address: SocketAddr, certificate: &[u8], key: &[u8]) -> Result<Self> {
+        let chain = CertificateDer::pem_slice_iter(certificate)
+            .collect::<Result<Vec<_>, _>>()
+            .context("read the client's certificate")?;
+        let key = PrivateKeyDer::from_pem_slice(key).context("read the client's key")?;
+        Self::with(address, |config| {
+            config
+                .with_client_auth_cert(chain, key)
+                .context("use the client's certificate")
+        })
+    }
+
+    fn with(
+        address: SocketAddr,
+        identify: impl FnOnce(ConfigBuilder<ClientConfig, WantsClientCert>) -> Result<ClientConfig>,
+    ) -> Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider.clone())
+        let config = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .context("choose TLS versions")?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
+        let mut config = identify(config)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             address,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::scenario::entries;
 use super::server::Server;
 
 /// The version where a step names none.
-const DEFAULT_VERSION: &str = "1.33";
+pub const DEFAULT_VERSION: &str = "1.33";
 /// One command may take this long.
 const COMMAND_MAX: Duration = Duration::from_secs(120);
 
@@ -63,7 +63,7 @@ impl Kubectl {
     }
 
     /// The program of a version, or of the nearest one, which is said once.
-    fn program(&self, wanted: &str) -> Result<&Path> {
+    pub fn program(&self, wanted: &str) -> Result<&Path> {
         let version = parse(wanted).with_context(|| format!("read kubectl's version {wanted}"))?;
         let near = |have: &&Version| {
             (
@@ -146,8 +146,26 @@ impl Place {
         Ok(place)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// A path in the folder: `home`, `t` or `work`.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// A program in the folder, with a home of its own, UTC, and no terminal.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.path("work"))
+            .env_clear()
+            .env("PATH", env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path("home"))
+            .env("TMPDIR", self.path("t"))
+            .env("TZ", "UTC")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
     }
 
     /// Plays a step and says what differs.
@@ -194,44 +212,21 @@ impl Place {
                 .position(|word| *word == "--")
                 .unwrap_or(words.len()),
         );
-        let mut command = Command::new(program);
+        let mut command = self.command(program);
         command
             .args(own)
             .args(["--server", &server.url(), "--insecure-skip-tls-verify"]);
         if let Some(token) = server.token(step["user"].as_str().unwrap_or("admin")) {
             command.args(["--token", &token]);
         }
-        command
-            .args(behind)
-            .current_dir(self.path("work"))
-            .env_clear()
-            .env("PATH", env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.path("home"))
-            .env("TMPDIR", self.path("t"))
-            .env("TZ", "UTC")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("start {}", program.display()))?;
-        let mut input = child.stdin.take().context("input is a pipe")?;
-        // Who doesn't read its input closes it.
-        input
-            .write_all(step["stdin"].as_str().unwrap_or_default().as_bytes())
-            .await
-            .ok();
-        drop(input);
-        let output = timeout(COMMAND_MAX, child.wait_with_output())
-            .await
-            .with_context(|| format!("wait for kubectl {}", words.join(" ")))?
-            .context("wait for kubectl")?;
-        ensure!(
-            output.status.code().is_some(),
-            "kubectl {} was killed",
-            words.join(" ")
-        );
+        command.args(behind);
+        let output = finish(
+            command,
+            step["stdin"].as_str().unwrap_or_default(),
+            COMMAND_MAX,
+        )
+        .await
+        .with_context(|| format!("kubectl {}", words.join(" ")))?;
         let text = |bytes: &[u8]| self.neutral(&String::from_utf8_lossy(bytes), server);
         Ok(json!({
             "code": output.status.code(),
@@ -268,6 +263,21 @@ impl Place {
         }
         text
     }
+}
+
+/// Runs a command to its end with this input.
+pub async fn finish(mut command: Command, input: &str, most: Duration) -> Result<Output> {
+    let mut child = command.spawn().context("start the command")?;
+    let mut pipe = child.stdin.take().context("input is a pipe")?;
+    // Who doesn't read its input closes it.
+    pipe.write_all(input.as_bytes()).await.ok();
+    drop(pipe);
+    let output = timeout(most, child.wait_with_output())
+        .await
+        .context("wait for the command")?
+        .context("wait for the command")?;
+    ensure!(output.status.code().is_some(), "the command was killed");
+    Ok(output)
 }
 
 /// Turns each run of blanks into one.
