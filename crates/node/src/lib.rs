@@ -2,6 +2,7 @@
 //!
 //! - [`registration`]: this node's Node object and lease.
 //! - [`pods`] and [`pod`]: a worker for each pod, which plans purely and acts by the runtime.
+//! - [`objects`]: watches of what pods' volumes show.
 //! - [`status`]: what the API shows of a pod, in upstream's words.
 //! - [`network`]: routes to other nodes' pods, and masquerade.
 //! - [`server`]: the kubelet API, for logs.
@@ -9,14 +10,15 @@
 //! Invariant: the agent holds no state of its own. What runs is in the runtime, what is wanted in the API; an agent that
 //! is killed and started again finds both and disturbs nothing. On shutdown pods keep running.
 //!
-//! Deliberately absent so far: probes, exec, port-forward, volumes other than emptyDir and hostPath, hooks, eviction,
-//! static pods. A pod that needs a volume of another kind is held, not run without it.
+//! Deliberately absent so far: probes, exec, port-forward, claims and volumes of drivers, hooks, eviction, static
+//! pods. A pod that needs a volume of another kind is held, not run without it.
 
 mod admission;
 mod events;
 mod logs;
 mod network;
 mod nodes;
+mod objects;
 mod observed;
 mod pod;
 mod pods;
@@ -141,17 +143,6 @@ async fn begin(
     };
     let kernel = network::Kernel::open(kernel_options.clone())?;
     let notices = network::Notices::open()?;
-    let pods = Arc::new(pods::Pods::default());
-    let statuses = Arc::new(server::Statuses::default());
-    let state = server::State {
-        runtime: runtime.clone(),
-        pods: pods.clone(),
-        statuses: statuses.clone(),
-        cluster_cidr: options.cluster_cidr,
-    };
-    let address = SocketAddr::new(IpAddr::V4(options.node_ip), registration::KUBELET_PORT);
-    let server = server::Server::bind(address, &options.kubelet_tls, state).await?;
-
     let renew = Arc::new(Notify::new());
     // A lost connection asks for the lease to be renewed.
     let outages = Outages::waking(renew.clone());
@@ -164,8 +155,17 @@ async fn begin(
         max_pods: options.max_pods,
     };
     let node = Arc::new(node(
-        &client, &options, &identity, runtime, &events, &seen, statuses,
+        &client, &options, &identity, runtime, &events, &seen, &outages,
     ));
+    let pods = Arc::new(pods::Pods::default());
+    let state = server::State {
+        runtime: node.runtime.clone(),
+        pods: pods.clone(),
+        statuses: node.statuses.clone(),
+        cluster_cidr: options.cluster_cidr,
+    };
+    let address = SocketAddr::new(IpAddr::V4(options.node_ip), registration::KUBELET_PORT);
+    let server = server::Server::bind(address, &options.kubelet_tls, state).await?;
     let registration = registration::Registration {
         client: client.clone(),
         identity,
@@ -207,7 +207,7 @@ fn node(
     runtime: Runtime,
     events: &events::Recorder,
     seen: &nodes::Seen,
-    statuses: Arc<server::Statuses>,
+    outages: &Outages,
 ) -> pod::Node {
     pod::Node {
         client: client.clone(),
@@ -226,7 +226,9 @@ fn node(
         own: seen.own.clone(),
         allocatable: identity.allocatable(),
         services: Arc::new(pod::Services::default()),
-        statuses,
+        config_maps: objects::Shared::new(client.clone(), outages.clone()),
+        secrets: objects::Shared::new(client.clone(), outages.clone()),
+        statuses: Arc::new(server::Statuses::default()),
     }
 }
 

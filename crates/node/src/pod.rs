@@ -6,13 +6,13 @@
 pub mod backoff;
 mod container;
 mod deadline;
+mod downward;
 mod env;
 mod images;
 mod memory;
 mod names;
 pub mod paths;
 mod plan;
-mod projected;
 mod resolver;
 mod runtime;
 mod sandbox;
@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use karve_runtime::Runtime;
 use karve_watch::ObjectName;
 use kube::Client;
@@ -34,6 +35,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::events::Recorder;
+use crate::objects::{One, Shared};
 use crate::registration::{Allocatable, Machine};
 use crate::server::Statuses;
 
@@ -68,6 +70,10 @@ pub struct Node {
     pub allocatable: Allocatable,
     /// The Services of the cluster, for their variables.
     pub services: Arc<Services>,
+    /// The ConfigMaps that pods' volumes show.
+    pub config_maps: Shared<One<ConfigMap>>,
+    /// The Secrets that pods' volumes show.
+    pub secrets: Shared<One<Secret>>,
     /// What was computed for each pod, for the kubelet API.
     pub statuses: Arc<Statuses>,
 }

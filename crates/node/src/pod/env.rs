@@ -7,11 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, EnvVarSource, Pod, ResourceFieldSelector, Secret,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, Secret};
 
-use crate::quantity;
+use super::downward;
 
 /// An object that an environment refers to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,12 +72,9 @@ pub enum Error {
         /// The object's name.
         name: String,
     },
-    /// A field path that names nothing.
-    #[error("unsupported fieldPath: {0}")]
-    Field(String),
-    /// A resource that a container does not have.
-    #[error("unsupported container resource : {0}")]
-    Resource(String),
+    /// A fact of the pod that does not exist.
+    #[error(transparent)]
+    Downward(#[from] downward::Error),
     /// A source that is not built here.
     #[error("environment variable {0:?} has an unsupported source")]
     Source(String),
@@ -197,10 +192,12 @@ fn from_source(
 ) -> Result<Option<String>, Error> {
     let namespace = facts.pod.metadata.namespace.clone().unwrap_or_default();
     if let Some(field) = &source.field_ref {
-        return self::field(&field.field_path, facts).map(Some);
+        return Ok(Some(self::field(&field.field_path, facts)?));
     }
     if let Some(resource) = &source.resource_field_ref {
-        return self::resource(resource, container, facts).map(Some);
+        let spec = facts.pod.spec.as_ref();
+        let value = downward::resource(resource, Some(container), spec, facts.allocatable)?;
+        return Ok(Some(value));
     }
     if let Some(r) = &source.config_map_key_ref {
         let optional = r.optional == Some(true);
@@ -246,8 +243,7 @@ fn from_source(
 }
 
 /// A downward API field of the pod.
-fn field(path: &str, facts: Facts<'_>) -> Result<String, Error> {
-    let meta = &facts.pod.metadata;
+fn field(path: &str, facts: Facts<'_>) -> Result<String, downward::Error> {
     let spec = facts.pod.spec.as_ref();
     let text = |s: &Option<String>| s.clone().unwrap_or_default();
     let join = |ips: &[IpAddr]| {
@@ -257,25 +253,7 @@ fn field(path: &str, facts: Facts<'_>) -> Result<String, Error> {
             .join(",")
     };
     let first = |ips: &[IpAddr]| ips.first().map(ToString::to_string).unwrap_or_default();
-    if let Some((map, key)) = path
-        .split_once("['")
-        .and_then(|(m, k)| Some((m, k.strip_suffix("']")?)))
-    {
-        let map = match map {
-            "metadata.labels" => &meta.labels,
-            "metadata.annotations" => &meta.annotations,
-            _ => return Err(Error::Field(path.to_owned())),
-        };
-        return Ok(map
-            .as_ref()
-            .and_then(|m| m.get(key))
-            .cloned()
-            .unwrap_or_default());
-    }
     Ok(match path {
-        "metadata.name" => text(&meta.name),
-        "metadata.namespace" => text(&meta.namespace),
-        "metadata.uid" => text(&meta.uid),
         "spec.nodeName" => spec.map(|s| text(&s.node_name)).unwrap_or_default(),
         "spec.serviceAccountName" => spec
             .map(|s| text(&s.service_account_name))
@@ -284,51 +262,8 @@ fn field(path: &str, facts: Facts<'_>) -> Result<String, Error> {
         "status.hostIPs" => join(facts.host_ips),
         "status.podIP" => first(facts.pod_ips),
         "status.podIPs" => join(facts.pod_ips),
-        _ => return Err(Error::Field(path.to_owned())),
+        path => return downward::metadata(facts.pod, path),
     })
-}
-
-/// A request or limit of a container, in units of the divisor, rounded up.
-fn resource(
-    selector: &ResourceFieldSelector,
-    own: &Container,
-    facts: Facts<'_>,
-) -> Result<String, Error> {
-    let unsupported = || Error::Resource(selector.resource.clone());
-    let spec = facts.pod.spec.as_ref();
-    let container = match selector.container_name.as_deref() {
-        None | Some("") => own,
-        Some(name) => {
-            let mut all = spec.into_iter().flat_map(|s| {
-                s.containers
-                    .iter()
-                    .chain(s.init_containers.iter().flatten())
-            });
-            all.find(|c| c.name == name).ok_or_else(unsupported)?
-        }
-    };
-    let (list, name) = selector.resource.split_once('.').ok_or_else(unsupported)?;
-    let resources = container.resources.as_ref();
-    let wanted = match list {
-        "limits" => resources.and_then(|r| r.limits.as_ref()),
-        "requests" => resources.and_then(|r| r.requests.as_ref()),
-        _ => return Err(unsupported()),
-    };
-    let value = match (wanted.and_then(|w| w.get(name)), list, name) {
-        (Some(quantity), _, _) => quantity::parse(&quantity.0).ok_or_else(unsupported)?,
-        // An unset limit is what the node has (upstream's MergeContainerResourceLimits).
-        (None, "limits", "cpu") => quantity::Exact::from_millis(facts.allocatable.0),
-        (None, "limits", "memory") => quantity::Exact::from_units(facts.allocatable.1),
-        (None, _, "cpu" | "memory" | "ephemeral-storage") => quantity::Exact::ZERO,
-        _ => return Err(unsupported()),
-    };
-    let divisor = selector.divisor.as_ref().map_or("1", |d| d.0.as_str());
-    let divisor = quantity::parse(divisor).filter(|d| *d > quantity::Exact::ZERO);
-    let divisor = divisor.unwrap_or(quantity::Exact::from_units(1));
-    Ok(value
-        .divided_by(divisor)
-        .ok_or_else(unsupported)?
-        .to_string())
 }
 
 /// Replaces `$(NAME)` by its value and `$$` by `$`; a reference to nothing stays as it is.

@@ -7,6 +7,8 @@
 //! started), main containers in the order of the spec. A pod that is being ended gets its containers stopped (sidecars
 //! after the others), then its sandbox, and is then over.
 //!
+//! Nothing is made before the pod's volumes are found, and no container started before they hold what they should.
+//!
 //! Absent: ephemeral containers, resizing, hooks and probes.
 
 mod step;
@@ -18,6 +20,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::backoff::go_duration;
 use super::memory::{Memory, Trouble};
+use super::volumes::Progress;
 use crate::observed::{self, Exit, Observed, State};
 use crate::status::{Waiting, is_sidecar, restarts};
 
@@ -48,6 +51,8 @@ pub struct Inputs<'a> {
     pub end: Option<End>,
     /// What the runtime holds.
     pub observed: &'a Observed,
+    /// How far the pod's volumes are.
+    pub volumes: Progress,
     /// What was tried before.
     pub memory: &'a Memory,
     /// Whether the recorded phase is a terminal one.
@@ -175,6 +180,10 @@ fn completed(inputs: &Inputs<'_>, spec: &PodSpec) -> bool {
 /// A pod that should run.
 fn running(inputs: &Inputs<'_>, spec: &PodSpec) -> Plan {
     if !inputs.observed.sandbox_ready() {
+        // Of a pod that misses a volume nothing is made.
+        if inputs.volumes == Progress::Pending {
+            return Plan::default();
+        }
         return match &inputs.memory.sandbox_trouble {
             Some(retry) if retry.at > inputs.now => Plan {
                 steps: vec![],
@@ -300,6 +309,9 @@ fn lost_attempt(inputs: &Inputs<'_>, name: &str) -> u32 {
 }
 
 fn start_or_wait(inputs: &Inputs<'_>, start: Start, plan: &mut Plan) {
+    if inputs.volumes != Progress::Ready {
+        return;
+    }
     match inputs.memory.troubles.get(&start.name) {
         Some(trouble) if trouble.retry_at > inputs.now => plan.wake(trouble.retry_at),
         _ => plan.steps.push(Step::Start(start)),
@@ -323,7 +335,8 @@ fn restart(inputs: &Inputs<'_>, start: Start, exit: &Exit, plan: &mut Plan) {
                 && t.waiting.reason != RUN_ERROR
         }) {
             Some(trouble) => plan.wake(trouble.retry_at),
-            None => plan.steps.push(Step::Start(start)),
+            None if inputs.volumes == Progress::Ready => plan.steps.push(Step::Start(start)),
+            None => {}
         }
         return;
     };

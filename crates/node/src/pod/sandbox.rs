@@ -1,20 +1,19 @@
-//! Makes a pod's sandbox: its directory and volumes, then namespaces, network and name files by the runtime.
+//! Makes a pod's sandbox: namespaces, network and name files by the runtime.
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::api::node::v1::RuntimeClass;
-use k8s_openapi::jiff::Timestamp;
 use karve_runtime::{DnsConfig, HostAlias, PodNetwork, RuntimeError, SandboxConfig};
 use kube::Api;
 use tracing::Instrument;
 
-use super::{Node, container, names, paths, projected, resolver, volumes};
+use super::{Node, container, names, paths, resolver, volumes};
 use crate::events::About;
 use crate::request::{bounded, text};
 
 /// Why a pod has no sandbox. Each is told by an event where it happens.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A volume is not there.
+    /// A mount that can't be made.
     #[error(transparent)]
     Volume(#[from] volumes::Error),
     /// The spec asks for what this node can't do.
@@ -52,22 +51,17 @@ pub enum Error {
 impl Error {
     /// Whether trying again without a change of the pod can help.
     pub fn is_final(&self) -> bool {
-        matches!(
-            self,
-            Error::Unsupported(_)
-                | Error::Volume(volumes::Error::Unsupported { .. } | volumes::Error::Mount(_))
-        )
+        matches!(self, Error::Unsupported(_) | Error::Volume(_))
     }
 }
 
-/// Makes the sandbox; one that is there is taken as it is. Waits for the node's addresses if it must. Answers when the
-/// tokens in its volumes are to be renewed.
+/// Makes the sandbox; one that is there is taken as it is. Waits for the node's addresses if it must.
 pub async fn create(
     node: &Node,
     pod: &Pod,
     spec: &PodSpec,
     superseded: impl Future<Output = ()>,
-) -> Result<Option<Timestamp>, Error> {
+) -> Result<(), Error> {
     let result = try_create(node, pod, spec, superseded).await;
     match &result {
         Ok(_) => {
@@ -119,14 +113,13 @@ async fn try_create(
     pod: &Pod,
     spec: &PodSpec,
     superseded: impl Future<Output = ()>,
-) -> Result<Option<Timestamp>, Error> {
+) -> Result<(), Error> {
     if let Some(text) = container::unsupported(spec) {
         return Err(Error::Unsupported(text));
     }
     runtime_class(node, spec).await?;
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     let dir = paths::pod_dir(&node.data_dir, &uid);
-    volumes::set_up(spec, &dir)?;
     let all = spec
         .containers
         .iter()
@@ -169,12 +162,8 @@ async fn try_create(
         annotations: std::collections::BTreeMap::new(),
     };
     let span = tracing::debug_span!("run sandbox", pod = config.uid);
-    // The API is asked while the kernel works; neither is broken off for the other.
-    let sandbox = node.runtime.run_sandbox(config).instrument(span);
-    let volumes = projected::set_up(node, pod, spec, &dir);
-    let (made, renew) = tokio::join!(sandbox, volumes);
-    made?;
-    Ok(renew?)
+    node.runtime.run_sandbox(config).instrument(span).await?;
+    Ok(())
 }
 
 /// An error with its cause.

@@ -1,16 +1,29 @@
-//! Volumes: emptyDir, hostPath and projected ones (see `projected`). A pod with any other kind is held, because it must
-//! not run without its data.
+//! Volumes: emptyDir, hostPath, and those that show what the API has (configMap, secret, downwardAPI, projected).
 //!
-//! Absent: ConfigMap, Secret, downwardAPI and claims; sub-paths; emptyDir in memory or with a limit that is enforced.
+//! What a volume of the API holds is a pure function of the pod and of what is known ([`content`]); [`write`] puts it
+//! there at once, and [`keep`] does so again for as long as the pod is looked after. A pod with any other kind is held,
+//! because it must not run without its data.
+//!
+//! Absent: claims and volumes of drivers; sub-paths; emptyDir in memory or with a limit that is enforced; trust bundles
+//! and pod certificates in projected volumes.
+
+mod content;
+mod empty_dir;
+mod host_path;
+mod keep;
+mod nested;
+mod owner;
+mod sources;
+mod token;
+mod write;
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, HostPathVolumeSource, PodSpec, Volume};
+use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
 use karve_runtime::Mount;
 
-use super::projected;
+pub use keep::{Keeper, Progress};
 
 /// Why a volume is not there; `Display` is the event's text.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +38,9 @@ pub enum Error {
         /// What its kind is called.
         kind: &'static str,
     },
-    /// A hostPath of another type than was asked for.
+    /// What should be in it is not there, or not of the type that was asked for.
     #[error("MountVolume.SetUp failed for volume \"{volume}\" : {message}")]
-    Type {
+    SetUp {
         /// The volume.
         volume: String,
         /// Upstream's words.
@@ -50,34 +63,66 @@ pub enum Error {
     Mount(String),
 }
 
-/// Makes the pod's volumes below `dir` (the pod's own directory), but for projected ones, which need the API.
-pub fn set_up(spec: &PodSpec, dir: &Path) -> Result<(), Error> {
-    for volume in spec.volumes.iter().flatten() {
-        if volume.empty_dir.is_some() {
-            let memory = volume
-                .empty_dir
-                .as_ref()
-                .and_then(|e| e.medium.as_deref())
-                .is_some_and(|m| !m.is_empty());
-            if memory {
-                return Err(Error::Unsupported {
-                    volume: volume.name.clone(),
-                    kind: "emptyDir with a medium",
-                });
-            }
-            empty_dir(volume, dir)?;
-        } else if let Some(source) = &volume.host_path {
-            host_path(&volume.name, source)?;
-        } else if volume.projected.is_some() {
-            projected::check(volume)?;
-        } else {
-            return Err(Error::Unsupported {
-                volume: volume.name.clone(),
-                kind: kind(volume),
-            });
+/// How a volume comes to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    EmptyDir,
+    HostPath,
+    /// Shows what the API has; the name of the folder of its kind.
+    Api(&'static str),
+    /// Not built; what it is called.
+    Unsupported(&'static str),
+}
+
+fn kind(volume: &Volume) -> Kind {
+    let unsupported_source = || {
+        let projected = volume.projected.as_ref()?;
+        let mut sources = projected.sources.iter().flatten();
+        sources.find_map(|source| match () {
+            () if source.cluster_trust_bundle.is_some() => Some("projected clusterTrustBundle"),
+            () if source.pod_certificate.is_some() => Some("projected podCertificate"),
+            () => None,
+        })
+    };
+    match () {
+        () if volume.empty_dir.is_some() => match empty_dir::medium(volume) {
+            "" => Kind::EmptyDir,
+            _ => Kind::Unsupported("emptyDir with a medium"),
+        },
+        () if volume.host_path.is_some() => Kind::HostPath,
+        () if volume.config_map.is_some() => Kind::Api("kubernetes.io~configmap"),
+        () if volume.secret.is_some() => Kind::Api("kubernetes.io~secret"),
+        () if volume.downward_api.is_some() => Kind::Api("kubernetes.io~downward-api"),
+        () if volume.projected.is_some() => {
+            unsupported_source().map_or(Kind::Api("kubernetes.io~projected"), Kind::Unsupported)
         }
+        () => Kind::Unsupported(unsupported(volume)),
     }
-    Ok(())
+}
+
+fn unsupported(volume: &Volume) -> &'static str {
+    let claim = volume.persistent_volume_claim.is_some();
+    let kinds = [
+        (claim, "persistentVolumeClaim"),
+        (volume.ephemeral.is_some(), "ephemeral"),
+        (volume.nfs.is_some(), "nfs"),
+        (volume.csi.is_some(), "csi"),
+        (volume.image.is_some(), "image"),
+    ];
+    kinds
+        .into_iter()
+        .find(|(is, _)| *is)
+        .map_or("another", |(_, name)| name)
+}
+
+/// Where a volume is, below `dir`, the pod's own directory.
+fn path(volume: &Volume, dir: &Path) -> PathBuf {
+    let folder = match (kind(volume), &volume.host_path) {
+        (_, Some(source)) => return PathBuf::from(&source.path),
+        (Kind::Api(folder), None) => folder,
+        _ => "kubernetes.io~empty-dir",
+    };
+    dir.join("volumes").join(folder).join(&volume.name)
 }
 
 /// The bind mounts of a container's volumes.
@@ -94,12 +139,8 @@ pub fn mounts(spec: &PodSpec, container: &Container, dir: &Path) -> Result<Vec<M
         )));
     }
     for mount in container.volume_mounts.iter().flatten() {
-        if mount
-            .sub_path
-            .as_ref()
-            .or(mount.sub_path_expr.as_ref())
-            .is_some_and(|p| !p.is_empty())
-        {
+        let sub_path = mount.sub_path.as_ref().or(mount.sub_path_expr.as_ref());
+        if sub_path.is_some_and(|p| !p.is_empty()) {
             return Err(Error::Mount(format!(
                 "subPath of volumeMount \"{}\" is not supported by this node",
                 mount.name
@@ -112,135 +153,14 @@ pub fn mounts(spec: &PodSpec, container: &Container, dir: &Path) -> Result<Vec<M
                 mount.name, container.name
             ))
         })?;
-        let host_path = match &volume.host_path {
-            Some(source) => PathBuf::from(&source.path),
-            None if volume.projected.is_some() => projected::path(&volume.name, dir),
-            None => empty_dir_path(&volume.name, dir),
-        };
         mounts.push(Mount {
-            host_path,
+            host_path: path(volume, dir),
             container_path: PathBuf::from(&mount.mount_path),
             // Nobody but the node writes into what it keeps.
-            read_only: mount.read_only == Some(true) || volume.projected.is_some(),
+            read_only: mount.read_only == Some(true) || matches!(kind(volume), Kind::Api(_)),
         });
     }
     Ok(mounts)
-}
-
-fn empty_dir_path(volume: &str, dir: &Path) -> PathBuf {
-    dir.join("volumes/kubernetes.io~empty-dir").join(volume)
-}
-
-fn empty_dir(volume: &Volume, dir: &Path) -> Result<(), Error> {
-    let path = empty_dir_path(&volume.name, dir);
-    let failed = |action| {
-        let (volume, path) = (volume.name.clone(), path.clone());
-        move |source| Error::Io {
-            volume,
-            action,
-            path,
-            source,
-        }
-    };
-    std::fs::create_dir_all(&path).map_err(failed("make directory"))?;
-    // Everybody may write, whoever the containers run as; the pod's directory above is closed.
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))
-        .map_err(failed("open directory"))
-}
-
-fn host_path(volume: &str, source: &HostPathVolumeSource) -> Result<(), Error> {
-    let path = Path::new(&source.path);
-    let failed = |action| {
-        move |err| Error::Io {
-            volume: volume.to_owned(),
-            action,
-            path: path.to_owned(),
-            source: err,
-        }
-    };
-    let wrong = |message| {
-        Err(Error::Type {
-            volume: volume.to_owned(),
-            message,
-        })
-    };
-    let wanted = source.type_.as_deref().unwrap_or_default();
-    let found = match std::fs::metadata(path) {
-        Ok(meta) => Some(meta.file_type()),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => None,
-        Err(err) => return Err(failed("stat")(err)),
-    };
-    let Some(found) = found else {
-        return match wanted {
-            // The runtime binds only what exists; containerd makes a missing directory too.
-            "" | "DirectoryOrCreate" => std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(path)
-                .map_err(failed("make directory")),
-            "FileOrCreate" => std::fs::File::create_new(path)
-                .map(drop)
-                .map_err(failed("make file")),
-            kind => wrong(format!(
-                "hostPath type check failed, {0} is not a {1}, unable to determine its type: path \"{0}\" does not exist",
-                path.display(),
-                words(kind)
-            )),
-        };
-    };
-    let fits = match wanted {
-        "Directory" | "DirectoryOrCreate" => found.is_dir(),
-        "File" | "FileOrCreate" => found.is_file(),
-        "Socket" => found.is_socket(),
-        "CharDevice" => found.is_char_device(),
-        "BlockDevice" => found.is_block_device(),
-        _ => true,
-    };
-    if fits {
-        return Ok(());
-    }
-    let is = match () {
-        () if found.is_dir() => "Directory",
-        () if found.is_file() => "File",
-        () if found.is_socket() => "Socket",
-        () if found.is_char_device() => "CharDevice",
-        () => "BlockDevice",
-    };
-    wrong(format!(
-        "hostPath type check failed: {} is not a {}, it's a {is}",
-        path.display(),
-        words(wanted)
-    ))
-}
-
-fn words(kind: &str) -> &'static str {
-    match kind {
-        "Directory" | "DirectoryOrCreate" => "directory",
-        "File" | "FileOrCreate" => "file",
-        "Socket" => "socket file",
-        "CharDevice" => "character device",
-        _ => "block device",
-    }
-}
-
-fn kind(volume: &Volume) -> &'static str {
-    let kinds = [
-        (volume.config_map.is_some(), "configMap"),
-        (volume.secret.is_some(), "secret"),
-        (volume.downward_api.is_some(), "downwardAPI"),
-        (
-            volume.persistent_volume_claim.is_some(),
-            "persistentVolumeClaim",
-        ),
-        (volume.ephemeral.is_some(), "ephemeral"),
-        (volume.nfs.is_some(), "nfs"),
-        (volume.csi.is_some(), "csi"),
-        (volume.image.is_some(), "image"),
-    ];
-    kinds
-        .into_iter()
-        .find(|(is, _)| *is)
-        .map_or("another", |(_, name)| name)
 }
 
 #[cfg(test)]
@@ -249,79 +169,64 @@ mod tests {
 
     use super::*;
 
-    fn spec(volume: serde_json::Value) -> PodSpec {
-        serde_json::from_value(json!({"containers": [], "volumes": [volume]})).expect("a spec")
-    }
-
-    /// The texts of the recorded scenario vol-hostpath-types.
     #[test]
-    fn a_host_path_of_the_wrong_type_is_refused_in_upstreams_words() {
-        let dir = tempfile::tempdir().expect("a directory");
+    fn each_kind_has_its_folder_and_what_the_api_has_is_read_only() {
         let rows = [
+            (json!({"emptyDir": {}}), "kubernetes.io~empty-dir/v", false),
             (
-                "/tmp/karve-hp-none",
-                "Directory",
-                "hostPath type check failed, /tmp/karve-hp-none is not a directory, unable to determine its type: \
-                 path \"/tmp/karve-hp-none\" does not exist",
+                json!({"configMap": {"name": "m"}}),
+                "kubernetes.io~configmap/v",
+                true,
             ),
             (
-                "/dev/null",
-                "BlockDevice",
-                "hostPath type check failed: /dev/null is not a block device, it's a CharDevice",
+                json!({"secret": {"secretName": "s"}}),
+                "kubernetes.io~secret/v",
+                true,
             ),
             (
-                "/tmp",
-                "File",
-                "hostPath type check failed: /tmp is not a file, it's a Directory",
+                json!({"downwardAPI": {}}),
+                "kubernetes.io~downward-api/v",
+                true,
             ),
-            (
-                "/tmp",
-                "Socket",
-                "hostPath type check failed: /tmp is not a socket file, it's a Directory",
-            ),
+            (json!({"projected": {}}), "kubernetes.io~projected/v", true),
         ];
-        for (path, type_, want) in rows {
-            let spec = spec(json!({"name": "v", "hostPath": {"path": path, "type": type_}}));
-            let error = set_up(&spec, dir.path()).expect_err(want);
-            assert_eq!(
-                error.to_string(),
-                format!("MountVolume.SetUp failed for volume \"v\" : {want}")
-            );
+        for (source, want, read_only) in rows {
+            let mut volume = source.clone();
+            volume["name"] = json!("v");
+            let spec: PodSpec = serde_json::from_value(json!({"volumes": [volume],
+                "containers": [{"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]}))
+            .expect("a spec");
+            let mounts = mounts(&spec, &spec.containers[0], Path::new("/pod")).expect("mounted");
+            let want = Mount {
+                host_path: Path::new("/pod/volumes").join(want),
+                container_path: "/v".into(),
+                read_only,
+            };
+            assert_eq!(mounts, [want], "{source}");
         }
     }
 
     #[test]
-    fn an_empty_dir_is_writable_by_all_and_kept_when_set_up_again() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let spec = spec(json!({"name": "v", "emptyDir": {}}));
-        set_up(&spec, dir.path()).expect("made");
-        let path = empty_dir_path("v", dir.path());
-        std::fs::write(path.join("x"), "1").expect("written");
-        set_up(&spec, dir.path()).expect("kept");
-        assert!(path.join("x").exists());
-        assert_eq!(
-            std::fs::metadata(&path)
-                .expect("there")
-                .permissions()
-                .mode()
-                & 0o777,
-            0o777
-        );
-    }
-
-    #[test]
-    fn a_kind_that_is_not_built_holds_the_pod() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let error = set_up(
-            &spec(json!({"name": "v", "secret": {"secretName": "s"}})),
-            dir.path(),
-        )
-        .expect_err("held");
-        assert!(
-            error
-                .to_string()
-                .ends_with("not supported by this node: secret"),
-            "{error}"
-        );
+    fn kinds_that_are_not_built_are_called_by_their_names() {
+        let rows = [
+            (
+                json!({"emptyDir": {"medium": "Memory"}}),
+                "emptyDir with a medium",
+            ),
+            (
+                json!({"persistentVolumeClaim": {"claimName": "c"}}),
+                "persistentVolumeClaim",
+            ),
+            (
+                json!({"projected": {"sources": [{"podCertificate": {"signerName": "a/b", "keyType": "ED25519"}}]}}),
+                "projected podCertificate",
+            ),
+        ];
+        for (source, want) in rows {
+            let mut volume = source.clone();
+            volume["name"] = json!("v");
+            let volume: Volume = serde_json::from_value(volume).expect("a volume");
+            assert_eq!(kind(&volume), Kind::Unsupported(want), "{source}");
+        }
     }
 }

@@ -17,8 +17,9 @@ use super::images::PullFailure;
 use super::memory::{Memory, Retry};
 use super::plan::{self, End, Plan, Start, Step, Stop};
 use super::start::{self, Started};
+use super::volumes::{Keeper, Progress};
 use super::writer::{self, Wanted};
-use super::{Node, deadline, paths, projected, runtime, sandbox};
+use super::{Node, deadline, paths, runtime, sandbox};
 use crate::events::About;
 use crate::observed::Observed;
 use crate::status::{self, Verdict, Waiting};
@@ -54,21 +55,7 @@ pub async fn run(
         receiver,
     ));
     let uid = pod.metadata.uid.clone().unwrap_or_default();
-    let dir = paths::pod_dir(&node.data_dir, &uid);
-    // After a restart of the agent it is not known how old tokens are.
-    let known = pod
-        .spec
-        .as_ref()
-        .is_some_and(|spec| projected::is_made(spec, &dir));
-    let renew = watch::Sender::new(known.then(Timestamp::now));
-    tasks.spawn(projected::keep(
-        node.clone(),
-        assignment.clone(),
-        renew.subscribe(),
-        dir,
-    ));
     let worker = Worker {
-        renew,
         node,
         assignment,
         exits,
@@ -81,6 +68,7 @@ pub async fn run(
         refused: false,
         recorded,
         wanted,
+        volumes: None,
         stops: JoinSet::new(),
     };
     worker.run().await;
@@ -99,8 +87,8 @@ struct Worker {
     refused: bool,
     recorded: watch::Sender<Arc<Pod>>,
     wanted: watch::Sender<Wanted>,
-    /// When tokens in the pod's volumes are to be renewed.
-    renew: watch::Sender<Option<Timestamp>>,
+    /// Keeps the pod's volumes while it runs.
+    volumes: Option<Keeper>,
     stops: JoinSet<(String, Result<(), karve_runtime::RuntimeError>)>,
 }
 
@@ -154,10 +142,12 @@ impl Worker {
         if !told {
             self.publish(&pod, &observed, end, now);
         }
+        let volumes = self.volumes(end);
         let Plan { steps, wake_at } = plan::plan(&plan::Inputs {
             pod: &pod,
             end,
             observed: &observed,
+            volumes,
             memory: &self.memory,
             terminal: self.is_over(),
             deadline: deadline::deadline(&pod, self.previous.start_time.as_ref().map(|t| t.0)),
@@ -181,6 +171,23 @@ impl Worker {
     fn is_over(&self) -> bool {
         let phase = self.previous.phase.as_deref();
         phase.is_some_and(status::is_terminal)
+    }
+
+    /// How far the pod's volumes are, which are kept from the first plan until the pod is over.
+    fn volumes(&mut self, end: Option<End>) -> Progress {
+        if self.refused || self.is_over() {
+            self.volumes = None;
+        } else if self.volumes.is_none() && end.is_none() {
+            let dir = paths::pod_dir(&self.node.data_dir, &self.uid);
+            self.volumes = Some(Keeper::start(
+                self.node.clone(),
+                self.assignment.clone(),
+                dir,
+            ));
+        }
+        self.volumes
+            .as_mut()
+            .map_or(Progress::Pending, Keeper::progress)
     }
 
     /// Tells once why the pod may not run here.
@@ -313,8 +320,7 @@ impl Worker {
     async fn create_sandbox(&mut self, pod: &Pod, spec: &PodSpec) -> Performed {
         let node = self.node.clone();
         match sandbox::create(&node, pod, spec, superseded(&self.assignment)).await {
-            Ok(renew) => {
-                self.renew.send_replace(renew);
+            Ok(()) => {
                 self.memory.sandbox_trouble = Some(Retry::after(None, Timestamp::now()));
                 Performed::Changed
             }
@@ -460,6 +466,7 @@ impl Worker {
                 std::future::pending::<()>().await;
             },
             () = self.exits.notified() => {}
+            () = advanced(&mut self.volumes) => {}
             Some(stopped) = self.stops.join_next() => self.stopped(stopped).await,
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
         }
@@ -480,6 +487,14 @@ impl Worker {
             );
             tokio::time::sleep(RUNTIME_RETRY).await;
         }
+    }
+}
+
+/// Waits for progress with the volumes.
+async fn advanced(volumes: &mut Option<Keeper>) {
+    match volumes {
+        Some(keeper) => keeper.advanced().await,
+        None => std::future::pending().await,
     }
 }
 

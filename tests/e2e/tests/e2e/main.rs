@@ -11,3 +11,4 @@ mod kubeconfig;
 mod lifecycle;
 mod load_balancer;
 mod tutorial;
+mod volumes;

@@ -57,6 +57,7 @@ struct Case {
     pod: Pod,
     observed: Observed,
     memory: Memory,
+    volumes: Progress,
     end: Option<End>,
     now: i64,
     exact: Option<Timestamp>,
@@ -68,6 +69,7 @@ impl Case {
             pod: pod(spec),
             observed,
             memory: Memory::default(),
+            volumes: Progress::Ready,
             end: None,
             now: 100,
             exact: None,
@@ -84,6 +86,7 @@ impl Case {
             pod: &self.pod,
             end: self.end,
             observed: &self.observed,
+            volumes: self.volumes,
             memory: &self.memory,
             terminal: false,
             deadline: None,
@@ -438,6 +441,7 @@ fn a_deadline_is_waited_for_and_then_ends_the_pod() {
             pod: &case.pod,
             end: None,
             observed: &case.observed,
+            volumes: Progress::Ready,
             memory: &case.memory,
             terminal: false,
             deadline: Some(deadline),
@@ -463,4 +467,31 @@ fn a_container_that_the_runtime_lost_counts_as_a_restart() {
     )
     .ok();
     assert_eq!(case.steps(), ["start c 3"]);
+}
+
+#[test]
+fn nothing_is_made_before_the_volumes_are_found_and_nothing_started_before_they_are_made() {
+    let rows = [
+        (Progress::Pending, Observed::default(), vec![]),
+        (Progress::Found, Observed::default(), vec!["sandbox"]),
+        (Progress::Ready, Observed::default(), vec!["sandbox"]),
+        (Progress::Pending, observed(true, vec![]), vec![]),
+        (Progress::Found, observed(true, vec![]), vec![]),
+        (Progress::Ready, observed(true, vec![]), vec!["start c 0"]),
+        (
+            Progress::Found,
+            observed(true, vec![container("c", 0, exited(1, 99))]),
+            vec![],
+        ),
+        (
+            Progress::Ready,
+            observed(true, vec![container("c", 0, exited(1, 99))]),
+            vec!["start c 1"],
+        ),
+    ];
+    for (volumes, observed, want) in rows {
+        let mut case = Case::new(one("Always"), observed);
+        case.volumes = volumes;
+        assert_eq!(case.steps(), want, "{volumes:?}");
+    }
 }
