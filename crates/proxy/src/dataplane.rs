@@ -5,7 +5,44 @@
 //! know nothing about nf_tables.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+/// An address family. Each has its own table, and nothing of one is in the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Both, IPv4 first.
+    pub const BOTH: [Family; 2] = [Family::V4, Family::V6];
+
+    /// The family of an address.
+    pub fn of(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Family::V4,
+            IpAddr::V6(_) => Family::V6,
+        }
+    }
+
+    /// The family of a net.
+    pub fn of_net(net: &IpNet) -> Self {
+        Self::of(net.addr())
+    }
+
+    /// Its name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        }
+    }
+}
 
 /// A transport protocol that Services can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,7 +78,7 @@ impl Protocol {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frontend {
     /// The address.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// The protocol.
     pub protocol: Protocol,
     /// The port.
@@ -84,11 +121,14 @@ pub enum Key {
     AffinityPick(Frontend, List, u16),
     /// `affinity-endpoints` and `affinity-local-endpoints`: an endpoint that clients of a service port
     /// with session affinity may stay with.
-    AffinityEndpoint(Frontend, List, SocketAddrV4),
+    AffinityEndpoint(Frontend, List, SocketAddr),
     /// `cluster-ips`: a cluster IP, whose other ports are refused.
-    ClusterIp(Ipv4Addr),
+    ClusterIp(IpAddr),
     /// `hairpin`: an endpoint that may be its own client.
-    Hairpin(Ipv4Addr),
+    Hairpin(IpAddr),
+    /// `source-ranges`: clients that may use the load balancer addresses of a service port that does not
+    /// take all. The nets of one service port never overlap.
+    SourceRange(Frontend, IpNet),
 }
 
 /// What a [`Key`] maps to.
@@ -101,7 +141,7 @@ pub enum Value {
     /// The service port meant.
     Service(Frontend),
     /// The endpoint's address.
-    Endpoint(SocketAddrV4),
+    Endpoint(SocketAddr),
     /// Nothing: the key is in a set.
     Present,
 }
@@ -150,16 +190,51 @@ pub enum Chain {
         /// How many endpoints are on this node.
         local: u16,
     },
+    /// Drops clients that are in none of the service port's source ranges; lets the others go on.
+    Guarded(Guarded),
+}
+
+/// Where a [`Chain::Guarded`] lets packets go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Guarded {
+    /// To [`Chain::Refuse`].
+    Refuse,
+    /// To [`Chain::External`].
+    External(Pick),
+    /// To [`Chain::ExternalLocal`].
+    ExternalLocal {
+        /// As there.
+        pick: Pick,
+        /// As there.
+        local: u16,
+    },
+}
+
+impl Guarded {
+    /// The chain behind the guard.
+    pub fn chain(self) -> Chain {
+        match self {
+            Guarded::Refuse => Chain::Refuse,
+            Guarded::External(pick) => Chain::External(pick),
+            Guarded::ExternalLocal { pick, local } => Chain::ExternalLocal { pick, local },
+        }
+    }
 }
 
 impl Chain {
-    /// The chains that this chain's rules go to.
+    /// The chains that this chain's rules go to, and those that theirs go to.
     pub fn targets(self) -> impl Iterator<Item = Chain> {
-        let targets = match self {
+        let behind = match self {
+            Chain::Guarded(guarded) => Some(guarded.chain()),
+            _ => None,
+        };
+        let short_circuits = match behind.unwrap_or(self) {
             Chain::ExternalLocal { pick, .. } => Some([Chain::Direct(pick), Chain::External(pick)]),
             _ => None,
         };
-        targets.into_iter().flatten()
+        behind
+            .into_iter()
+            .chain(short_circuits.into_iter().flatten())
     }
 
     /// The pick among this node's endpoints of an [`Chain::ExternalLocal`].
@@ -199,6 +274,44 @@ impl fmt::Display for Chain {
             Chain::Internal(pick) => write!(f, "internal{pick}"),
             Chain::External(pick) => write!(f, "external{pick}"),
             Chain::ExternalLocal { pick, local } => write!(f, "external-local-{local}-of{pick}"),
+            Chain::Guarded(guarded) => write!(f, "guarded-{}", guarded.chain()),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
+        })
+    }
+}
+
+/// `10.96.0.1:443/TCP`, as kube-proxy's logs have it.
+impl fmt::Display for Frontend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = SocketAddr::new(self.ip, self.port);
+        write!(f, "{address}/{}", self.protocol)
+    }
+}
+
+/// What the element is about, for people.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::ServiceIp(frontend) | Key::ExternalIp(frontend) => write!(f, "{frontend}"),
+            Key::NodePort(protocol, port) | Key::NodePortTarget(protocol, port) => {
+                write!(f, "node port {port}/{protocol}")
+            }
+            Key::Endpoint(name, _, slot) | Key::AffinityPick(name, _, slot) => {
+                write!(f, "endpoint {slot} of {name}")
+            }
+            Key::AffinityEndpoint(name, _, endpoint) => write!(f, "endpoint {endpoint} of {name}"),
+            Key::ClusterIp(ip) => write!(f, "cluster IP {ip}"),
+            Key::Hairpin(ip) => write!(f, "endpoint {ip}"),
+            Key::SourceRange(name, net) => write!(f, "source range {net} of {name}"),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The desired state of the whole table: the plans of all Services, merged.
 //!
-//! Two Services may want the same element (an external IP and port, a hairpin endpoint). The one
-//! whose `namespace/name` is first has it; the others get it when that one lets go. A change costs
-//! what it changes: [`Desired::set`] notes the touched elements, [`Desired::take_changes`] gives the
-//! difference since it was last called.
+//! Two Services may want the same element (an external IP and port, a hairpin endpoint). A Service has
+//! its own cluster IP before those that claim it as an external address; otherwise the one whose
+//! `namespace/name` is first has it. The others get it when that one lets go, and are told of as
+//! [`Contest`]s. A change costs what it changes: [`Desired::set`] notes the touched elements,
+//! [`Desired::take_changes`] gives the difference since it was last called.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -13,11 +14,26 @@ use karve_watch::ObjectName;
 use crate::dataplane::{Chain, Key, Value};
 use crate::plan::Plan;
 
+/// Who wants an element; the first in order has it. The flag is set for those that take an address that is
+/// not their cluster IP.
+type Claimant = (bool, ObjectName);
+
 /// Who wants an element, and what it should map to.
 #[derive(Debug)]
 enum Claims {
-    One(ObjectName, Value),
-    Several(BTreeMap<ObjectName, Value>),
+    One(Claimant, Value),
+    Several(BTreeMap<Claimant, Value>),
+}
+
+/// Two Services that claim one address or node port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contest {
+    /// The address and port, or the node port.
+    pub key: Key,
+    /// The Service that has it.
+    pub winner: ObjectName,
+    /// The Service that does not.
+    pub loser: ObjectName,
 }
 
 impl Claims {
@@ -28,7 +44,7 @@ impl Claims {
         }
     }
 
-    fn insert(&mut self, owner: &ObjectName, new: Value) {
+    fn insert(&mut self, owner: &Claimant, new: Value) {
         match self {
             Claims::One(known, value) if known == owner => *value = new,
             Claims::One(known, value) => {
@@ -41,8 +57,20 @@ impl Claims {
         }
     }
 
+    /// The contest that `claimant` has taken up, if there is one.
+    fn contest(&self, key: Key, claimant: &Claimant) -> Option<Contest> {
+        let Claims::Several(claims) = self else {
+            return None;
+        };
+        let mut owners = claims.keys();
+        let (winner, second) = (owners.next()?, owners.next()?);
+        let loser = if winner == claimant { second } else { claimant };
+        let (winner, loser) = (winner.1.clone(), loser.1.clone());
+        Some(Contest { key, winner, loser })
+    }
+
     /// What is left after `owner` lets go; `None` when nobody wants the element.
-    fn without(self, owner: &ObjectName) -> Option<Self> {
+    fn without(self, owner: &Claimant) -> Option<Self> {
         match self {
             Claims::One(known, _) if known == *owner => None,
             Claims::Several(mut claims) => {
@@ -88,6 +116,7 @@ pub struct Desired {
     chains: HashMap<Chain, usize>,
     /// The elements touched since changes were last taken, as they were then.
     touched: HashMap<Key, Option<Value>>,
+    contests: Vec<Contest>,
 }
 
 impl Desired {
@@ -105,28 +134,35 @@ impl Desired {
     pub fn set(&mut self, service: &ObjectName, plan: Option<Plan>) {
         let old = self.plans.remove(service).unwrap_or_default();
         let new = plan.unwrap_or_default();
-        for key in old
-            .elements
-            .keys()
-            .filter(|key| !new.elements.contains_key(key))
-        {
+        for key in old.elements.keys() {
+            let claimant = claimant(service, key, &old);
+            // An element of a Service that changes its rank changes hands, too.
+            if new.elements.contains_key(key) && claimant == self::claimant(service, key, &new) {
+                continue;
+            }
             self.touch(*key);
             if let Some(claims) = self.claims.remove(key)
-                && let Some(left) = claims.without(service)
+                && let Some(left) = claims.without(&claimant)
             {
                 self.claims.insert(*key, left);
             }
         }
-        for (key, value) in new
-            .elements
-            .iter()
-            .filter(|(k, v)| old.elements.get(k) != Some(v))
-        {
+        for (key, value) in &new.elements {
+            let claimant = claimant(service, key, &new);
+            let known = old.elements.get(key) == Some(value);
+            if known && claimant == self::claimant(service, key, &old) {
+                continue;
+            }
             self.touch(*key);
             match self.claims.entry(*key) {
-                Entry::Occupied(mut claims) => claims.get_mut().insert(service, *value),
+                Entry::Occupied(mut claims) => {
+                    claims.get_mut().insert(&claimant, *value);
+                    if matches!(key, Key::ServiceIp(_) | Key::NodePort(..)) {
+                        self.contests.extend(claims.get().contest(*key, &claimant));
+                    }
+                }
                 Entry::Vacant(free) => {
-                    free.insert(Claims::One(service.clone(), *value));
+                    free.insert(Claims::One(claimant, *value));
                 }
             }
         }
@@ -139,6 +175,11 @@ impl Desired {
     fn touch(&mut self, key: Key) {
         let value = self.claims.get(&key).map(Claims::value);
         self.touched.entry(key).or_insert(value);
+    }
+
+    /// The contests that came up since the last call.
+    pub fn take_contests(&mut self) -> Vec<Contest> {
+        std::mem::take(&mut self.contests)
     }
 
     /// The difference since the last call.
@@ -200,6 +241,15 @@ impl Desired {
     pub fn chains(&self) -> impl Iterator<Item = Chain> {
         self.chains.keys().copied()
     }
+}
+
+/// How `service` claims an element of its plan.
+fn claimant(service: &ObjectName, key: &Key, plan: &Plan) -> Claimant {
+    let foreign = match key {
+        Key::ServiceIp(frontend) => !plan.elements.contains_key(&Key::ClusterIp(frontend.ip)),
+        _ => false,
+    };
+    (foreign, service.clone())
 }
 
 #[cfg(test)]

@@ -1,15 +1,21 @@
 //! Applying changes to the kernel, and adopting what it has.
 //!
-//! Every change is one transaction: packets see the table before it or after it, never between.
+//! Every change is one transaction: packets see the table before it or after it, never between. Only
+//! where the kernel refuses one as a whole is it applied in pieces, so that one bad element doesn't keep
+//! all others out (see [`pieces`]).
 
-use std::collections::{HashMap, HashSet};
+mod difference;
+mod pieces;
 
 use karve_sys::conntrack::{self, Conntrack};
-use karve_sys::nft::{self, Batch, Data, Element, Nft, Value as Bits};
+use karve_sys::nft::{self, Batch, Element, Nft};
 
-use crate::dataplane::{Chain, Key, Value};
+use self::difference::Difference;
+use crate::dataplane::{Chain, Family, Key, Value};
 use crate::desired::{Changes, Desired};
-use crate::table::{self, FAMILY, Layout, Map, TABLE};
+use crate::plan::UdpPort;
+use crate::stale;
+use crate::table::{self, Layout, Map, TABLE};
 
 /// A failed change or query.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +23,17 @@ pub enum Error {
     /// nf_tables refused.
     #[error("program service rules")]
     Nft(#[from] nft::Error),
+    /// nf_tables refused some elements; all others are programmed.
+    #[error("program {refused} of the service rules, {what} among them")]
+    Partly {
+        /// How many.
+        refused: usize,
+        /// The first of them.
+        what: String,
+        /// Why it was refused.
+        #[source]
+        source: nft::Error,
+    },
     /// Connection tracking refused.
     #[error("cut stale flows")]
     Conntrack(#[from] conntrack::Error),
@@ -31,14 +48,15 @@ pub struct Applied {
     pub elements: usize,
 }
 
-/// The kernel's side of the proxy, in one network namespace.
+/// The kernel's side of the proxy of one address family, in one network namespace.
 #[derive(Debug)]
 pub struct Kernel {
     nft: Nft,
     conntrack: Conntrack,
     layout: Layout,
-    /// Transactions so far.
-    commits: u64,
+    /// Which message of each transaction is spoilt.
+    #[cfg(test)]
+    pub spoil: Option<usize>,
 }
 
 impl Kernel {
@@ -48,20 +66,27 @@ impl Kernel {
             nft: Nft::open()?,
             conntrack: Conntrack::open()?,
             layout,
-            commits: 0,
+            #[cfg(test)]
+            spoil: None,
         })
     }
 
     /// Opens the kernel's interfaces in `netns`.
     #[cfg(test)]
     pub fn open_in(netns: &karve_sys::netns::NetNs, layout: Layout) -> Result<Self, Error> {
-        let (nft, conntrack) = (Nft::open_in(netns)?, Conntrack::open_in(netns)?);
-        Ok(Self {
-            nft,
-            conntrack,
-            layout,
-            commits: 0,
-        })
+        netns
+            .run_in(|| Self::open(layout))
+            .expect("enter namespace")
+    }
+
+    /// The address family.
+    pub fn family(&self) -> Family {
+        self.layout.family
+    }
+
+    /// The number by which the kernel's notices of our transactions are known.
+    pub fn port(&self) -> Result<u32, Error> {
+        Ok(self.nft.port()?)
     }
 
     /// The numbers that endpoints have in the table in force; none when there is no such table.
@@ -69,27 +94,28 @@ impl Kernel {
         if !self.has_our_table()? {
             return Ok(Vec::new());
         }
+        let family = self.layout.family;
         let mut endpoints = Vec::new();
         for map in [Map::Endpoints, Map::AffinityPicks] {
-            let elements = self.nft.elements(FAMILY, TABLE, map.name())?;
-            endpoints.extend(elements.iter().filter_map(table::parse_endpoint));
+            let elements = self.nft.elements(self.nft_family(), TABLE, map.name())?;
+            endpoints.extend(
+                elements
+                    .iter()
+                    .filter_map(|e| table::parse_endpoint(family, e)),
+            );
         }
         Ok(endpoints)
     }
 
     /// Applies a difference.
     pub fn apply(&mut self, changes: &Changes) -> Result<Applied, Error> {
-        let mut batch = Batch::new(FAMILY);
+        let mut batch = self.batch();
         self.add_chains(&mut batch, &changes.new_chains);
         for map in Map::ALL {
             let of_map = |(key, value): &(Key, Value)| {
                 (Map::of(key) == map).then(|| table::element(key, value))
             };
-            let deleted = changes
-                .delete
-                .iter()
-                .filter_map(of_map)
-                .map(|e| Element::key(e.key));
+            let deleted = changes.delete.iter().filter_map(of_map).map(without_data);
             batch.delete_elements(TABLE, map.name(), deleted);
             batch.add_elements(TABLE, map.name(), changes.add.iter().filter_map(of_map));
         }
@@ -98,91 +124,66 @@ impl Kernel {
             .iter()
             .filter(|chain| **chain != Chain::Refuse);
         delete_chains(&mut batch, old.map(Chain::to_string));
-        self.commit(batch)
+        Ok(self.commit(batch)?)
     }
 
     /// Makes the table as desired, whatever it is now, changing only what differs.
     pub fn resync(&mut self, desired: &Desired) -> Result<Applied, Error> {
-        if !self.has_our_table()? {
+        if !self.is_intact(desired)? {
             return self.rebuild(desired);
         }
-        let chains = self.nft.chains(FAMILY, TABLE)?;
-        let mut unwanted: HashSet<String> = chains
-            .into_iter()
-            .map(|chain| chain.name)
-            .filter(|name| !table::is_fixed_chain(name))
-            .collect();
-        let missing: Vec<Chain> = desired
-            .chains()
-            .filter(|chain| !unwanted.remove(&chain.to_string()))
-            .collect();
-        let mut batch = Batch::new(FAMILY);
-        self.add_chains(&mut batch, &missing);
-
-        let mut wanted: HashMap<Map, HashMap<Bits, Option<Data>>> = HashMap::new();
-        for (key, value) in desired.elements() {
-            let element = table::element(&key, &value);
-            wanted
-                .entry(Map::of(&key))
-                .or_default()
-                .insert(element.key, element.data);
+        let difference = self.difference(desired)?;
+        match self.commit(self.whole(&difference)) {
+            Err(refusal) if refusal.raw_os_error().is_some() => self.apply_pieces(difference),
+            result => Ok(result?),
         }
-        for map in Map::ALL {
-            let mut wanted = wanted.remove(&map).unwrap_or_default();
-            let mut unwanted = Vec::new();
-            for element in self.nft.elements(FAMILY, TABLE, map.name())? {
-                if wanted.get(&element.key) == Some(&element.data) {
-                    wanted.remove(&element.key);
-                } else {
-                    unwanted.push(Element::key(element.key));
-                }
-            }
-            batch.delete_elements(TABLE, map.name(), unwanted);
-            let missing = wanted.into_iter().map(|(key, data)| Element {
-                data,
-                ..Element::key(key)
-            });
-            batch.add_elements(TABLE, map.name(), missing);
-        }
-        delete_chains(&mut batch, unwanted.iter().cloned());
-        self.commit(batch)
     }
 
     /// Replaces the table as a whole, in one transaction.
     fn rebuild(&mut self, desired: &Desired) -> Result<Applied, Error> {
-        let mut batch = Batch::new(FAMILY);
+        let (frame, difference) = self.new_table(desired);
+        let mut batch = frame.clone();
+        self.append(&mut batch, &difference);
+        match self.commit(batch) {
+            // Where there was a table, it goes on serving.
+            Err(refusal)
+                if refusal.raw_os_error().is_some()
+                    && self.nft.table(self.nft_family(), TABLE)?.is_none() =>
+            {
+                self.commit(frame)?;
+                self.apply_pieces(difference)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// A new table's frame, and all that is to be in it.
+    fn new_table(&self, desired: &Desired) -> (Batch, Difference) {
+        let mut frame = self.batch();
         // Made so that it can be deleted, whether or not another version's is there.
-        batch.add_table(&nft::Table {
+        frame.add_table(&nft::Table {
             name: TABLE,
             userdata: &[],
         });
-        batch.delete_table(TABLE);
-        table::add_frame(&mut batch, &self.layout);
-        let chains: Vec<Chain> = desired.chains().collect();
-        self.add_chains(&mut batch, &chains);
-        let mut elements: HashMap<Map, Vec<Element>> = HashMap::new();
-        for (key, value) in desired.elements() {
-            elements
-                .entry(Map::of(&key))
-                .or_default()
-                .push(table::element(&key, &value));
-        }
-        for (map, elements) in elements {
-            batch.add_elements(TABLE, map.name(), elements);
-        }
-        self.commit(batch)
-    }
-
-    /// How many transactions were committed so far.
-    pub fn commits(&self) -> u64 {
-        self.commits
+        frame.delete_table(TABLE);
+        table::add_frame(&mut frame, &self.layout);
+        (frame, Difference::from_nothing(desired))
     }
 
     /// Whether the table is there and of this version and these settings.
     pub fn has_our_table(&mut self) -> Result<bool, Error> {
-        let found = self.nft.table(FAMILY, TABLE)?;
+        let found = self.nft.table(self.nft_family(), TABLE)?;
         let ours = table::fingerprint(&self.layout);
         Ok(found.is_some_and(|found| found.userdata == ours.as_bytes()))
+    }
+
+    /// Cuts UDP flows that go where no endpoint is any more; see [`stale`].
+    pub fn cut_stale(&mut self, ports: &[UdpPort], gone: &[UdpPort]) -> Result<usize, Error> {
+        let family = match self.layout.family {
+            Family::V4 => conntrack::Family::V4,
+            Family::V6 => conntrack::Family::V6,
+        };
+        Ok(stale::cut(&mut self.conntrack, family, ports, gone)?)
     }
 
     /// Appends chains, then their rules, which may go to each other; `refuse` is there already.
@@ -192,19 +193,34 @@ impl Kernel {
         chains().for_each(|chain| table::add_rules(batch, &self.layout, *chain));
     }
 
-    fn commit(&mut self, batch: Batch) -> Result<Applied, Error> {
+    fn nft_family(&self) -> nft::Family {
+        table::nft_family(self.layout.family)
+    }
+
+    fn batch(&self) -> Batch {
+        Batch::new(self.nft_family())
+    }
+
+    #[cfg_attr(not(test), allow(unused_mut))]
+    fn commit(&mut self, mut batch: Batch) -> Result<Applied, nft::Error> {
         let applied = Applied {
             messages: batch.messages(),
             elements: batch.elements(),
         };
+        #[cfg(test)]
+        if let Some(message) = self.spoil {
+            batch.spoil(message);
+        }
         self.nft.commit(batch)?;
-        self.commits += u64::from(applied.messages > 0);
         Ok(applied)
     }
+}
 
-    /// The interface for [`crate::stale`].
-    pub(crate) fn conntrack(&mut self) -> &mut Conntrack {
-        &mut self.conntrack
+/// What identifies an element.
+fn without_data(element: Element) -> Element {
+    Element {
+        data: None,
+        ..element
     }
 }
 

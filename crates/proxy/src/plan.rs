@@ -3,16 +3,17 @@
 //! Pure. The choice of endpoints and the verdicts are upstream's (KEP-1669, KEP-2086); how they
 //! become elements is ours. Planning one Service never looks at another one.
 
+mod choice;
 mod slots;
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
-use crate::dataplane::{Chain, Frontend, Key, List, Pick, Protocol, Value, Via};
-use crate::objects::{Place, Service, ServicePort, Slice};
+use ipnet::IpNet;
 
-/// Most endpoints of one service port; more are left out. Slots have 16-bit numbers.
-const ENDPOINTS_MAX: usize = u16::MAX as usize;
+use self::choice::Candidates;
+use crate::dataplane::{Chain, Frontend, Guarded, Key, List, Pick, Protocol, Value, Via};
+use crate::objects::{Place, Service, ServicePort, Site, Slice};
 
 /// What one Service wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,26 +22,39 @@ pub struct Plan {
     pub elements: BTreeMap<Key, Value>,
     /// Its UDP ports: flows to them outlive nothing but a serving endpoint.
     pub udp: Vec<UdpPort>,
+    /// What load balancers are told.
+    pub health: Option<HealthCheck>,
+    /// How many of its ports have endpoints, but none here for a policy Local.
+    pub without_local: WithoutLocal,
 }
 
 /// A UDP port of a Service, as connection tracking sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UdpPort {
     /// Where its clients send to.
-    pub frontends: Vec<SocketAddrV4>,
+    pub frontends: Vec<SocketAddr>,
     /// The node port, on whichever address.
     pub node_port: Option<u16>,
     /// Its serving endpoints, sorted.
-    pub serving: Vec<SocketAddrV4>,
+    pub serving: Vec<SocketAddr>,
 }
 
-/// An endpoint of one service port.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    ready: bool,
-    serving: bool,
-    terminating: bool,
-    place: Place,
+/// What load balancers learn about this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Where they ask.
+    pub port: u16,
+    /// How many ready endpoints are here. Those that terminate don't count, even while they serve.
+    pub local: usize,
+}
+
+/// Service ports that drop packets here for want of a local endpoint, by policy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WithoutLocal {
+    /// internalTrafficPolicy.
+    pub internal: usize,
+    /// externalTrafficPolicy.
+    pub external: usize,
 }
 
 /// Plans one Service. `before` are the elements that it has now, whose endpoints keep their numbers
@@ -48,133 +62,144 @@ struct Candidate {
 pub fn plan<'a>(
     service: &Service,
     slices: impl Iterator<Item = &'a Slice> + Clone,
+    site: &Site,
     before: &BTreeMap<Key, Value>,
 ) -> Plan {
     let mut plan = Plan::default();
     plan.elements
         .insert(Key::ClusterIp(service.cluster_ip), Value::Present);
+    let mut ready_here = BTreeSet::new();
     for port in &service.ports {
-        let candidates = candidates(port, slices.clone());
+        let candidates = choice::candidates(port, slices.clone());
+        if service.health_port.is_some() {
+            let here = candidates
+                .iter()
+                .filter(|(_, c)| c.ready && c.place == Place::Here);
+            ready_here.extend(here.map(|(address, _)| address.ip()));
+        }
         PortPlan {
             service,
             port,
+            site,
             candidates: &candidates,
             before,
         }
         .add_to(&mut plan);
     }
+    plan.health = service.health_port.map(|port| HealthCheck {
+        port,
+        local: ready_here.len(),
+    });
     plan
-}
-
-/// The endpoints of `port` in all slices, merged by address and port.
-fn candidates<'a>(
-    port: &ServicePort,
-    slices: impl Iterator<Item = &'a Slice>,
-) -> BTreeMap<SocketAddrV4, Candidate> {
-    let mut candidates = BTreeMap::new();
-    for slice in slices {
-        let ports = slice
-            .ports
-            .iter()
-            .filter(|p| p.name == port.name && p.protocol == port.protocol);
-        for (slice_port, endpoint) in
-            ports.flat_map(|p| slice.endpoints.iter().map(move |e| (p, e)))
-        {
-            let candidate = Candidate {
-                ready: endpoint.ready,
-                serving: endpoint.serving,
-                terminating: endpoint.terminating,
-                place: endpoint.place,
-            };
-            candidates
-                .entry(SocketAddrV4::new(endpoint.ip, slice_port.port))
-                // In two slices for a moment while it moves: the better news counts.
-                .and_modify(|known: &mut Candidate| {
-                    if candidate.ready && !known.ready {
-                        *known = candidate;
-                    }
-                })
-                .or_insert(candidate);
-        }
-    }
-    candidates
-}
-
-/// The ready ones, else those that serve while they terminate (KEP-1669).
-fn choose(
-    candidates: &BTreeMap<SocketAddrV4, Candidate>,
-    eligible: impl Fn(&Candidate) -> bool,
-) -> Vec<SocketAddrV4> {
-    let among = |wanted: fn(&Candidate) -> bool| -> Vec<SocketAddrV4> {
-        let chosen = candidates.iter().filter(|(_, c)| eligible(c) && wanted(c));
-        chosen
-            .map(|(address, _)| *address)
-            .take(ENDPOINTS_MAX)
-            .collect()
-    };
-    let ready = among(|c| c.ready);
-    if ready.is_empty() {
-        among(|c| c.serving && c.terminating)
-    } else {
-        ready
-    }
 }
 
 /// One port of a Service, being planned.
 struct PortPlan<'a> {
     service: &'a Service,
     port: &'a ServicePort,
-    candidates: &'a BTreeMap<SocketAddrV4, Candidate>,
+    site: &'a Site,
+    candidates: &'a Candidates<'a>,
     before: &'a BTreeMap<Key, Value>,
+}
+
+/// The two lists of a service port.
+struct Lists {
+    cluster: Vec<SocketAddr>,
+    local: Vec<SocketAddr>,
 }
 
 impl PortPlan<'_> {
     fn add_to(&self, plan: &mut Plan) {
-        let Self {
-            service,
-            port,
-            candidates,
-            ..
-        } = self;
-        let cluster = choose(candidates, |_| true);
-        let local = choose(candidates, |c| c.place == Place::Here);
-        let external = port.node_port.is_some() || !service.external_ips.is_empty();
+        let Self { service, port, .. } = self;
+        let lists = Lists {
+            cluster: choice::cluster(self.candidates, self.site),
+            local: choice::local(self.candidates),
+        };
+        let external = port.node_port.is_some() || self.external_ips().next().is_some();
         let uses_cluster = !service.internal_local || external;
         let uses_local = service.internal_local || (service.external_local && external);
 
-        let internal = self.internal_verdict(&cluster, &local);
+        let internal = self.internal_verdict(&lists);
         plan.elements
             .insert(Key::ServiceIp(self.frontend(service.cluster_ip)), internal);
-        for ip in service
-            .external_ips
-            .iter()
-            .filter(|ip| **ip != service.cluster_ip)
-        {
-            let verdict = self.external_verdict(Via::ExternalIp, &cluster, &local);
-            plan.elements
-                .insert(Key::ServiceIp(self.frontend(*ip)), verdict);
-            plan.elements.insert(
-                Key::ExternalIp(self.frontend(*ip)),
-                Value::Service(self.name()),
-            );
-        }
-        if let Some(node_port) = port.node_port {
-            let verdict = self.external_verdict(Via::NodePort, &cluster, &local);
-            let target = Value::Service(self.name());
-            plan.elements
-                .insert(Key::NodePort(port.protocol, node_port), verdict);
-            plan.elements
-                .insert(Key::NodePortTarget(port.protocol, node_port), target);
-        }
+        self.add_external(plan, &lists);
         if uses_cluster {
-            self.add_list(plan, List::Cluster, &cluster);
+            self.add_list(plan, List::Cluster, &lists.cluster);
         }
         if uses_local {
-            self.add_list(plan, List::Local, &local);
+            self.add_list(plan, List::Local, &lists.local);
         }
         if port.protocol == Protocol::Udp {
             plan.udp.push(self.udp());
         }
+        let without = !lists.cluster.is_empty() && lists.local.is_empty();
+        plan.without_local.internal += usize::from(without && service.internal_local);
+        plan.without_local.external += usize::from(without && service.external_local && external);
+    }
+
+    /// The addresses and the node port that clients outside of the cluster use.
+    fn add_external(&self, plan: &mut Plan, lists: &Lists) {
+        let target = Value::Service(self.name());
+        let mut guarded = false;
+        for ip in self.external_ips() {
+            let open = self.external_verdict(Via::ExternalIp, lists);
+            let restricted =
+                !self.service.source_ranges.is_empty() && self.service.balancer_ips.contains(&ip);
+            guarded |= restricted;
+            let verdict = if restricted { guard(open) } else { open };
+            let frontend = self.frontend(ip);
+            plan.elements
+                .insert(Key::ServiceIp(frontend), Value::Goto(verdict));
+            plan.elements.insert(Key::ExternalIp(frontend), target);
+        }
+        if let Some(node_port) = self.port.node_port {
+            // Source ranges never apply to node ports.
+            let verdict = Value::Goto(self.external_verdict(Via::NodePort, lists));
+            let protocol = self.port.protocol;
+            plan.elements
+                .insert(Key::NodePort(protocol, node_port), verdict);
+            plan.elements
+                .insert(Key::NodePortTarget(protocol, node_port), target);
+        }
+        if guarded {
+            let ranges = self.source_ranges().into_iter();
+            let elements = ranges.map(|net| (Key::SourceRange(self.name(), net), Value::Present));
+            plan.elements.extend(elements);
+        }
+    }
+
+    /// External and load balancer addresses, each once.
+    fn external_ips(&self) -> impl Iterator<Item = IpAddr> {
+        let Service {
+            external_ips,
+            balancer_ips,
+            cluster_ip,
+            ..
+        } = self.service;
+        let only_external = external_ips.iter().filter(|ip| !balancer_ips.contains(ip));
+        let ips = balancer_ips.iter().chain(only_external).copied();
+        ips.filter(move |ip| ip != cluster_ip)
+    }
+
+    /// Where the ranges take in this node, they take in the addresses, too: a node that holds one of them
+    /// talks to it from that very address.
+    fn source_ranges(&self) -> Vec<IpNet> {
+        let Service {
+            source_ranges,
+            balancer_ips,
+            ..
+        } = self.service;
+        let takes = |ip: &IpAddr| source_ranges.iter().any(|range| range.contains(ip));
+        let mut ranges = source_ranges.clone();
+        if self.site.addresses.iter().any(takes) {
+            ranges.extend(
+                balancer_ips
+                    .iter()
+                    .filter(|ip| !takes(ip))
+                    .map(|ip| IpNet::from(*ip)),
+            );
+        }
+        ranges
     }
 
     /// The service port's name in the maps: its cluster IP, protocol and port.
@@ -182,7 +207,7 @@ impl PortPlan<'_> {
         self.frontend(self.service.cluster_ip)
     }
 
-    fn frontend(&self, ip: Ipv4Addr) -> Frontend {
+    fn frontend(&self, ip: IpAddr) -> Frontend {
         Frontend {
             ip,
             protocol: self.port.protocol,
@@ -190,8 +215,8 @@ impl PortPlan<'_> {
         }
     }
 
-    fn pick(&self, via: Via, list: List, endpoints: &[SocketAddrV4]) -> Pick {
-        let count = u16::try_from(endpoints.len()).expect("cut to ENDPOINTS_MAX by choose");
+    fn pick(&self, via: Via, list: List, endpoints: &[SocketAddr]) -> Pick {
+        let count = u16::try_from(endpoints.len()).expect("the choice is cut to 16 bits");
         Pick {
             via,
             list,
@@ -200,12 +225,12 @@ impl PortPlan<'_> {
         }
     }
 
-    fn internal_verdict(&self, cluster: &[SocketAddrV4], local: &[SocketAddrV4]) -> Value {
+    fn internal_verdict(&self, lists: &Lists) -> Value {
         let (list, endpoints) = match self.service.internal_local {
-            true => (List::Local, local),
-            false => (List::Cluster, cluster),
+            true => (List::Local, &lists.local),
+            false => (List::Cluster, &lists.cluster),
         };
-        match (endpoints, cluster) {
+        match (endpoints.as_slice(), lists.cluster.as_slice()) {
             (_, []) => Value::Goto(Chain::Refuse),
             // internalTrafficPolicy Local: endpoints exist, none of them here.
             ([], _) => Value::Drop,
@@ -213,26 +238,20 @@ impl PortPlan<'_> {
         }
     }
 
-    fn external_verdict(
-        &self,
-        via: Via,
-        cluster: &[SocketAddrV4],
-        local: &[SocketAddrV4],
-    ) -> Value {
-        if cluster.is_empty() {
-            return Value::Goto(Chain::Refuse);
+    fn external_verdict(&self, via: Via, lists: &Lists) -> Chain {
+        if lists.cluster.is_empty() {
+            return Chain::Refuse;
         }
-        let pick = self.pick(via, List::Cluster, cluster);
-        Value::Goto(match self.service.external_local {
-            true => {
-                let local = self.pick(via, List::Local, local).count;
-                Chain::ExternalLocal { pick, local }
-            }
-            false => Chain::External(pick),
-        })
+        let pick = self.pick(via, List::Cluster, &lists.cluster);
+        if self.service.external_local {
+            let local = self.pick(via, List::Local, &lists.local).count;
+            Chain::ExternalLocal { pick, local }
+        } else {
+            Chain::External(pick)
+        }
     }
 
-    fn add_list(&self, plan: &mut Plan, list: List, endpoints: &[SocketAddrV4]) {
+    fn add_list(&self, plan: &mut Plan, list: List, endpoints: &[SocketAddr]) {
         let sticky = self.service.affinity.is_some();
         let key = |slot| match sticky {
             true => Key::AffinityPick(self.name(), list, slot),
@@ -256,25 +275,30 @@ impl PortPlan<'_> {
             }
             if self.candidates[&address].place != Place::Elsewhere {
                 plan.elements
-                    .insert(Key::Hairpin(*address.ip()), Value::Present);
+                    .insert(Key::Hairpin(address.ip()), Value::Present);
             }
         }
     }
 
     fn udp(&self) -> UdpPort {
-        let ips = self
-            .service
-            .external_ips
-            .iter()
-            .chain([&self.service.cluster_ip]);
+        let ips = self.external_ips().chain([self.service.cluster_ip]);
         let serving = self.candidates.iter().filter(|(_, c)| c.serving);
         UdpPort {
-            frontends: ips
-                .map(|ip| SocketAddrV4::new(*ip, self.port.port))
-                .collect(),
+            frontends: ips.map(|ip| SocketAddr::new(ip, self.port.port)).collect(),
             node_port: self.port.node_port,
             serving: serving.map(|(address, _)| *address).collect(),
         }
+    }
+}
+
+/// The same verdict behind a look at the source ranges.
+fn guard(open: Chain) -> Chain {
+    match open {
+        Chain::External(pick) => Chain::Guarded(Guarded::External(pick)),
+        Chain::ExternalLocal { pick, local } => {
+            Chain::Guarded(Guarded::ExternalLocal { pick, local })
+        }
+        _ => Chain::Guarded(Guarded::Refuse),
     }
 }
 

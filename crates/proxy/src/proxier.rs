@@ -1,12 +1,18 @@
 //! Keeping the kernel as desired: one transaction for all that has changed since the last one.
 
+use std::error::Error as StdError;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
 use tracing::{debug, warn};
 
+use crate::dataplane::Family;
+use crate::desired::Contest;
 use crate::kernel::{Applied, Error, Kernel};
-use crate::stale;
+use crate::plan::UdpPort;
 use crate::state::State;
 
-/// The state and the kernel that follows it.
+/// The state of one address family and the kernel that follows it.
 #[derive(Debug)]
 pub struct Proxier {
     /// The objects.
@@ -14,6 +20,25 @@ pub struct Proxier {
     kernel: Kernel,
     /// The kernel is as was last desired; otherwise its table is read and compared as a whole.
     in_step: bool,
+    /// The kernel has refused some elements, and has all others.
+    partly: bool,
+    /// What the next successful sync tells of.
+    news: News,
+}
+
+/// What happened while syncing that others want to know.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Services that claim the same address or node port.
+    pub contests: Vec<Contest>,
+    /// When the changes began that are in the kernel now.
+    pub triggered: Vec<Timestamp>,
+    /// How many UDP flows were cut.
+    pub cut: usize,
+    /// How long it took to find them.
+    pub cutting: Duration,
+    /// The whole table was compared.
+    pub full: bool,
 }
 
 impl Proxier {
@@ -23,7 +48,19 @@ impl Proxier {
             state: State::default(),
             kernel,
             in_step: false,
+            partly: false,
+            news: News::default(),
         }
+    }
+
+    /// The address family.
+    pub fn family(&self) -> Family {
+        self.kernel.family()
+    }
+
+    /// The number by which the kernel's notices of our transactions are known.
+    pub fn port(&self) -> Result<u32, Error> {
+        self.kernel.port()
     }
 
     /// Whether the kernel is as was last desired.
@@ -31,48 +68,89 @@ impl Proxier {
         self.in_step
     }
 
-    /// How many transactions were committed so far.
-    pub fn commits(&self) -> u64 {
-        self.kernel.commits()
+    /// Others have changed the table: the next sync reads and compares it as a whole.
+    pub fn doubt(&mut self) {
+        self.in_step = false;
     }
 
-    /// Looks whether the table is still there, after others have changed something.
-    pub fn verify(&mut self) -> Result<(), Error> {
-        if self.in_step && !self.kernel.has_our_table()? {
-            warn!("service rules were removed by another program");
-            self.in_step = false;
-        }
-        Ok(())
+    /// Whether the kernel has refused some elements, which should be tried again before long.
+    pub fn is_partly(&self) -> bool {
+        self.partly
+    }
+
+    /// Lets the next sync try again what was refused.
+    pub fn retry(&mut self) {
+        self.in_step &= !self.partly;
+    }
+
+    /// Whether there is something to do.
+    pub fn is_behind(&self) -> bool {
+        !self.in_step || self.state.pending() > 0
+    }
+
+    /// What the last successful syncs have to tell.
+    pub fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
     }
 
     /// Plans what has changed and applies it; `None` when nothing has to be applied.
     ///
     /// After a failure, and at the start, the whole table is read and compared.
     pub fn sync(&mut self) -> Result<Option<Applied>, Error> {
-        let (applied, udp) = if self.in_step {
-            let replanned = self.state.replan();
-            let applied = if replanned.changes.is_empty() {
-                None
-            } else {
-                self.in_step = false;
-                Some(self.kernel.apply(&replanned.changes)?)
-            };
-            (applied, replanned.udp)
-        } else {
-            let endpoints = self.kernel.endpoints()?;
-            self.state.adopt(endpoints);
-            self.state.replan();
-            let applied = self.kernel.resync(self.state.desired())?;
-            (Some(applied), self.state.udp_ports())
-        };
+        if !self.in_step {
+            return self.resync();
+        }
+        let replanned = self.state.replan();
+        self.news.contests.extend(replanned.contests);
+        self.news.triggered.extend(replanned.triggered);
+        let mut applied = None;
+        if !replanned.changes.is_empty() {
+            self.in_step = false;
+            match self.kernel.apply(&replanned.changes) {
+                Ok(done) => applied = Some(done),
+                Err(err) => {
+                    let err = &err as &dyn StdError;
+                    warn!(err, "change of service rules refused, comparing them all");
+                    return self.resync();
+                }
+            }
+            self.in_step = true;
+        }
+        self.finish(applied, &replanned.udp, &replanned.gone)
+    }
+
+    fn resync(&mut self) -> Result<Option<Applied>, Error> {
+        let endpoints = self.kernel.endpoints()?;
+        self.state.adopt(endpoints);
+        let replanned = self.state.replan();
+        self.news.contests.extend(replanned.contests);
+        self.news.triggered.extend(replanned.triggered);
+        self.news.full = true;
+        let result = self.kernel.resync(self.state.desired());
+        self.partly = matches!(result, Err(Error::Partly { .. }));
+        self.in_step = self.partly;
+        let applied = result?;
         self.in_step = true;
+        self.finish(Some(applied), &self.state.udp_ports(), &replanned.gone)
+    }
+
+    fn finish(
+        &mut self,
+        applied: Option<Applied>,
+        udp: &[UdpPort],
+        gone: &[UdpPort],
+    ) -> Result<Option<Applied>, Error> {
+        let family = self.family().name();
         if let Some(Applied { messages, elements }) = applied {
-            debug!(messages, elements, "service rules programmed");
+            debug!(family, messages, elements, "service rules programmed");
         }
-        let cut = stale::cut(&mut self.kernel, &udp)?;
+        let begin = Instant::now();
+        let cut = self.kernel.cut_stale(udp, gone)?;
+        self.news.cutting += begin.elapsed();
         if cut > 0 {
-            debug!(flows = cut, "stale udp flows cut");
+            debug!(family, flows = cut, "stale udp flows cut");
         }
+        self.news.cut += cut;
         Ok(applied.filter(|applied| applied.messages > 0))
     }
 }

@@ -7,16 +7,21 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::dataplane::Family;
+
 /// Packets for Services go through the node.
-const FORWARDING: [(&str, &str); 1] = [("net/ipv4/ip_forward", "1")];
+const FORWARDING: (&str, &str) = ("net/ipv4/ip_forward", "1");
+const FORWARDING_V6: (&str, &str) = ("net/ipv6/conf/all/forwarding", "1");
 /// Upstream's connection tracking times: a day for idle connections, an hour for those that one side
-/// has closed.
-const CONNTRACK: [(&str, &str); 2] = [
+/// has closed. Packets that are out of a connection's window are translated like all others: left as they
+/// are they would come from a stranger, and their receiver would reset the connection.
+const CONNTRACK: [(&str, &str); 3] = [
     (
         "net/netfilter/nf_conntrack_tcp_timeout_established",
         "86400",
     ),
     ("net/netfilter/nf_conntrack_tcp_timeout_close_wait", "3600"),
+    ("net/netfilter/nf_conntrack_tcp_be_liberal", "1"),
 ];
 
 /// A setting that could not be made.
@@ -30,8 +35,16 @@ pub struct Error {
 }
 
 /// Lets the node forward.
-pub(crate) fn set_forwarding() -> Result<(), Error> {
-    set(&FORWARDING)
+pub(crate) fn set_forwarding(family: Family) -> Result<(), Error> {
+    set(&match family {
+        Family::V4 => [FORWARDING],
+        Family::V6 => [FORWARDING_V6],
+    })
+}
+
+/// Whether the kernel has IPv6 at all.
+pub(crate) fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
 }
 
 /// Sets the times of connection tracking, whose settings are there once a rule has made use of it.

@@ -12,35 +12,49 @@
 //!   marked, or saddr . daddr in @hairpin     -> masquerade
 //! ```
 //!
+//! `guarded-…` chains come first where a load balancer address takes only some clients (@source-ranges).
+//!
 //! There is no chain and no rule per Service: the number of rules depends on how many *different*
 //! numbers of endpoints there are. Refusals and drops sit in `nat` chains, which see only the first
 //! packet of a flow: an established flow outlives the removal of its endpoint.
 
+mod frame;
 mod pick;
+mod registers;
 mod rules;
 
 use std::borrow::Cow;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
-use ipnet::Ipv4Net;
-use karve_sys::nft::{
-    Batch, Data, Element, Family, Hook, Set, SetFlags, Table, Value as Bits, Verdict, types,
-};
+use ipnet::IpNet;
+use karve_sys::nft::{self, Batch, Data, Element, Value as Bits, Verdict, types};
 
-use crate::dataplane::{Chain, Frontend, Key, List, Pick, Protocol, Value, Via};
+pub(crate) use self::frame::{add as add_frame, fingerprint, fixed_rules, is_fixed_chain};
+use crate::dataplane::{Chain, Family, Frontend, Key, List, Pick, Protocol, Value, Via};
 
-/// The table's name.
+/// The table's name, in each family.
 pub(crate) const TABLE: &str = "karve-proxy";
-/// The table's family.
-pub(crate) const FAMILY: Family = Family::Ip;
+
+/// The kernel's family of the table.
+pub(crate) fn nft_family(family: Family) -> nft::Family {
+    match family {
+        Family::V4 => nft::Family::Ip,
+        Family::V6 => nft::Family::Ip6,
+    }
+}
 
 /// What the rules depend on besides the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// Addresses of pods: clients from elsewhere are masqueraded on their way to a cluster IP.
-    pub cluster_cidr: Ipv4Net,
+    /// The addresses that the table is about.
+    pub family: Family,
+    /// Addresses of pods: clients from elsewhere are masqueraded on their way to a cluster IP. Where none
+    /// are known nobody is taken for a pod, and nobody masqueraded for not being one.
+    pub cluster_cidrs: Vec<IpNet>,
     /// Addresses of Services: those that no Service has are dropped.
-    pub service_cidrs: Vec<Ipv4Net>,
+    pub service_cidrs: Vec<IpNet>,
+    /// The node's addresses that node ports answer on; all but loopback when empty.
+    pub node_port_addresses: Vec<IpNet>,
 }
 
 /// A map or set of the table.
@@ -56,10 +70,11 @@ pub(crate) enum Map {
     AffinityLocalEndpoints,
     ClusterIps,
     Hairpin,
+    SourceRanges,
 }
 
 impl Map {
-    pub(crate) const ALL: [Map; 10] = [
+    pub(crate) const ALL: [Map; 11] = [
         Map::ServiceIps,
         Map::ServiceNodePorts,
         Map::ExternalIps,
@@ -70,6 +85,7 @@ impl Map {
         Map::AffinityLocalEndpoints,
         Map::ClusterIps,
         Map::Hairpin,
+        Map::SourceRanges,
     ];
 
     /// The map that holds `key`.
@@ -84,6 +100,7 @@ impl Map {
             Key::AffinityEndpoint(_, list, _) => Map::affinity_endpoints(*list),
             Key::ClusterIp(_) => Map::ClusterIps,
             Key::Hairpin(_) => Map::Hairpin,
+            Key::SourceRange(..) => Map::SourceRanges,
         }
     }
 
@@ -108,23 +125,28 @@ impl Map {
             Map::AffinityLocalEndpoints => "affinity-local-endpoints",
             Map::ClusterIps => "cluster-ips",
             Map::Hairpin => "hairpin",
+            Map::SourceRanges => "source-ranges",
         }
     }
 
     /// The fields of its key and of what it maps to.
-    fn fields(self) -> (&'static [Field], &'static [Field]) {
+    fn fields(self, family: Family) -> (Vec<Field>, Vec<Field>) {
+        let ip = ip_field(family);
+        let frontend = [ip, PROTOCOL, PORT];
+        let padded = || [&[PAD][..], &frontend].concat();
         match self {
-            Map::ServiceIps => (&[IP, PROTOCOL, PORT], &[]),
-            Map::ServiceNodePorts => (&[PROTOCOL, PORT], &[]),
-            Map::ExternalIps => (&[IP, PROTOCOL, PORT], &[PAD, IP, PROTOCOL, PORT]),
-            Map::NodePorts => (&[PROTOCOL, PORT], &[PAD, IP, PROTOCOL, PORT]),
-            Map::Endpoints => (&[IP, PROTOCOL, PORT, NUMBER], &[IP, PORT]),
-            Map::AffinityPicks => (&[IP, PROTOCOL, PORT, NUMBER], &[PAD, PAD, IP, PORT]),
+            Map::ServiceIps => (frontend.to_vec(), vec![]),
+            Map::ServiceNodePorts => (vec![PROTOCOL, PORT], vec![]),
+            Map::ExternalIps => (frontend.to_vec(), padded()),
+            Map::NodePorts => (vec![PROTOCOL, PORT], padded()),
+            Map::Endpoints => ([&frontend[..], &[NUMBER]].concat(), vec![ip, PORT]),
+            Map::AffinityPicks => ([&frontend[..], &[NUMBER]].concat(), vec![PAD, ip, PORT]),
             Map::AffinityEndpoints | Map::AffinityLocalEndpoints => {
-                (&[IP, PORT, IP, PROTOCOL, PORT], &[])
+                ([&[ip, PORT], &frontend[..]].concat(), vec![])
             }
-            Map::ClusterIps => (&[IP], &[]),
-            Map::Hairpin => (&[IP, IP], &[]),
+            Map::ClusterIps => (vec![ip], vec![]),
+            Map::Hairpin => (vec![ip, ip], vec![]),
+            Map::SourceRanges => ([&frontend[..], &[ip]].concat(), vec![]),
         }
     }
 
@@ -137,7 +159,6 @@ impl Map {
 pub(crate) const AFFINITY: &str = "affinity";
 
 type Field = (u32, usize);
-const IP: Field = types::IPV4_ADDR;
 const PROTOCOL: Field = types::INET_PROTO;
 const PORT: Field = types::INET_SERVICE;
 const NUMBER: Field = types::MARK;
@@ -145,6 +166,13 @@ const NUMBER: Field = types::MARK;
 /// does: it takes a map's result to be zero bytes long, and aborts (seen in 1.0.6, and still in its
 /// source) when the first register of one is in a key. With a pad that register is not.
 const PAD: Field = types::MARK;
+
+fn ip_field(family: Family) -> Field {
+    match family {
+        Family::V4 => types::IPV4_ADDR,
+        Family::V6 => types::IPV6_ADDR,
+    }
+}
 
 /// The element in the kernel for an element of the desired state.
 pub(crate) fn element(key: &Key, value: &Value) -> Element {
@@ -155,12 +183,23 @@ pub(crate) fn element(key: &Key, value: &Value) -> Element {
         Value::Service(name) => Element::value(bits, frontend_bits(Bits::EMPTY.mark(0), name)),
         Value::Endpoint(address) => {
             let pads = match key {
-                Key::AffinityPick(..) => Bits::EMPTY.mark(0).mark(0),
+                Key::AffinityPick(..) => Bits::EMPTY.mark(0),
                 _ => Bits::EMPTY,
             };
-            Element::value(bits, pads.ip(*address.ip()).port(address.port()))
+            Element::value(bits, pads.ip(address.ip()).port(address.port()))
         }
-        Value::Present => Element::key(bits),
+        Value::Present => Element {
+            key_end: last_bits(key),
+            ..Element::key(bits)
+        },
+    }
+}
+
+/// The end of an interval.
+fn last_bits(key: &Key) -> Option<Bits> {
+    match key {
+        Key::SourceRange(name, net) => Some(frontend_bits(Bits::EMPTY, name).ip(net.broadcast())),
+        _ => None,
     }
 }
 
@@ -176,10 +215,11 @@ fn key_bits(key: &Key) -> Bits {
             frontend_bits(bits, name).mark(list.offset() + u32::from(*slot))
         }
         Key::AffinityEndpoint(name, _, address) => {
-            frontend_bits(bits.ip(*address.ip()).port(address.port()), name)
+            frontend_bits(bits.ip(address.ip()).port(address.port()), name)
         }
         Key::ClusterIp(ip) => bits.ip(*ip),
         Key::Hairpin(ip) => bits.ip(*ip).ip(*ip),
+        Key::SourceRange(name, net) => frontend_bits(bits, name).ip(net.network()),
     }
 }
 
@@ -190,96 +230,51 @@ fn frontend_bits(bits: Bits, frontend: &Frontend) -> Bits {
 }
 
 /// Reads an element of `endpoints` or `affinity-picks` back; `None` when it is not one of ours.
-pub(crate) fn parse_endpoint(element: &Element) -> Option<(Key, Value)> {
-    let ip = |bits: &[u8]| Some(Ipv4Addr::from(*bits.first_chunk::<4>()?));
-    let port = |bits: &[u8]| Some(u16::from_be_bytes(*bits.first_chunk()?));
+pub(crate) fn parse_endpoint(family: Family, element: &Element) -> Option<(Key, Value)> {
     let Some(Data::Value(data)) = &element.data else {
         return None;
     };
-    /// Bytes of an endpoint without pads.
-    const ENDPOINT_BYTES: usize = 8;
-    let (pads, endpoint) = data.split_at_checked(data.len().checked_sub(ENDPOINT_BYTES)?)?;
-    let protocol = Protocol::from_number(*element.key.get(4)?)?;
-    let name = Frontend {
-        ip: ip(&element.key)?,
-        protocol,
-        port: port(element.key.get(8..)?)?,
-    };
-    let number = u32::from_ne_bytes(*element.key.get(12..)?.first_chunk()?);
+    let (name, rest) = read_frontend(family, &element.key)?;
+    let number = u32::from_ne_bytes(*rest.first_chunk()?);
     let list = if number < List::Local.offset() {
         List::Cluster
     } else {
         List::Local
     };
     let slot = u16::try_from(number - list.offset()).ok()?;
+    let (_, ip_len) = ip_field(family);
+    /// Bytes of a port, and of a pad.
+    const WORD: usize = 4;
+    let (pads, endpoint) = data.split_at_checked(data.len().checked_sub(ip_len + WORD)?)?;
     let key = match pads {
         [] => Key::Endpoint(name, list, slot),
         _ => Key::AffinityPick(name, list, slot),
     };
-    Some((
-        key,
-        Value::Endpoint(SocketAddrV4::new(ip(endpoint)?, port(endpoint.get(4..)?)?)),
-    ))
+    let (ip, rest) = read_ip(family, endpoint)?;
+    let port = u16::from_be_bytes(*rest.first_chunk()?);
+    Some((key, Value::Endpoint(SocketAddr::new(ip, port))))
 }
 
-/// Appends the making of the table with its fixed frame: sets, base chains and `services`.
-pub(crate) fn add_frame(batch: &mut Batch, layout: &Layout) {
-    batch.add_table(&Table {
-        name: TABLE,
-        userdata: fingerprint(layout).as_bytes(),
-    });
-    add_frame_in(batch, layout);
+fn read_ip(family: Family, bits: &[u8]) -> Option<(IpAddr, &[u8])> {
+    match family {
+        Family::V4 => bits
+            .split_first_chunk::<4>()
+            .map(|(ip, rest)| (IpAddr::from(*ip), rest)),
+        Family::V6 => bits
+            .split_first_chunk::<16>()
+            .map(|(ip, rest)| (IpAddr::from(*ip), rest)),
+    }
 }
 
-fn add_frame_in(batch: &mut Batch, layout: &Layout) {
-    for map in Map::ALL {
-        let (key, data) = map.fields();
-        let (flags, timeout) = (SetFlags::default(), None);
-        let verdicts = map.verdicts();
-        batch.add_set(
-            TABLE,
-            &Set {
-                name: map.name(),
-                flags,
-                key,
-                data,
-                verdicts,
-                timeout,
-            },
-        );
-    }
-    batch.add_set(
-        TABLE,
-        &Set {
-            name: AFFINITY,
-            flags: SetFlags {
-                timeout: true,
-                dynamic: true,
-                interval: false,
-            },
-            key: &[IP, PROTOCOL, PORT, IP],
-            data: &[PAD, IP, PORT],
-            verdicts: false,
-            timeout: None,
-        },
-    );
-    add_chain(batch, Chain::Refuse);
-    rules::add_services(batch, layout);
-    /// `NF_INET_PRE_ROUTING`, `_LOCAL_OUT` and `_POST_ROUTING` with `NF_IP_PRI_NAT_DST` and `_SRC`.
-    const HOOKS: [(&str, u32, i32); 3] = [
-        ("nat-prerouting", 0, -100),
-        ("nat-output", 3, -100),
-        ("nat-postrouting", 4, 100),
-    ];
-    for (name, number, priority) in HOOKS {
-        let hook = Some(Hook {
-            kind: "nat",
-            number,
-            priority,
-        });
-        batch.add_chain(TABLE, &karve_sys::nft::Chain { name, hook });
-    }
-    rules::add_base(batch);
+fn read_frontend(family: Family, bits: &[u8]) -> Option<(Frontend, &[u8])> {
+    let (ip, rest) = read_ip(family, bits)?;
+    let ([protocol, _, _, _, high, low, _, _], rest) = rest.split_first_chunk::<8>()?;
+    let frontend = Frontend {
+        ip,
+        protocol: Protocol::from_number(*protocol)?,
+        port: u16::from_be_bytes([*high, *low]),
+    };
+    Some((frontend, rest))
 }
 
 /// Appends the making of a chain without its rules.
@@ -287,7 +282,7 @@ pub(crate) fn add_chain(batch: &mut Batch, chain: Chain) {
     let name = chain.to_string();
     batch.add_chain(
         TABLE,
-        &karve_sys::nft::Chain {
+        &nft::Chain {
             name: &name,
             hook: None,
         },
@@ -296,54 +291,14 @@ pub(crate) fn add_chain(batch: &mut Batch, chain: Chain) {
 
 /// Appends the rules of a chain; all chains that they go to must have been made.
 pub(crate) fn add_rules(batch: &mut Batch, layout: &Layout, chain: Chain) {
-    rules::add(batch, layout, chain);
+    rules::Rules::new(layout).add(batch, chain);
 }
 
-/// Whether a chain is part of the frame.
-pub(crate) fn is_fixed_chain(name: &str) -> bool {
-    [
-        "services",
-        "nat-prerouting",
-        "nat-output",
-        "nat-postrouting",
-        "refuse",
-    ]
-    .contains(&name)
-}
-
-/// Tells tables that other versions or settings made from ours: a hash over the frame and over one
-/// chain of each kind, kept as the table's user data.
-pub(crate) fn fingerprint(layout: &Layout) -> String {
-    let mut batch = Batch::new(FAMILY);
-    add_frame_in(&mut batch, layout);
-    for via in [Via::ClusterIp, Via::ExternalIp, Via::NodePort] {
-        for affinity in [None, Some(1)] {
-            let pick = Pick {
-                via,
-                list: List::Cluster,
-                count: 2,
-                affinity,
-            };
-            for chain in [
-                Chain::Internal(pick),
-                Chain::ExternalLocal { pick, local: 1 },
-            ] {
-                std::iter::once(chain)
-                    .chain(chain.targets())
-                    .for_each(|chain| {
-                        add_rules(&mut batch, layout, chain);
-                    });
-            }
-        }
-    }
-    format!("karve-proxy {:016x}", fnv1a(batch.bytes()))
-}
-
-/// FNV-1a: short, stable and good enough where nobody attacks.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+/// How many rules a chain has.
+pub(crate) fn count_rules(layout: &Layout, chain: Chain) -> usize {
+    let mut batch = Batch::new(nft_family(layout.family));
+    add_rules(&mut batch, layout, chain);
+    batch.messages()
 }
 
 #[cfg(test)]

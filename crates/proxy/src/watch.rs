@@ -1,88 +1,98 @@
-//! Services and EndpointSlices from the API server.
+//! Services, EndpointSlices and this node's object from the API server.
 
 use futures::{Stream, StreamExt, stream};
+use k8s_openapi::api::core::v1::Node;
 use karve_watch::{Notice, ObjectName, Outages, notices};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 
-use crate::objects::{Service, Slice};
-use crate::state::State;
+use crate::dataplane::Family;
+use crate::objects::{Service, Site, Slice};
+use crate::proxier::Proxier;
+
+/// What a Service is in each family.
+type ByFamily = [Option<Service>; 2];
 
 /// Something that the API server said.
 #[derive(Debug)]
 pub(crate) enum Change {
-    Service(Notice<Service>),
+    Service(Notice<ByFamily>),
     Slice(Notice<(ObjectName, Slice)>),
+    Node(Notice<Site>),
 }
 
 /// All changes, from now on and without end, as seen from the node `node_name`.
 pub(crate) fn changes(client: &Client, node_name: String) -> impl Stream<Item = Change> + use<> {
     let (config, outages) = (watcher::Config::default(), Outages::default());
     let services = Api::all(client.clone());
-    let services = notices(services, config.clone(), &outages, Service::parse);
+    let services = notices(services, config.clone(), &outages, |service| {
+        let by_family = Family::BOTH.map(|family| Service::parse(service, family));
+        by_family.iter().any(Option::is_some).then_some(by_family)
+    });
+    let this_node = config.clone().fields(&format!("metadata.name={node_name}"));
+    let nodes: Api<Node> = Api::all(client.clone());
+    let name = node_name.clone();
+    let nodes = notices(nodes, this_node, &outages, move |node: &Node| {
+        let site = Site::parse(node);
+        (site.node == name).then_some(site)
+    });
     let slices = Api::all(client.clone());
     let slices = notices(slices, config, &outages, move |slice| {
         Slice::parse(slice, &node_name)
     });
-    stream::select(services.map(Change::Service), slices.map(Change::Slice))
+    let objects = stream::select(services.map(Change::Service), slices.map(Change::Slice));
+    stream::select(objects, nodes.map(Change::Node))
 }
 
-/// Takes changes into the state.
+/// Takes changes into the states of the families.
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
     all_services: bool,
     all_slices: bool,
+    all_nodes: bool,
+    /// This node, if it has an object.
+    pub site: Option<Site>,
+    /// How many changes of Services and of slices were taken in.
+    pub services: u64,
+    pub slices: u64,
 }
 
 impl Intake {
-    /// Whether both kinds have been listed: before that, what is missing may merely not have come.
+    /// Whether all kinds have been listed: before that, what is missing may merely not have come.
     pub(crate) fn complete(&self) -> bool {
-        self.all_services && self.all_slices
+        self.all_services && self.all_slices && self.all_nodes
     }
 
     /// Takes one change in.
-    pub(crate) fn take(&mut self, state: &mut State, change: Change) {
+    pub(crate) fn take(&mut self, proxiers: &mut [Proxier], change: Change) {
         match change {
-            Change::Service(Notice::Changed(name, service)) => state.set_service(name, service),
+            Change::Service(Notice::Changed(name, by_family)) => {
+                self.services += 1;
+                let mut by_family = by_family.unwrap_or_default();
+                for proxier in proxiers {
+                    let service = by_family[proxier.family() as usize].take();
+                    proxier.state.set_service(name.clone(), service);
+                }
+            }
             Change::Service(Notice::Complete) => self.all_services = true,
-            Change::Slice(Notice::Changed(name, slice)) => state.set_slice(name, slice),
+            Change::Slice(Notice::Changed(name, mut slice)) => {
+                self.slices += 1;
+                for proxier in proxiers {
+                    let family = proxier.family();
+                    let slice = slice.take_if(|(_, slice)| slice.family == family);
+                    proxier.state.set_slice(name.clone(), slice);
+                }
+            }
             Change::Slice(Notice::Complete) => self.all_slices = true,
+            Change::Node(Notice::Changed(_, site)) => {
+                // A node whose object has gone keeps what it knew: only its health changes.
+                if let Some(site) = &site {
+                    let facts = |proxier: &mut Proxier| proxier.state.set_site(site.clone());
+                    proxiers.iter_mut().for_each(facts);
+                }
+                self.site = site;
+            }
+            Change::Node(Notice::Complete) => self.all_nodes = true,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-
-    #[test]
-    fn services_come_and_go() {
-        let (mut intake, mut state) = (Intake::default(), State::default());
-        let service = Service {
-            cluster_ip: Ipv4Addr::new(10, 96, 0, 50),
-            external_ips: Vec::new(),
-            ports: Vec::new(),
-            internal_local: false,
-            external_local: false,
-            affinity: None,
-        };
-        for (service, changes) in [(Some(service), true), (None, true), (None, false)] {
-            let name = ObjectName::new("default", "a");
-            intake.take(&mut state, Change::Service(Notice::Changed(name, service)));
-            assert_eq!(state.is_changed(), changes);
-            state.replan();
-        }
-    }
-
-    #[test]
-    fn nothing_is_complete_before_both_kinds_are() {
-        let (mut intake, mut state) = (Intake::default(), State::default());
-        assert!(!intake.complete());
-        intake.take(&mut state, Change::Service(Notice::Complete));
-        assert!(!intake.complete());
-        intake.take(&mut state, Change::Slice(Notice::Complete));
-        assert!(intake.complete());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use karve_proxy::{Options, run};
+use karve_proxy::{Family as Ip, Options, run};
 use karve_sys::link::Netlink;
 use karve_sys::netns::NetNs;
 use karve_sys::nft::{Batch, Data, Family, Nft};
@@ -77,8 +77,12 @@ async fn follow_an_api_server() {
     let shutdown = CancellationToken::new();
     let options = Options {
         node_name: "node1".to_owned(),
-        cluster_cidr: "10.244.0.0/16".parse().expect("net"),
+        families: vec![Ip::V4, Ip::V6],
+        cluster_cidrs: vec!["10.244.0.0/16".parse().expect("net")],
         service_cidrs: vec!["10.96.0.0/16".parse().expect("net")],
+        node_port_addresses: Vec::new(),
+        healthz: None,
+        metrics: None,
     };
     let proxy = tokio::spawn(run(api.client(), options.clone(), shutdown.clone()));
     until_endpoints_are(&[[10, 244, 1, 1], [10, 244, 1, 2]]).await;

@@ -19,8 +19,10 @@ const CTA_ID: u16 = 12;
 const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
-/// `CTA_FILTER_FLAG(CTA_PROTO_NUM)`: compare the protocol.
+/// `CTA_FILTER_FLAG(CTA_IP_DST)`, `(CTA_PROTO_NUM)` and `(CTA_PROTO_DST_PORT)`: what is compared.
+const FILTER_DESTINATION: u32 = 1 << 1;
 const FILTER_PROTOCOL: u32 = 1 << 3;
+const FILTER_DESTINATION_PORT: u32 = 1 << 5;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_PROTO_NUM: u16 = 1;
@@ -72,6 +74,59 @@ pub struct Flow {
     id: u32,
 }
 
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Family::V4,
+            IpAddr::V6(_) => Family::V6,
+        }
+    }
+}
+
+/// Which flows are listed. The kernel sorts out the others, so that they need not be copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filter {
+    /// The address family.
+    pub family: Family,
+    /// The IP protocol number.
+    pub protocol: u8,
+    /// Where the first packet was sent to, if that matters.
+    pub destination: Option<IpAddr>,
+    /// The port that it was sent to, if that matters.
+    pub port: Option<u16>,
+}
+
+impl Filter {
+    /// All flows of a protocol.
+    pub fn protocol(family: Family, protocol: u8) -> Self {
+        let (destination, port) = (None, None);
+        Self {
+            family,
+            protocol,
+            destination,
+            port,
+        }
+    }
+
+    fn lets_through(&self, flow: &Flow) -> bool {
+        let to = flow.original.destination;
+        flow.protocol == self.protocol
+            && Family::of(to.ip()) == self.family
+            && self.destination.is_none_or(|ip| ip == to.ip())
+            && self.port.is_none_or(|port| port == to.port())
+    }
+}
+
 /// A ctnetlink socket.
 #[derive(Debug)]
 pub struct Conntrack {
@@ -91,32 +146,47 @@ impl Conntrack {
         netns.run_in(Self::open)?
     }
 
-    /// The IPv4 flows of `protocol` that have ports. A table that changes meanwhile may be listed
-    /// incompletely.
-    pub fn flows(&mut self, protocol: u8) -> Result<Vec<Flow>, Error> {
+    /// The flows that `filter` lets through. A table that changes meanwhile may be listed incompletely.
+    pub fn flows(&mut self, filter: &Filter) -> Result<Vec<Flow>, Error> {
+        let mut flags = FILTER_PROTOCOL;
+        let (ip, port) = (filter.destination, filter.port);
+        flags |= ip.map_or(0, |_| FILTER_DESTINATION);
+        flags |= port.map_or(0, |_| FILTER_DESTINATION_PORT);
         let dump = self.socket.dump(GET, |m| {
-            genmsg(m);
-            // Kernels before 5.8 ignore the filter and list all protocols.
+            genmsg(m, filter.family);
+            // Kernels before 5.8 ignore the filter and list all.
             m.nest(CTA_TUPLE_ORIG, |m| {
-                m.nest(CTA_TUPLE_PROTO, |m| m.attr_u8(CTA_PROTO_NUM, protocol));
+                if let Some(ip) = ip {
+                    m.nest(CTA_TUPLE_IP, |m| address(m, 1, ip));
+                }
+                m.nest(CTA_TUPLE_PROTO, |m| {
+                    m.attr_u8(CTA_PROTO_NUM, filter.protocol);
+                    if let Some(port) = port {
+                        m.attr(CTA_PROTO_DST_PORT, &port.to_be_bytes());
+                    }
+                });
             });
             m.nest(CTA_FILTER, |m| {
-                m.attr_u32(CTA_FILTER_ORIG_FLAGS, FILTER_PROTOCOL);
+                m.attr_u32(CTA_FILTER_ORIG_FLAGS, flags);
                 m.attr_u32(CTA_FILTER_REPLY_FLAGS, 0);
             });
         });
-        let messages = dump.map_err(Error::List)?;
+        let messages = match dump {
+            Ok(messages) => messages,
+            Err(source) => return Err(Error::List(source)),
+        };
         Ok(messages
             .iter()
             .filter_map(parse)
-            .filter(|flow| flow.protocol == protocol)
+            .filter(|flow| filter.lets_through(flow))
             .collect())
     }
 
     /// Deletes a flow; false when it has gone meanwhile.
     pub fn delete(&mut self, flow: &Flow) -> Result<bool, Error> {
+        let family = Family::of(flow.original.destination.ip());
         let result = self.socket.request(DELETE, 0, |m| {
-            genmsg(m);
+            genmsg(m, family);
             m.nest(CTA_TUPLE_ORIG, |m| tuple(m, flow.protocol, &flow.original));
             m.attr_be32(CTA_ID, flow.id);
         });
@@ -132,18 +202,26 @@ impl Conntrack {
 }
 
 /// Writes `struct nfgenmsg`.
-fn genmsg(m: &mut Encoder) {
-    m.raw(&[libc::AF_INET as u8, 0, 0, 0]);
+fn genmsg(m: &mut Encoder, family: Family) {
+    let number = match family {
+        Family::V4 => libc::AF_INET,
+        Family::V6 => libc::AF_INET6,
+    };
+    m.raw(&[number as u8, 0, 0, 0]);
+}
+
+/// Writes the source (0) or destination (1) of a tuple.
+fn address(m: &mut Encoder, which: u16, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(v4) => m.attr(1 + which, &v4.octets()),
+        IpAddr::V6(v6) => m.attr(3 + which, &v6.octets()),
+    }
 }
 
 fn tuple(m: &mut Encoder, protocol: u8, tuple: &Tuple) {
     m.nest(CTA_TUPLE_IP, |m| {
-        for (offset, ip) in (0..).zip([tuple.source.ip(), tuple.destination.ip()]) {
-            match ip {
-                IpAddr::V4(v4) => m.attr(1 + offset, &v4.octets()),
-                IpAddr::V6(v6) => m.attr(3 + offset, &v6.octets()),
-            }
-        }
+        address(m, 0, tuple.source.ip());
+        address(m, 1, tuple.destination.ip());
     });
     m.nest(CTA_TUPLE_PROTO, |m| {
         m.attr_u8(CTA_PROTO_NUM, protocol);
@@ -171,11 +249,13 @@ fn parse_tuple(attributes: &Attributes<'_>) -> Option<Tuple> {
         attributes.nested(CTA_TUPLE_IP),
         attributes.nested(CTA_TUPLE_PROTO),
     );
-    let ip = |kind| Some(IpAddr::from(*ips.get(kind)?.first_chunk::<4>()?));
+    let v4 = |kind| Some(IpAddr::from(*ips.get(kind)?.first_chunk::<4>()?));
+    let v6 = |kind| Some(IpAddr::from(*ips.get(kind)?.first_chunk::<16>()?));
+    let ip = |which: u16| v4(1 + which).or_else(|| v6(3 + which));
     let port = |kind| Some(u16::from_be_bytes(*protocol.get(kind)?.first_chunk()?));
     Some(Tuple {
-        source: SocketAddr::new(ip(1)?, port(CTA_PROTO_SRC_PORT)?),
-        destination: SocketAddr::new(ip(2)?, port(CTA_PROTO_DST_PORT)?),
+        source: SocketAddr::new(ip(0)?, port(CTA_PROTO_SRC_PORT)?),
+        destination: SocketAddr::new(ip(1)?, port(CTA_PROTO_DST_PORT)?),
     })
 }
 
@@ -185,7 +265,7 @@ mod tests {
 
     use super::*;
     use crate::link::Netlink;
-    use crate::nft::{Batch, Chain, CtKey, Expr, Family, Hook, Nft, Register, Table};
+    use crate::nft::{self, Batch, Chain, CtKey, Expr, Hook, Nft, Register, Table};
 
     #[test]
     fn a_flow_is_listed_and_deleted() {
@@ -195,7 +275,7 @@ mod tests {
             .set_up("lo")
             .expect("up");
         // Connections are tracked only where a rule asks for it.
-        let mut batch = Batch::new(Family::Ip);
+        let mut batch = Batch::new(nft::Family::Ip);
         batch.add_table(&Table {
             name: "track",
             userdata: &[],
@@ -231,7 +311,8 @@ mod tests {
         client.send_to(b"hello", to).expect("send");
 
         let mut conntrack = Conntrack::open_in(&netns).expect("open");
-        let flows = conntrack.flows(17).expect("list");
+        let udp = Filter::protocol(Family::V4, 17);
+        let flows = conntrack.flows(&udp).expect("list");
         let [flow] = flows.as_slice() else {
             panic!("{flows:?}")
         };
@@ -249,9 +330,27 @@ mod tests {
                 destination: from
             }
         );
-        assert_eq!(conntrack.flows(6).expect("list"), [], "no TCP flow");
+        let tcp = Filter::protocol(Family::V4, 6);
+        assert_eq!(conntrack.flows(&tcp).expect("list"), [], "no TCP flow");
+        let exact = Filter {
+            destination: Some(to.ip()),
+            port: Some(to.port()),
+            ..udp
+        };
+        assert_eq!(conntrack.flows(&exact).expect("list"), flows);
+        let elsewhere = Filter {
+            port: Some(to.port() ^ 1),
+            ..udp
+        };
+        assert_eq!(
+            conntrack.flows(&elsewhere).expect("list"),
+            [],
+            "another port"
+        );
+        let v6 = Filter::protocol(Family::V6, 17);
+        assert_eq!(conntrack.flows(&v6).expect("list"), [], "no IPv6 flow");
         assert!(conntrack.delete(flow).expect("delete"));
         assert!(!conntrack.delete(flow).expect("delete again"));
-        assert_eq!(conntrack.flows(17).expect("list"), []);
+        assert_eq!(conntrack.flows(&udp).expect("list"), []);
     }
 }

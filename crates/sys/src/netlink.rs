@@ -8,12 +8,14 @@ mod wire;
 
 pub use wire::{Attributes, Encoder, align4};
 
+pub(crate) use wire::split;
+
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-    setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname,
+    recv, send, setsockopt, socket, sockopt,
 };
 
 /// Room for one datagram from the kernel; dump datagrams are at most 32 KiB.
@@ -139,6 +141,13 @@ impl Socket {
         })
     }
 
+    /// The socket's port number (`nlmsg_pid`).
+    pub fn port(&self) -> Result<u32, Error> {
+        getsockname::<NetlinkAddr>(self.fd.as_raw_fd())
+            .map(|address| address.pid())
+            .map_err(|errno| Error::Open(errno.into()))
+    }
+
     /// The sequence number for the next request; numbers are never zero.
     pub fn next_seq(&mut self) -> u32 {
         self.seq = self.seq.checked_add(1).unwrap_or(1);
@@ -167,9 +176,7 @@ impl Socket {
             match recv(self.fd.as_raw_fd(), buffer, flags | MsgFlags::MSG_TRUNC) {
                 Ok(len) if len > buffer.len() => return Err(Error::Malformed),
                 Ok(len) => {
-                    return wire::split(&buffer[..len])
-                        .map(Some)
-                        .ok_or(Error::Malformed);
+                    return split(&buffer[..len]).map(Some).ok_or(Error::Malformed);
                 }
                 Err(nix::Error::EINTR) => {}
                 Err(nix::Error::EAGAIN) => return Ok(None),

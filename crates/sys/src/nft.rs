@@ -20,7 +20,7 @@ pub use element::{Data, Element, Value, Verdict};
 pub use expr::{
     Cmp, CtKey, DynsetOp, Expr, FibFlags, FibResult, MetaKey, Nat, PayloadBase, Register, Reject,
 };
-pub use monitor::Monitor;
+pub use monitor::{Monitor, TableChange};
 pub use read::{ChainInfo, RuleInfo, TableInfo};
 
 use nix::sys::socket::MsgFlags;
@@ -107,6 +107,11 @@ impl Nft {
     /// Opens a socket in `netns`; the socket stays in it.
     pub fn open_in(netns: &NetNs) -> Result<Self, Error> {
         netns.run_in(Self::open)?
+    }
+
+    /// The socket's port number, by which notices of its transactions are told from those of others.
+    pub fn port(&self) -> Result<u32, Error> {
+        self.socket.port().map_err(Error::Open)
     }
 
     /// Applies all changes of `batch`, or none; an empty batch costs nothing.

@@ -71,8 +71,12 @@ async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
     );
     let proxy = karve_proxy::Options {
         node_name: node.name.clone(),
-        cluster_cidr: CLUSTER_CIDR,
-        service_cidrs: vec![SERVICE_CIDR],
+        families: vec![karve_proxy::Family::V4],
+        cluster_cidrs: vec![IpNet::V4(CLUSTER_CIDR)],
+        service_cidrs: vec![IpNet::V4(SERVICE_CIDR)],
+        node_port_addresses: Vec::new(),
+        healthz: Some(karve_proxy::HEALTHZ),
+        metrics: Some(karve_proxy::METRICS),
     };
     parts.start(
         "the Service proxy",

@@ -9,7 +9,7 @@ fn name(name: &str) -> ObjectName {
 
 fn hairpin(last: u8) -> (Key, Value) {
     (
-        Key::Hairpin(Ipv4Addr::new(10, 244, 1, last)),
+        Key::Hairpin(Ipv4Addr::new(10, 244, 1, last).into()),
         Value::Present,
     )
 }
@@ -33,7 +33,7 @@ fn external(count: u16) -> Chain {
 fn wants(elements: &[(Key, Value)]) -> Option<Plan> {
     Some(Plan {
         elements: elements.iter().copied().collect(),
-        udp: Vec::new(),
+        ..Plan::default()
     })
 }
 
@@ -117,5 +117,38 @@ fn chains_that_a_chain_goes_to_come_and_go_with_it() {
         unused.old_chains,
         [Chain::Direct(pick), local],
         "the other Service's chain stays"
+    );
+}
+
+#[test]
+fn a_cluster_ip_is_nobody_elses() {
+    let frontend = |ip: [u8; 4]| crate::dataplane::Frontend {
+        ip: ip.into(),
+        protocol: crate::dataplane::Protocol::Tcp,
+        port: 443,
+    };
+    let (taken, own) = ([10, 96, 0, 1], [10, 96, 0, 2]);
+    let owner = [
+        (Key::ClusterIp(taken.into()), Value::Present),
+        (Key::ServiceIp(frontend(taken)), Value::Goto(external(1))),
+    ];
+    let thief = [
+        (Key::ClusterIp(own.into()), Value::Present),
+        (Key::ServiceIp(frontend(taken)), Value::Goto(external(2))),
+    ];
+    let mut desired = Desired::default();
+    desired.set(&name("a-thief"), wants(&thief));
+    desired.set(&name("kubernetes"), wants(&owner));
+    let found: HashMap<_, _> = desired.elements().collect();
+    assert_eq!(
+        found[&Key::ServiceIp(frontend(taken))],
+        Value::Goto(external(1))
+    );
+    let [contest] = &desired.take_contests()[..] else {
+        panic!("one contest")
+    };
+    assert_eq!(
+        (&contest.winner, &contest.loser),
+        (&name("kubernetes"), &name("a-thief"))
     );
 }

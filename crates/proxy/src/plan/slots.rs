@@ -1,16 +1,16 @@
 //! Numbers for endpoints: without gaps, and changing as few as possible.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// Gives each of `wanted` a number below `wanted.len()`. An endpoint keeps the number it had in
 /// `before` unless the list gets too short for it; new ones fill the gaps.
 pub(super) fn assign(
-    before: impl Iterator<Item = (u16, SocketAddrV4)>,
-    wanted: &[SocketAddrV4],
-) -> Vec<(u16, SocketAddrV4)> {
-    let mut unplaced: BTreeSet<SocketAddrV4> = wanted.iter().copied().collect();
-    let mut slots: Vec<Option<SocketAddrV4>> = vec![None; unplaced.len()];
+    before: impl Iterator<Item = (u16, SocketAddr)>,
+    wanted: &[SocketAddr],
+) -> Vec<(u16, SocketAddr)> {
+    let mut unplaced: BTreeSet<SocketAddr> = wanted.iter().copied().collect();
+    let mut slots: Vec<Option<SocketAddr>> = vec![None; unplaced.len()];
     for (slot, endpoint) in before {
         if let Some(free @ None) = slots.get_mut(usize::from(slot))
             && unplaced.remove(&endpoint)
@@ -29,8 +29,8 @@ pub(super) fn assign(
 mod tests {
     use super::*;
 
-    fn endpoint(last: u8) -> SocketAddrV4 {
-        SocketAddrV4::new([10, 244, 1, last].into(), 80)
+    fn endpoint(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 244, 1, last], 80))
     }
 
     #[test]

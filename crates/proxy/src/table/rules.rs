@@ -1,220 +1,273 @@
 //! The rules, as nf_tables expressions.
 //!
-//! Registers: 4-6 the service port (address, protocol, port), from 8 on what only the rule itself
-//! needs; [`super::pick`] has the others. Each rule loads all that it uses: kernels since 6.11 forget
-//! registers between rules.
+//! Each rule loads all that it uses: kernels since 6.11 forget registers between rules.
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use karve_sys::nft::{
-    Batch, Cmp, Expr, Family, FibFlags, FibResult, MetaKey, PayloadBase, Register, Reject, Verdict,
+    Batch, Cmp, Expr, FibFlags, FibResult, MetaKey, PayloadBase, Register, Reject, Verdict,
 };
 
-use super::pick::add as add_pick;
-use super::{Chain, Layout, Map, TABLE};
+use super::registers::Registers;
+use super::{Chain, Layout, Map, TABLE, nft_family};
+use crate::dataplane::{Family, Via};
 
 /// The packet mark that asks for masquerading: bit 14, as upstream's default.
 const MASQUERADE_MARK: u32 = 0x4000;
 const SERVICES: &str = "services";
-
-pub(super) const SERVICE: Register = Register::new(4);
-pub(super) const SERVICE_PROTOCOL: Register = Register::new(5);
-pub(super) const SERVICE_PORT: Register = Register::new(6);
-/// For comparisons that keep nothing.
-const SCRATCH: Register = Register::new(8);
-const SCRATCH_NEXT: Register = Register::new(9);
-
 /// `RTN_LOCAL` of `linux/rtnetlink.h`.
 const RTN_LOCAL: u32 = 2;
-pub(super) const SADDR_OFFSET: u32 = 12;
-const DADDR_OFFSET: u32 = 16;
 
-/// Appends the rules of a chain.
-pub(super) fn add(batch: &mut Batch, layout: &Layout, chain: Chain) {
-    let name = chain.to_string();
-    match chain {
-        Chain::Refuse => {
-            let refuse = Expr::Reject(Reject::PortUnreachable(Family::Ip));
-            batch.add_rule(TABLE, &name, "", &[refuse]);
-        }
-        Chain::Direct(pick) => add_pick(batch, &name, pick),
-        Chain::Internal(pick) => {
-            let from_outside =
-                [in_net(SADDR_OFFSET, layout.cluster_cidr, Cmp::Neq), mark()].concat();
-            batch.add_rule(
-                TABLE,
-                &name,
-                "clients outside of the cluster",
-                &from_outside,
-            );
-            add_pick(batch, &name, pick);
-        }
-        Chain::External(pick) => {
-            batch.add_rule(TABLE, &name, "", &mark());
-            add_pick(batch, &name, pick);
-        }
-        Chain::ExternalLocal { pick, local } => {
-            let goto = |chain: Chain| vec![Expr::Verdict(Verdict::Goto(chain.to_string().into()))];
-            let pods = [
-                in_net(SADDR_OFFSET, layout.cluster_cidr, Cmp::Eq),
-                goto(Chain::Direct(pick)),
-            ];
-            batch.add_rule(TABLE, &name, "pods: the whole cluster", &pods.concat());
-            let node = [is_local(FibFlags::Saddr), goto(Chain::External(pick))];
-            batch.add_rule(TABLE, &name, "the node: the whole cluster", &node.concat());
-            if local == 0 {
-                batch.add_rule(
-                    TABLE,
-                    &name,
-                    "no local endpoint",
-                    &[Expr::Verdict(Verdict::Drop)],
-                );
-            } else {
-                add_pick(batch, &name, Chain::local_pick(pick, local));
+/// Makes the rules of one table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules<'a> {
+    pub layout: &'a Layout,
+    pub at: Registers,
+}
+
+impl<'a> Rules<'a> {
+    pub(super) fn new(layout: &'a Layout) -> Self {
+        let at = Registers::of(layout.family);
+        Self { layout, at }
+    }
+
+    /// Appends the rules of a chain.
+    pub(super) fn add(&self, batch: &mut Batch, chain: Chain) {
+        let name = chain.to_string();
+        match chain {
+            Chain::Refuse => {
+                let refuse = Reject::PortUnreachable(nft_family(self.layout.family));
+                batch.add_rule(TABLE, &name, "", &[Expr::Reject(refuse)]);
+            }
+            Chain::Direct(pick) => self.add_pick(batch, &name, pick),
+            Chain::Internal(pick) => {
+                if !self.layout.cluster_cidrs.is_empty() {
+                    let mut outside = self.is_outside();
+                    outside.extend(mark());
+                    batch.add_rule(TABLE, &name, "clients outside of the cluster", &outside);
+                }
+                self.add_pick(batch, &name, pick);
+            }
+            Chain::External(pick) => {
+                batch.add_rule(TABLE, &name, "", &mark());
+                self.add_pick(batch, &name, pick);
+            }
+            Chain::ExternalLocal { pick, local } => {
+                for pods in &self.layout.cluster_cidrs {
+                    let rule = [
+                        self.in_net(self.at.saddr, *pods, Cmp::Eq),
+                        goto(Chain::Direct(pick)),
+                    ];
+                    batch.add_rule(TABLE, &name, "pods: the whole cluster", &rule.concat());
+                }
+                let node = [is_local(FibFlags::Saddr), goto(Chain::External(pick))];
+                batch.add_rule(TABLE, &name, "the node: the whole cluster", &node.concat());
+                if local == 0 {
+                    let drop = [Expr::Verdict(Verdict::Drop)];
+                    batch.add_rule(TABLE, &name, "no local endpoint", &drop);
+                } else {
+                    self.add_pick(batch, &name, Chain::local_pick(pick, local));
+                }
+            }
+            Chain::Guarded(guarded) => {
+                batch.add_rule(TABLE, &name, "clients of no source range", &self.stranger());
+                batch.add_rule(TABLE, &name, "", &goto(guarded.chain()));
             }
         }
     }
-}
 
-/// Appends the chain `services`, which every new flow passes, and the rules of `refuse`.
-pub(super) fn add_services(batch: &mut Batch, layout: &Layout) {
-    add(batch, layout, Chain::Refuse);
-    batch.add_chain(
-        TABLE,
-        &karve_sys::nft::Chain {
-            name: SERVICES,
-            hook: None,
-        },
-    );
-    let by_ip = [destination(), vec![verdict_of(Map::ServiceIps, SERVICE)]].concat();
-    batch.add_rule(TABLE, SERVICES, "", &by_ip);
-    let loopback = Ipv4Net::new([127, 0, 0, 0].into(), 8).expect("a valid prefix");
-    let by_node_port = [
-        is_local(FibFlags::Daddr),
-        in_net(DADDR_OFFSET, loopback, Cmp::Neq),
-        destination(),
-        vec![verdict_of(Map::ServiceNodePorts, SERVICE_PROTOCOL)],
-    ];
-    batch.add_rule(TABLE, SERVICES, "", &by_node_port.concat());
-    let own = [
-        is_local(FibFlags::Daddr),
-        vec![Expr::Verdict(Verdict::Return)],
-    ]
-    .concat();
-    batch.add_rule(TABLE, SERVICES, "the node's own addresses", &own);
-    let other_ports = [
-        load_ip(DADDR_OFFSET, SCRATCH),
-        Expr::Lookup {
-            set: Map::ClusterIps.name().into(),
-            sreg: SCRATCH,
-            invert: false,
-        },
-        Expr::Verdict(Verdict::Goto(Chain::Refuse.to_string().into())),
-    ];
-    batch.add_rule(
-        TABLE,
-        SERVICES,
-        "ports that the service does not have",
-        &other_ports,
-    );
-    for cidr in &layout.service_cidrs {
-        let unallocated = [
-            in_net(DADDR_OFFSET, *cidr, Cmp::Eq),
-            vec![Expr::Verdict(Verdict::Drop)],
+    /// Drops clients that are in none of the source ranges of the service port.
+    fn stranger(&self) -> Vec<Expr> {
+        let mut rule = self.service_port(Via::ExternalIp);
+        rule.extend([
+            self.load_ip(self.at.saddr, self.at.after),
+            Expr::Lookup {
+                set: Map::SourceRanges.name().into(),
+                sreg: self.at.service,
+                invert: true,
+            },
+            Expr::Verdict(Verdict::Drop),
+        ]);
+        rule
+    }
+
+    /// Appends the chain `services`, which every new flow passes, and the rules of `refuse`.
+    pub(super) fn add_services(&self, batch: &mut Batch) {
+        self.add(batch, Chain::Refuse);
+        let (name, hook) = (SERVICES, None);
+        batch.add_chain(TABLE, &karve_sys::nft::Chain { name, hook });
+        let by_ip = [
+            self.destination(),
+            vec![verdict_of(Map::ServiceIps, self.at.service)],
         ];
-        batch.add_rule(
-            TABLE,
-            SERVICES,
-            "unallocated cluster IPs",
-            &unallocated.concat(),
-        );
+        batch.add_rule(TABLE, SERVICES, "", &by_ip.concat());
+        self.add_node_ports(batch);
+        let own = [
+            is_local(FibFlags::Daddr),
+            vec![Expr::Verdict(Verdict::Return)],
+        ];
+        batch.add_rule(TABLE, SERVICES, "the node's own addresses", &own.concat());
+        let other_ports = [
+            self.load_ip(self.at.daddr, self.at.scratch),
+            Expr::Lookup {
+                set: Map::ClusterIps.name().into(),
+                sreg: self.at.scratch,
+                invert: false,
+            },
+            Expr::Verdict(Verdict::Goto(Chain::Refuse.to_string().into())),
+        ];
+        let comment = "ports that the service does not have";
+        batch.add_rule(TABLE, SERVICES, comment, &other_ports);
+        for cidr in &self.layout.service_cidrs {
+            let mut unallocated = self.in_net(self.at.daddr, *cidr, Cmp::Eq);
+            unallocated.push(Expr::Verdict(Verdict::Drop));
+            batch.add_rule(TABLE, SERVICES, "unallocated cluster IPs", &unallocated);
+        }
     }
-}
 
-/// Appends the rules of the base chains.
-pub(super) fn add_base(batch: &mut Batch) {
-    for chain in ["nat-prerouting", "nat-output"] {
-        batch.add_rule(
-            TABLE,
-            chain,
-            "",
-            &[Expr::Verdict(Verdict::Jump(SERVICES.into()))],
-        );
+    /// Node ports on the node's addresses but those of loopback, or on some of them.
+    fn add_node_ports(&self, batch: &mut Batch) {
+        let loopback = match self.layout.family {
+            Family::V4 => "127.0.0.0/8".parse(),
+            Family::V6 => "::1/128".parse(),
+        };
+        let loopback: IpNet = loopback.expect("a valid net");
+        let mut add = |limit: Vec<Expr>| {
+            let rule = [
+                is_local(FibFlags::Daddr),
+                self.in_net(self.at.daddr, loopback, Cmp::Neq),
+                limit,
+                self.destination(),
+                vec![verdict_of(Map::ServiceNodePorts, self.at.protocol)],
+            ];
+            batch.add_rule(TABLE, SERVICES, "", &rule.concat());
+        };
+        if self.layout.node_port_addresses.is_empty() {
+            add(Vec::new());
+        }
+        for net in &self.layout.node_port_addresses {
+            add(self.in_net(self.at.daddr, *net, Cmp::Eq));
+        }
     }
-    let mask = MASQUERADE_MARK.to_ne_bytes().to_vec();
-    let zero = vec![0; 4];
-    let masquerade = Expr::Masquerade { fully_random: true };
-    let marked = [
-        Expr::Meta {
-            key: MetaKey::Mark,
-            dreg: SCRATCH,
-        },
-        Expr::Bitwise {
-            sreg: SCRATCH,
-            dreg: SCRATCH,
-            mask: mask.clone(),
-            xor: zero.clone(),
-        },
-        Expr::Cmp {
-            sreg: SCRATCH,
-            op: Cmp::Neq,
-            value: zero,
-        },
-        Expr::Meta {
-            key: MetaKey::Mark,
-            dreg: SCRATCH,
-        },
-        Expr::Bitwise {
-            sreg: SCRATCH,
-            dreg: SCRATCH,
-            mask: vec![0xff; 4],
-            xor: mask,
-        },
-        Expr::MetaSet {
-            key: MetaKey::Mark,
-            sreg: SCRATCH,
-        },
-        masquerade.clone(),
-    ];
-    batch.add_rule(TABLE, "nat-postrouting", "", &marked);
-    let own_client = [
-        load_ip(SADDR_OFFSET, SCRATCH),
-        load_ip(DADDR_OFFSET, SCRATCH_NEXT),
-        Expr::Lookup {
-            set: Map::Hairpin.name().into(),
-            sreg: SCRATCH,
-            invert: false,
-        },
-        masquerade,
-    ];
-    batch.add_rule(
-        TABLE,
-        "nat-postrouting",
-        "an endpoint that is its own client",
-        &own_client,
-    );
-}
 
-/// Loads destination address, protocol and port.
-pub(super) fn destination() -> Vec<Expr> {
-    let port = Expr::Payload {
-        base: PayloadBase::Transport,
-        offset: 2,
-        len: 2,
-        dreg: SERVICE_PORT,
-    };
-    let protocol = Expr::Meta {
-        key: MetaKey::L4proto,
-        dreg: SERVICE_PROTOCOL,
-    };
-    vec![load_ip(DADDR_OFFSET, SERVICE), protocol, port]
-}
+    /// Appends the rules of the base chains.
+    pub(super) fn add_base(&self, batch: &mut Batch) {
+        for chain in ["nat-prerouting", "nat-output"] {
+            let jump = [Expr::Verdict(Verdict::Jump(SERVICES.into()))];
+            batch.add_rule(TABLE, chain, "", &jump);
+        }
+        let mut marked = self.is_marked();
+        marked.push(Expr::Masquerade { fully_random: true });
+        batch.add_rule(TABLE, "nat-postrouting", "", &marked);
+        let own_client = [
+            self.load_ip(self.at.saddr, self.at.scratch),
+            self.load_ip(self.at.daddr, self.at.scratch_next),
+            Expr::Lookup {
+                set: Map::Hairpin.name().into(),
+                sreg: self.at.scratch,
+                invert: false,
+            },
+            Expr::Masquerade { fully_random: true },
+        ];
+        let comment = "an endpoint that is its own client";
+        batch.add_rule(TABLE, "nat-postrouting", comment, &own_client);
+    }
 
-pub(super) fn load_ip(offset: u32, dreg: Register) -> Expr {
-    Expr::Payload {
-        base: PayloadBase::Network,
-        offset,
-        len: 4,
-        dreg,
+    /// Goes on with packets that ask for masquerading, and takes the mark off.
+    fn is_marked(&self) -> Vec<Expr> {
+        let scratch = self.at.scratch;
+        let mask = MASQUERADE_MARK.to_ne_bytes().to_vec();
+        let zero = vec![0; 4];
+        let (key, dreg, sreg) = (MetaKey::Mark, scratch, scratch);
+        vec![
+            Expr::Meta { key, dreg },
+            Expr::Bitwise {
+                sreg,
+                dreg,
+                mask: mask.clone(),
+                xor: zero.clone(),
+            },
+            Expr::Cmp {
+                sreg,
+                op: Cmp::Neq,
+                value: zero,
+            },
+            Expr::Meta { key, dreg },
+            Expr::Bitwise {
+                sreg,
+                dreg,
+                mask: vec![0xff; 4],
+                xor: mask,
+            },
+            Expr::MetaSet { key, sreg },
+        ]
+    }
+
+    /// Loads destination address, protocol and port.
+    pub(super) fn destination(&self) -> Vec<Expr> {
+        let port = Expr::Payload {
+            base: PayloadBase::Transport,
+            offset: 2,
+            len: 2,
+            dreg: self.at.port,
+        };
+        let protocol = Expr::Meta {
+            key: MetaKey::L4proto,
+            dreg: self.at.protocol,
+        };
+        vec![self.load_ip(self.at.daddr, self.at.service), protocol, port]
+    }
+
+    /// Loads the service port that the packet means.
+    pub(super) fn service_port(&self, via: Via) -> Vec<Expr> {
+        let mut exprs = self.destination();
+        let (at, padded) = (self.at, self.at.endpoint_port);
+        match via {
+            Via::ClusterIp => {}
+            Via::ExternalIp => exprs.push(map(Map::ExternalIps, at.service, padded)),
+            Via::NodePort => exprs.push(map(Map::NodePorts, at.protocol, padded)),
+        }
+        exprs
+    }
+
+    pub(super) fn load_ip(&self, offset: u32, dreg: Register) -> Expr {
+        Expr::Payload {
+            base: PayloadBase::Network,
+            offset,
+            len: self.at.ip_len,
+            dreg,
+        }
+    }
+
+    /// Whether the source is in no net of pods.
+    fn is_outside(&self) -> Vec<Expr> {
+        let nets = self.layout.cluster_cidrs.iter();
+        nets.flat_map(|net| self.in_net(self.at.saddr, *net, Cmp::Neq))
+            .collect()
+    }
+
+    /// Whether the address at `offset` is in `net` (or is not, with [`Cmp::Neq`]).
+    fn in_net(&self, offset: u32, net: IpNet, op: Cmp) -> Vec<Expr> {
+        let octets = |ip: std::net::IpAddr| match ip {
+            std::net::IpAddr::V4(v4) => v4.octets().to_vec(),
+            std::net::IpAddr::V6(v6) => v6.octets().to_vec(),
+        };
+        let (sreg, dreg) = (self.at.scratch, self.at.scratch);
+        let mask = octets(net.netmask());
+        let xor = vec![0; mask.len()];
+        vec![
+            self.load_ip(offset, dreg),
+            Expr::Bitwise {
+                sreg,
+                dreg,
+                mask,
+                xor,
+            },
+            Expr::Cmp {
+                sreg,
+                op,
+                value: octets(net.network()),
+            },
+        ]
     }
 }
 
@@ -233,59 +286,40 @@ fn verdict_of(map: Map, sreg: Register) -> Expr {
     }
 }
 
-/// Whether the address at `offset` is in `net` (or is not, with [`Cmp::Neq`]).
-fn in_net(offset: u32, net: Ipv4Net, op: Cmp) -> Vec<Expr> {
-    let mask = net.netmask().octets().to_vec();
-    vec![
-        load_ip(offset, SCRATCH),
-        Expr::Bitwise {
-            sreg: SCRATCH,
-            dreg: SCRATCH,
-            mask,
-            xor: vec![0; 4],
-        },
-        Expr::Cmp {
-            sreg: SCRATCH,
-            op,
-            value: net.network().octets().to_vec(),
-        },
-    ]
+fn goto(chain: Chain) -> Vec<Expr> {
+    vec![Expr::Verdict(Verdict::Goto(chain.to_string().into()))]
 }
 
 /// Whether an address of the packet is one of the node's own.
 fn is_local(flags: FibFlags) -> Vec<Expr> {
-    let value = RTN_LOCAL.to_ne_bytes().to_vec();
+    let scratch = Register::new(8);
     vec![
         Expr::Fib {
-            dreg: SCRATCH,
+            dreg: scratch,
             result: FibResult::AddrType,
             flags,
         },
         Expr::Cmp {
-            sreg: SCRATCH,
+            sreg: scratch,
             op: Cmp::Eq,
-            value,
+            value: RTN_LOCAL.to_ne_bytes().to_vec(),
         },
     ]
 }
 
 /// Asks for masquerading.
 fn mark() -> Vec<Expr> {
+    let scratch = Register::new(8);
+    let (key, dreg, sreg) = (MetaKey::Mark, scratch, scratch);
     let (mask, xor) = (!MASQUERADE_MARK, MASQUERADE_MARK);
     vec![
-        Expr::Meta {
-            key: MetaKey::Mark,
-            dreg: SCRATCH,
-        },
+        Expr::Meta { key, dreg },
         Expr::Bitwise {
-            sreg: SCRATCH,
-            dreg: SCRATCH,
+            sreg,
+            dreg,
             mask: mask.to_ne_bytes().to_vec(),
             xor: xor.to_ne_bytes().to_vec(),
         },
-        Expr::MetaSet {
-            key: MetaKey::Mark,
-            sreg: SCRATCH,
-        },
+        Expr::MetaSet { key, sreg },
     ]
 }

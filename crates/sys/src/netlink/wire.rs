@@ -31,6 +31,11 @@ impl Encoder {
         &self.buffer
     }
 
+    /// Changes one byte that was written.
+    pub(crate) fn overwrite(&mut self, at: usize, byte: u8) {
+        self.buffer[at] = byte;
+    }
+
     /// Takes the datagram out.
     pub fn into_bytes(self) -> Vec<u8> {
         self.buffer
@@ -186,7 +191,7 @@ pub(super) fn string(bytes: &[u8]) -> String {
 }
 
 /// Splits a datagram into messages; `None` when a length is impossible.
-pub(super) fn split(mut datagram: &[u8]) -> Option<Vec<Message>> {
+pub(crate) fn split(mut datagram: &[u8]) -> Option<Vec<Message>> {
     let mut messages = Vec::new();
     while !datagram.is_empty() {
         let header = datagram.first_chunk::<MESSAGE_HEADER>()?;

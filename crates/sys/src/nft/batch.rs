@@ -139,6 +139,23 @@ impl Batch {
         self.encoder.bytes()
     }
 
+    /// Makes the kernel refuse message `number`, counted from 0: for tests of what happens then. Nothing
+    /// happens when there is no such message.
+    pub fn spoil(&mut self, number: usize) {
+        let mut at = 0;
+        for _ in 0..=number {
+            let Some(bytes) = self.encoder.bytes().get(at..at + 4) else {
+                return;
+            };
+            let len = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            at += crate::netlink::align4(len as usize);
+        }
+        // The table's name is behind both headers and that of the attribute.
+        if self.encoder.bytes().len() > at + 24 {
+            self.encoder.overwrite(at + 24, b'?');
+        }
+    }
+
     /// How many elements are added or deleted so far.
     pub fn elements(&self) -> usize {
         self.elements

@@ -36,7 +36,7 @@ impl Net {
             net.connect_pod(index, pod);
         }
         net.node
-            .run_in(crate::sysctl::set_forwarding)
+            .run_in(|| crate::sysctl::set_forwarding(crate::dataplane::Family::V4))
             .expect("enter")
             .expect("settings");
         net
