@@ -15,9 +15,22 @@ const LABEL_VALUE_TEXT: &str = "a valid label must be an empty string or consist
 const CONFIG_KEY_TEXT: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 const ENV_NAME_TEXT: &str = "a valid environment variable name must consist only of printable ASCII characters other than '='";
 
-/// `must be no more than MAX characters`, upstream's wording (it counts bytes).
+/// `must be no more than MAX characters`, the wording of upstream's older checks (which count bytes).
 pub fn max_length(max: usize) -> String {
     format!("must be no more than {max} characters")
+}
+
+/// `must be no more than MAX bytes`: what upstream's newer checks say of the same thing.
+pub fn max_bytes(max: usize) -> String {
+    format!("must be no more than {max} bytes")
+}
+
+/// A text of the older checks in the words of the newer ones.
+pub fn in_bytes(text: String) -> String {
+    match text.strip_suffix(" characters") {
+        Some(rest) if rest.starts_with("must be no more than ") => format!("{rest} bytes"),
+        _ => text,
+    }
 }
 
 fn lower_alnum(b: u8) -> bool {
@@ -140,7 +153,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
                 errors.extend(
                     dns1123_subdomain(prefix)
                         .into_iter()
-                        .map(|e| format!("prefix part {e}")),
+                        .map(|e| format!("prefix part {}", in_bytes(e))),
                 );
             }
             rest
@@ -149,7 +162,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
     if name.is_empty() {
         errors.push("name part must be non-empty".to_owned());
     } else if name.len() > LABEL_MAX {
-        errors.push(format!("name part {}", max_length(LABEL_MAX)));
+        errors.push(format!("name part {}", max_bytes(LABEL_MAX)));
     }
     if !is_word(name.as_bytes()) {
         errors.push(format!("name part {QUALIFIED_TEXT}"));
@@ -161,7 +174,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
 pub fn label_value(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if value.len() > LABEL_MAX {
-        errors.push(max_length(LABEL_MAX));
+        errors.push(max_bytes(LABEL_MAX));
     }
     if !value.is_empty() && !is_word(value.as_bytes()) {
         errors.push(LABEL_VALUE_TEXT.to_owned());

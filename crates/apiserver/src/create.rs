@@ -45,16 +45,11 @@ pub async fn create_object(
     mut object: Value,
     dry_run: bool,
 ) -> Result<bytes::Bytes, Refusal> {
-    let version = object.meta("resourceVersion");
-    if !version.is_empty() && version != "0" {
-        return Err(Status::unclassified(
-            "resourceVersion should not be set on objects to be created",
-        )
-        .into());
-    }
+    let versioned = !matches!(object.meta("resourceVersion"), "" | "0");
     conversion::check_open(call)?;
     semantics::set_defaults(call, &mut object);
     place(call, &mut object);
+    forget_deletion(&mut object);
     semantics::record_manager(call, None, &mut object);
     admission::mutate(server, call, &mut object, None, dry_run).await?;
     check_escalation(&server.authorizer, call, &object, None)?;
@@ -67,6 +62,11 @@ pub async fn create_object(
         ops.extend(admitted.ops);
         // Held until the commit.
         let _turn = admitted.turn;
+        if versioned && !dry_run {
+            // Upstream's store finds it, when all else is right.
+            let why = "resourceVersion should not be set on objects to be created";
+            return Err(Status::unclassified(why).into());
+        }
         let key = crate::keys::key(&call.resource, call.namespace(), attempt.meta("name"));
         if let Some(existing) = server.store.get(&key) {
             let existing = object::decode(existing.value(), &call.resource);
@@ -98,6 +98,17 @@ fn place(call: &Call, object: &mut Value) {
         object.set_meta("namespace", namespace);
     } else {
         object.metadata_mut().remove("namespace");
+    }
+}
+
+/// A new object is not being deleted, whatever was sent.
+fn forget_deletion(object: &mut Value) {
+    for member in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+    ] {
+        object.metadata_mut().remove(member);
     }
 }
 

@@ -136,7 +136,7 @@ fn check(call: &Call, name: &str, errors: &[field::Error]) -> Result<(), Refusal
 fn warn(call: &mut Call, old: Option<&Value>, object: &Value) {
     let warnings = match call.resource.is_custom() {
         true => crd::object::warnings(old, object),
-        false => strategy::warnings::object(&call.resource, object)
+        false => strategy::warnings::object(&call.resource, old, object)
             .into_iter()
             .collect(),
     };

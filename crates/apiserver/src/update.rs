@@ -218,12 +218,12 @@ fn check_uid(call: &Call, old: &Value, wanted: &Value) -> Result<(), Refusal> {
 fn keep_metadata(call: &Call, old: &Value, next: &mut Value) {
     let name = call.name().to_owned();
     next.set_meta("name", name);
-    for member in ["namespace", "generateName"] {
-        match &old["metadata"][member] {
-            Value::Null => next.metadata_mut().remove(member),
-            value => next.metadata_mut().insert(member.to_owned(), value.clone()),
-        };
-    }
+    match &old["metadata"]["namespace"] {
+        Value::Null => next.metadata_mut().remove("namespace"),
+        value => next
+            .metadata_mut()
+            .insert("namespace".to_owned(), value.clone()),
+    };
 }
 
 /// Whether the update takes away the last thing that kept a deleted object.

@@ -10,8 +10,18 @@ use serde_json::{Map, Value, json};
 pub(super) fn by_name(name: &str) -> Hook {
     match name {
         "autoscaler" => autoscaler,
+        "claim_template" => claim_template,
+        "daemon_strategy" => {
+            |s| rolling(s, &[("maxUnavailable", json!(1)), ("maxSurge", json!(0))])
+        }
         "daemon_set" => daemon_set,
         "definition" => definition,
+        "deployment_strategy" => |s| {
+            rolling(
+                s,
+                &[("maxUnavailable", json!("25%")), ("maxSurge", json!("25%"))],
+            )
+        },
         "job" => job,
         "limit_range" => limit_range,
         "namespace" => namespace,
@@ -23,6 +33,7 @@ pub(super) fn by_name(name: &str) -> Hook {
         "secret" => secret,
         "service" => service::service,
         "service_account" => service_account,
+        "stateful_strategy" => stateful_strategy,
         "volume" => volume,
         other => unreachable!("the table names a hook {other} that is none"),
     }
@@ -164,6 +175,43 @@ fn daemon_set(set: &mut Value) {
     }
 }
 
+/// The bounds of a rolling update; other strategies have none.
+fn rolling(strategy: &mut Value, bounds: &[(&str, Value)]) {
+    if strategy["type"] != "RollingUpdate" || !strategy["rollingUpdate"].is_object() {
+        return;
+    }
+    for (member, value) in bounds {
+        if strategy["rollingUpdate"]
+            .get(member)
+            .is_none_or(Value::is_null)
+        {
+            strategy["rollingUpdate"][*member] = value.clone();
+        }
+    }
+}
+
+/// A strategy that was named without bounds gets none.
+fn stateful_strategy(strategy: &mut Value) {
+    if unset(strategy.get("type")) {
+        strategy["type"] = "RollingUpdate".into();
+        if unset(strategy.get("rollingUpdate")) {
+            strategy["rollingUpdate"] = json!({});
+        }
+    }
+    rolling(
+        strategy,
+        &[("partition", json!(0)), ("maxUnavailable", json!(1))],
+    );
+}
+
+/// A claim in a StatefulSet is a claim, whatever it says.
+fn claim_template(claim: &mut Value) {
+    if claim.is_object() {
+        claim["apiVersion"] = "v1".into();
+        claim["kind"] = "PersistentVolumeClaim".into();
+    }
+}
+
 fn namespace(namespace: &mut Value) {
     let name = namespace["metadata"]["name"].clone();
     // A name still to be generated gets its label when it is made.
@@ -172,12 +220,15 @@ fn namespace(namespace: &mut Value) {
     }
 }
 
-/// `podCIDR` is the first of `podCIDRs`; what can be allocated is all there is, unless said otherwise.
+/// `podCIDR` is the first of `podCIDRs`, and wins where they differ; what can be allocated is all there is, unless said otherwise.
 fn node(node: &mut Value) {
     let spec = &node["spec"];
     match (unset(spec.get("podCIDR")), unset(spec.get("podCIDRs"))) {
         (false, true) => node["spec"]["podCIDRs"] = json!([spec["podCIDR"]]),
         (true, false) => node["spec"]["podCIDR"] = spec["podCIDRs"][0].clone(),
+        (false, false) if spec["podCIDR"] != spec["podCIDRs"][0] => {
+            node["spec"]["podCIDRs"] = json!([spec["podCIDR"]]);
+        }
         _ => {}
     }
     let status = &node["status"];
@@ -249,7 +300,8 @@ fn job(job: &mut Value) {
         ("podReplacementPolicy", json!(replacement)),
         ("manualSelector", json!(false)),
     ] {
-        if unset(spec.get(member)) {
+        // All of them are behind pointers: an empty text is a value.
+        if spec.get(member).is_none_or(Value::is_null) {
             spec[member] = value;
         }
     }
@@ -264,11 +316,10 @@ fn scaling_rules(behavior: &mut Value, direction: &str, policies: Value) {
     if direction == "scaleUp" && unset(rules.get("stabilizationWindowSeconds")) {
         rules["stabilizationWindowSeconds"] = 0.into();
     }
-    if unset(rules.get("selectPolicy")) {
-        rules["selectPolicy"] = "Max".into();
-    }
-    if unset(rules.get("policies")) {
-        rules["policies"] = policies;
+    for (member, value) in [("selectPolicy", "Max".into()), ("policies", policies)] {
+        if rules.get(member).is_none_or(Value::is_null) {
+            rules[member] = value;
+        }
     }
 }
 

@@ -124,9 +124,9 @@ impl Table {
                         // A number that Go always writes is not set when it is zero.
                         Some((own, "0")) if own == member => node[*own] == 0,
                         Some((sibling, wanted)) => {
-                            node[*sibling] == **wanted && super::unset(node.get(*member))
+                            node[*sibling] == **wanted && is_free(node, member)
                         }
-                        None => super::unset(node.get(*member)),
+                        None => is_free(node, member),
                     };
                     if free && node.is_object() {
                         node[*member] = value.clone();
@@ -134,6 +134,16 @@ impl Table {
                 }
             },
         }
+    }
+}
+
+/// Whether a member waits for its default. The empty text that an object still has when it is decoded is one behind a
+/// pointer, which is a value to Go, but for the texts that Go always writes.
+fn is_free(node: &Value, member: &str) -> bool {
+    const ALWAYS_WRITTEN: [&str; 4] = ["apiGroup", "status", "strategy", "type"];
+    match node.get(member) {
+        Some(Value::String(text)) => text.is_empty() && ALWAYS_WRITTEN.contains(&member),
+        other => super::unset(other),
     }
 }
 

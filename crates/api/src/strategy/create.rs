@@ -1,6 +1,6 @@
 //! What creation decides.
 
-use super::{generation, members, qos, service};
+use super::{claim, gates, generation, members, qos, service};
 use crate::resource::Resource;
 use crate::time;
 use jiff::Timestamp;
@@ -38,6 +38,7 @@ pub fn prepare_create(resource: &Resource, object: &mut Value, creation: &Creati
         members(object).remove("status");
     }
     if !resource.is_custom() {
+        gates::drop_fields(resource, None, object);
         kind(resource, object, creation);
     }
 }
@@ -71,7 +72,10 @@ fn kind(resource: &Resource, object: &mut Value, creation: &Creation<'_>) {
         ("", "persistentvolumes") => {
             object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": now()});
         }
-        ("", "persistentvolumeclaims") => object["status"] = json!({"phase": "Pending"}),
+        ("", "persistentvolumeclaims") => {
+            object["status"] = json!({"phase": "Pending"});
+            claim::prepare(None, object);
+        }
         ("apps", "daemonsets") => {
             object["metadata"]["annotations"]["deprecated.daemonset.template.generation"] =
                 "1".into();
@@ -134,7 +138,7 @@ fn job(job: &mut Value, uid: &str) {
     if job["spec"]["manualSelector"] == true {
         return;
     }
-    let name = job["metadata"]["name"].clone();
+    let name = Value::from(job["metadata"]["name"].as_str().unwrap_or(""));
     let labels = members(&mut job["spec"]["template"]["metadata"]["labels"]);
     // What is there already is wrong, or it would not have been sent; validation says so.
     for prefix in ["", "batch.kubernetes.io/"] {

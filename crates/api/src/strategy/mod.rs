@@ -6,7 +6,9 @@
 //! the server), managed fields (see [`crate::apply`]), and finding names from `generateName` (see
 //! [`crate::names::generate`]).
 
+mod claim;
 mod create;
+mod gates;
 mod generation;
 mod kinds;
 pub(crate) mod pod_level;

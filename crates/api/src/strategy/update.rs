@@ -1,6 +1,6 @@
 //! What an update may change.
 
-use super::{copy_member, generation, members, service};
+use super::{claim, copy_member, gates, generation, members, service};
 use crate::resource::Resource;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -33,10 +33,9 @@ fn metadata(old: &Value, new: &mut Value) {
         new.insert("uid".to_owned(), old["uid"].clone());
     }
     for name in ["creationTimestamp", "deletionTimestamp"] {
-        match old.get(name).filter(|v| !v.is_null()) {
-            Some(time) => new.insert(name.to_owned(), time.clone()),
-            None => new.remove(name),
-        };
+        if let Some(time) = old.get(name).filter(|v| !v.is_null()) {
+            new.insert(name.to_owned(), time.clone());
+        }
     }
     if let Some(grace) = old.get("deletionGracePeriodSeconds")
         && absent(new.get("deletionGracePeriodSeconds"))
@@ -53,7 +52,9 @@ fn own(resource: &Resource, old: &Value, new: &mut Value) {
     if resource.is_custom() {
         return;
     }
+    gates::drop_fields(resource, Some(old), new);
     match (&*resource.group, &*resource.plural) {
+        ("", "persistentvolumeclaims") => claim::prepare(Some(old), new),
         ("", "namespaces") => {
             members(&mut new["spec"]);
             copy_member(&old["spec"], &mut new["spec"], "finalizers");

@@ -21,11 +21,20 @@ fn sloppy_v4(text: &str) -> Option<Ipv4Addr> {
     parts.next().is_none().then(|| octets.into())
 }
 
-fn sloppy(text: &str) -> Option<IpAddr> {
+/// An address as old versions read it: with leading zeros.
+pub(crate) fn sloppy(text: &str) -> Option<IpAddr> {
     match text.contains(':') {
         true => text.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
         false => sloppy_v4(text).map(IpAddr::V4),
     }
+}
+
+/// A CIDR as old versions read it: the address as it was written, and the network.
+pub(crate) fn prefix(text: &str) -> Option<(IpAddr, ipnet::IpNet)> {
+    let (address, length) = text.split_once('/')?;
+    let address = sloppy(address)?;
+    let net = ipnet::IpNet::new(address, length.parse().ok()?).ok()?;
+    Some((address, net.trunc()))
 }
 
 fn has_leading_zeros(address: &str) -> bool {

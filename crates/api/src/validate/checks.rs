@@ -57,6 +57,19 @@ pub(super) fn invalid_each(errors: &mut Errors, path: &Path<'_>, value: &str, te
     errors.extend(texts.into_iter().map(|t| Error::invalid(path, value, t)));
 }
 
+/// A text behind a pointer: checked when it is there, be it empty.
+pub(super) fn check_if_there(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    node: &Value,
+    member: &str,
+    check: Check,
+) {
+    if let Some(value) = some(node, member).and_then(Value::as_str) {
+        invalid_each(errors, &path.field(member), value, check(value));
+    }
+}
+
 /// A text that must be there.
 pub(super) fn required(errors: &mut Errors, path: &Path<'_>, node: &Value, member: &str) -> bool {
     let missing = text(node, member).is_empty();
@@ -86,7 +99,8 @@ pub(super) fn one_of(
     one_of_words(errors, &path.field(member), text(node, member), supported);
 }
 
-/// A member that is one of some words or absent.
+/// A member that is one of some words or absent. The empty text is absent unless it is behind a pointer; then a decoded
+/// object still has it, and it is wrong.
 pub(super) fn one_of_if_set(
     errors: &mut Errors,
     path: &Path<'_>,
@@ -94,8 +108,9 @@ pub(super) fn one_of_if_set(
     member: &str,
     supported: &[&str],
 ) {
-    let word = text(node, member);
-    if !word.is_empty() && !supported.contains(&word) {
+    if let Some(word) = some(node, member).and_then(Value::as_str)
+        && !supported.contains(&word)
+    {
         errors.push(Error::not_supported(&path.field(member), word, supported));
     }
 }

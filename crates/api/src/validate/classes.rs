@@ -112,12 +112,10 @@ pub(super) fn ingress_class(errors: &mut Errors, class: &Value, old: Option<&Val
     }
     let (controller, at) = (text(spec, "controller"), path.field("controller"));
     const CONTROLLER_MAX: usize = 250;
-    if old.is_none() && controller.len() > CONTROLLER_MAX {
+    if controller.len() > CONTROLLER_MAX {
         errors.push(Error::too_long(&at, CONTROLLER_MAX));
     }
-    if old.is_none() {
-        super::checks::domain_prefixed_path(errors, &at, controller);
-    }
+    super::checks::domain_prefixed_path(errors, &at, controller);
     if let Some(parameters) = some(spec, "parameters") {
         ingress_parameters(errors, &path.field("parameters"), parameters);
     }

@@ -33,7 +33,7 @@ pub(super) fn config_map(errors: &mut Errors, object: &Value) {
     size += keys(errors, &binary, object, "binaryData", true);
     for (key, _) in map(object, "data") {
         if object["binaryData"].get(key).is_some() {
-            let detail = format!("duplicate of key present in binaryData {key}");
+            let detail = "duplicate of key present in binaryData";
             errors.push(Error::invalid(&data.key(key), key.as_str(), detail));
         }
     }

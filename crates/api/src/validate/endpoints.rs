@@ -2,7 +2,8 @@
 
 use super::address;
 use super::checks::{
-    Check, Errors, int, invalid_each, labels, list, one_of, one_of_words, port_number, text,
+    Check, Errors, check_if_there, int, invalid_each, labels, list, one_of, one_of_if_set,
+    one_of_words, port_number, same, some, text,
 };
 use crate::field::{Error, Path};
 use crate::names;
@@ -55,15 +56,7 @@ fn endpoint_address(errors: &mut Errors, path: &Path<'_>, entry: &Value) {
             names::dns1123_label(host),
         );
     }
-    let node = text(entry, "nodeName");
-    if !node.is_empty() {
-        invalid_each(
-            errors,
-            &path.field("nodeName"),
-            node,
-            names::dns1123_subdomain(node),
-        );
-    }
+    check_if_there(errors, path, entry, "nodeName", names::dns1123_subdomain);
 }
 
 fn endpoint_port(errors: &mut Errors, path: &Path<'_>, port: &Value, named: bool) {
@@ -80,18 +73,11 @@ fn endpoint_port(errors: &mut Errors, path: &Path<'_>, port: &Value, named: bool
     }
     port_number(errors, &path.field("port"), int(port, "port"));
     one_of(errors, path, port, "protocol", &["SCTP", "TCP", "UDP"]);
-    let protocol = text(port, "appProtocol");
-    if !protocol.is_empty() {
-        invalid_each(
-            errors,
-            &path.field("appProtocol"),
-            protocol,
-            names::qualified_name(protocol),
-        );
-    }
+    check_if_there(errors, path, port, "appProtocol", names::qualified_name);
 }
 
-pub(super) fn slice(errors: &mut Errors, slice: &Value) {
+/// Endpoints that an update leaves as they are may be what older rules let in.
+pub(super) fn slice(errors: &mut Errors, slice: &Value, old: Option<&Value>) {
     let path = Path::root("addressType");
     one_of_words(
         errors,
@@ -99,8 +85,10 @@ pub(super) fn slice(errors: &mut Errors, slice: &Value) {
         text(slice, "addressType"),
         &["FQDN", "IPv4", "IPv6"],
     );
-    slice_endpoints(errors, slice);
     slice_ports(errors, slice);
+    if old.is_none_or(|old| !same(&old["endpoints"], &slice["endpoints"])) {
+        slice_endpoints(errors, slice);
+    }
 }
 
 fn slice_endpoints(errors: &mut Errors, slice: &Value) {
@@ -122,24 +110,7 @@ fn slice_endpoints(errors: &mut Errors, slice: &Value) {
         for (j, value) in found.iter().filter_map(Value::as_str).enumerate() {
             slice_address(errors, &addresses, j, value, text(slice, "addressType"));
         }
-        let node = text(endpoint, "nodeName");
-        if !node.is_empty() {
-            invalid_each(
-                errors,
-                &at.field("nodeName"),
-                node,
-                names::dns1123_subdomain(node),
-            );
-        }
-        let host = text(endpoint, "hostname");
-        if !host.is_empty() {
-            invalid_each(
-                errors,
-                &at.field("hostname"),
-                host,
-                names::dns1123_label(host),
-            );
-        }
+        check_if_there(errors, &at, endpoint, "nodeName", names::dns1123_subdomain);
         let topology = at.field("deprecatedTopology");
         if let Some(found) = endpoint
             .get("deprecatedTopology")
@@ -149,6 +120,7 @@ fn slice_endpoints(errors: &mut Errors, slice: &Value) {
             errors.push(Error::too_many(&topology, found.len(), TOPOLOGY_MAX));
         }
         labels(errors, &topology, endpoint.get("deprecatedTopology"));
+        check_if_there(errors, &at, endpoint, "hostname", names::dns1123_label);
         hints(errors, &at.field("hints"), &endpoint["hints"]);
     }
 }
@@ -240,21 +212,16 @@ fn slice_ports(errors: &mut Errors, slice: &Value) {
         if !seen.insert(name) {
             errors.push(Error::duplicate(&at.field("name"), name));
         }
-        one_of(errors, &at, port, "protocol", &["SCTP", "TCP", "UDP"]);
-        let protocol = text(port, "appProtocol");
-        if !protocol.is_empty() {
-            invalid_each(
-                errors,
-                &at.field("appProtocol"),
-                protocol,
-                names::qualified_name(protocol),
-            );
+        match some(port, "protocol") {
+            None => errors.push(Error::required(&at.field("protocol"), "")),
+            Some(_) => one_of_if_set(errors, &at, port, "protocol", &["SCTP", "TCP", "UDP"]),
         }
+        check_if_there(errors, &at, port, "appProtocol", names::qualified_name);
     }
 }
 
 pub(super) fn slice_update(errors: &mut Errors, old: &Value, new: &Value) {
-    slice(errors, new);
+    slice(errors, new, Some(old));
     if text(old, "addressType") != text(new, "addressType") {
         // Upstream shows null, whatever the type.
         let path = Path::root("addressType");

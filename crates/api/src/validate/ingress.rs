@@ -1,6 +1,8 @@
 //! Ingresses.
 
-use super::checks::{Errors, int, invalid_each, list, port_number, required, some, text};
+use super::checks::{
+    Errors, check_if_there, int, invalid_each, list, port_number, required, some, text,
+};
 use super::{address, service};
 use crate::field::{Error, Path};
 use crate::names;
@@ -33,14 +35,13 @@ pub(super) fn ingress(errors: &mut Errors, ingress: &Value) {
     }
     rules(errors, spec);
     tls(errors, spec);
-    if !class.is_empty() {
-        invalid_each(
-            errors,
-            &path.field("ingressClassName"),
-            class,
-            names::dns1123_subdomain(class),
-        );
-    }
+    check_if_there(
+        errors,
+        &path,
+        spec,
+        "ingressClassName",
+        names::dns1123_subdomain,
+    );
 }
 
 /// A host, which may be a wildcard.
@@ -85,14 +86,14 @@ fn rules(errors: &mut Errors, spec: &Value) {
 }
 
 fn http_entry(errors: &mut Errors, path: &Path<'_>, entry: &Value) {
-    let kind = text(entry, "pathType");
+    let Some(kind) = some(entry, "pathType").and_then(Value::as_str) else {
+        let detail = "pathType must be specified";
+        errors.push(Error::required(&path.field("pathType"), detail));
+        return;
+    };
     let target = text(entry, "path");
     let target_path = path.field("path");
     match kind {
-        "" => errors.push(Error::required(
-            &path.field("pathType"),
-            "pathType must be specified",
-        )),
         "Exact" | "Prefix" => {
             if !target.starts_with('/') {
                 errors.push(Error::invalid(
@@ -151,7 +152,7 @@ fn backend(errors: &mut Errors, path: &Path<'_>, backend: &Value) {
             "",
             "resource or service backend is required",
         )),
-        (None, Some(_)) => {}
+        (None, Some(resource)) => object_reference(errors, &path.field("resource"), resource),
         (Some(service), None) => {
             let at = path.field("service");
             let name = text(service, "name");
@@ -179,6 +180,17 @@ fn backend(errors: &mut Errors, path: &Path<'_>, backend: &Value) {
                     "cannot set both port name & port number",
                 )),
             }
+        }
+    }
+}
+
+/// An object of the Ingress's own namespace.
+fn object_reference(errors: &mut Errors, path: &Path<'_>, resource: &Value) {
+    check_if_there(errors, path, resource, "apiGroup", names::dns1123_subdomain);
+    for member in ["kind", "name"] {
+        if required(errors, path, resource, member) {
+            let word = text(resource, member);
+            invalid_each(errors, &path.field(member), word, names::path_segment(word));
         }
     }
 }

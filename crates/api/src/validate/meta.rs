@@ -32,6 +32,42 @@ fn path() -> Path<'static> {
 /// A new object's metadata.
 pub(super) fn create(errors: &mut Errors, resource: &Resource, object: &Value) {
     named(errors, name_check(resource), resource.namespaced, object);
+    known_finalizers(errors, resource, object);
+}
+
+/// Whether the metadata of a new object is looked at only when nothing else is wrong: the kind's own rules leave it out.
+pub(super) fn is_last(resource: &Resource) -> bool {
+    matches!(
+        (&*resource.group, &*resource.plural),
+        ("policy", "poddisruptionbudgets")
+    )
+}
+
+/// Kinds of the oldest groups take no finalizer without a domain but the garbage collector's own.
+fn known_finalizers(errors: &mut Errors, resource: &Resource, object: &Value) {
+    const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+    let any = resource.is_custom()
+        || matches!(
+            &*resource.group,
+            "admissionregistration.k8s.io"
+                | "apiextensions.k8s.io"
+                | "apiregistration.k8s.io"
+                | "policy"
+        );
+    if any {
+        return;
+    }
+    let (parent, detail) = (
+        path(),
+        "name is neither a standard finalizer name nor is it fully qualified",
+    );
+    let path = parent.field("finalizers");
+    let all = list(&object["metadata"], "finalizers").iter().enumerate();
+    for (i, name) in all.filter_map(|(i, f)| Some((i, f.as_str()?))) {
+        if !name.contains('/') && !STANDARD.contains(&name) {
+            errors.push(Error::invalid(&path.index(i), name, detail));
+        }
+    }
 }
 
 /// The metadata of a resource that is a part of a custom object: a name may be any, and is not needed.
@@ -192,33 +228,35 @@ fn go_strings(items: &[&Value]) -> String {
     format!("[]string{{{}}}", texts.join(", "))
 }
 
-/// A changed object's metadata.
-pub(super) fn update(errors: &mut Errors, old: &Value, new: &Value) {
-    let (old, new, path) = (&old["metadata"], &new["metadata"], path());
-    if some(old, "deletionTimestamp").is_some() {
-        let before = texts(old, "finalizers");
-        let added: Vec<&Value> = list(new, "finalizers")
-            .iter()
-            .filter(|f| f.as_str().is_some_and(|f| !before.contains(f)))
-            .collect();
-        if !added.is_empty() {
-            let detail = format!(
-                "no new finalizers can be added if the object is being deleted, found new finalizers {}",
-                go_strings(&added)
-            );
-            errors.push(Error::forbidden(&path.field("finalizers"), detail));
+/// A changed object's metadata: all that a new one's may be, and what must stay.
+pub(super) fn update(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
+    named(errors, names::path_segment, resource.namespaced, new);
+    {
+        let (old, new, path) = (&old["metadata"], &new["metadata"], path());
+        if some(old, "deletionTimestamp").is_some() {
+            let before = texts(old, "finalizers");
+            let added: Vec<&Value> = list(new, "finalizers")
+                .iter()
+                .filter(|f| f.as_str().is_some_and(|f| !before.contains(f)))
+                .collect();
+            if !added.is_empty() {
+                let detail = format!(
+                    "no new finalizers can be added if the object is being deleted, found new finalizers {}",
+                    go_strings(&added)
+                );
+                errors.push(Error::forbidden(&path.field("finalizers"), detail));
+            }
+        }
+        for member in [
+            "name",
+            "namespace",
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+        ] {
+            immutable(errors, &path, old, new, member);
         }
     }
-    for member in [
-        "name",
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-    ] {
-        immutable(errors, &path, old, new, member);
-    }
-    common(errors, new);
-    finalizers(errors, new);
+    known_finalizers(errors, resource, new);
 }

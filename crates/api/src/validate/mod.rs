@@ -5,7 +5,7 @@
 //! have their metadata checked; kinds without a module here have no further rules yet. Absent: rules that need other
 //! objects (allocation, quota, admission).
 
-mod address;
+pub(crate) mod address;
 mod admission_policy;
 mod api_service;
 mod autoscaling;
@@ -14,11 +14,15 @@ mod certificates;
 mod checks;
 mod classes;
 mod cluster;
+mod conditions;
 mod config;
+mod declarative;
 mod endpoints;
 mod flow_control;
 mod ingress;
+mod limits;
 mod meta;
+mod node;
 mod pod;
 mod policy;
 mod service;
@@ -34,13 +38,15 @@ pub use admission_policy::{Compile, Purpose, admission_policy, webhook_condition
 
 use crate::field::{Error, Path};
 use crate::resource::Resource;
-use checks::{Errors, immutable};
+use checks::Errors;
 use serde_json::Value;
 
 /// What is wrong with a new object.
 pub fn create(resource: &Resource, object: &Value) -> Vec<Error> {
     let mut errors = Errors::new();
-    meta::create(&mut errors, resource, object);
+    if !meta::is_last(resource) {
+        meta::create(&mut errors, resource, object);
+    }
     if let Some(custom) = &resource.custom {
         let mut wrong = Errors::new();
         crate::crd::object::type_meta(&mut wrong, resource, object);
@@ -51,6 +57,10 @@ pub fn create(resource: &Resource, object: &Value) -> Vec<Error> {
     } else {
         spec(&mut errors, resource, object);
     }
+    if meta::is_last(resource) && errors.is_empty() {
+        meta::create(&mut errors, resource, object);
+    }
+    declarative::order(&mut errors, resource);
     once(errors)
 }
 
@@ -67,7 +77,7 @@ fn once(errors: Errors) -> Errors {
 /// What is wrong with a changed object. `subresource` is empty for the object itself.
 pub fn update(resource: &Resource, subresource: &str, old: &Value, new: &Value) -> Vec<Error> {
     let mut errors = Errors::new();
-    meta::update(&mut errors, old, new);
+    meta::update(&mut errors, resource, old, new);
     if let Some(custom) = &resource.custom {
         let mut wrong = Errors::new();
         crate::crd::object::type_meta(&mut wrong, resource, new);
@@ -81,10 +91,12 @@ pub fn update(resource: &Resource, subresource: &str, old: &Value, new: &Value) 
         "" => changed(&mut errors, resource, old, new),
         "status" => status(&mut errors, resource, old, new),
         "approval" => certificates::request(&mut errors, new, Some(old), subresource),
+        "finalize" => cluster::namespace_finalize(&mut errors, new),
         "resize" => pod::resize(&mut errors, old, new),
         "ephemeralcontainers" => pod::ephemeral(&mut errors, old, new),
         _ => {}
     }
+    declarative::order(&mut errors, resource);
     once(errors)
 }
 
@@ -146,6 +158,13 @@ pub fn binding(binding: &Value) -> Vec<Error> {
     errors
 }
 
+/// What is wrong with the families and cluster addresses of a Service before any are chosen for it.
+pub fn service_families(spec: &Value, old: Option<&Value>) -> Vec<Error> {
+    let mut errors = Errors::new();
+    service_ips::families(&mut errors, spec, old);
+    errors
+}
+
 /// The error of a Scale with fewer than no replicas.
 pub fn scale(scale: &Value) -> Vec<Error> {
     let mut errors = Errors::new();
@@ -161,15 +180,15 @@ fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
         ("", "podtemplates") => pod::template(errors, &Path::root("template"), &object["template"]),
         ("", "services") => service::service(errors, object, None),
         ("", "replicationcontrollers") => workload::replication_controller(errors, object),
-        ("", "nodes") => cluster::node(errors, object),
+        ("", "nodes") => node::node(errors, object),
         ("", "namespaces") => cluster::namespace(errors, object),
         ("", "configmaps") => config::config_map(errors, object),
         ("", "secrets") => config::secret(errors, object),
         ("", "endpoints") => endpoints::endpoints(errors, object),
         ("", "events") => cluster::event(errors, object, None, false),
         ("events.k8s.io", _) => cluster::event(errors, object, None, true),
-        ("", "resourcequotas") => policy::resource_quota(errors, object),
-        ("", "limitranges") => policy::limit_range(errors, object),
+        ("", "resourcequotas") => limits::resource_quota(errors, object),
+        ("", "limitranges") => limits::limit_range(errors, object),
         ("", "persistentvolumes") => storage::volume(errors, object),
         ("", "persistentvolumeclaims") => storage::claim(errors, object),
         ("apps", "deployments") => workload::deployment(errors, object),
@@ -189,7 +208,7 @@ fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
             certificates::request(errors, object, None, "");
         }
         ("coordination.k8s.io", "leases") => cluster::lease(errors, object),
-        ("discovery.k8s.io", _) => endpoints::slice(errors, object),
+        ("discovery.k8s.io", _) => endpoints::slice(errors, object, None),
         ("networking.k8s.io", "ingresses") => ingress::ingress(errors, object),
         ("networking.k8s.io", "servicecidrs") => service_cidr::service_cidr(errors, object),
         ("networking.k8s.io", "ipaddresses") => service_cidr::ip_address(errors, object),
@@ -228,12 +247,11 @@ fn storage_kind(errors: &mut Errors, resource: &Resource, object: &Value, old: O
 }
 
 fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
-    let path = Path::root("spec");
     match (&*resource.group, &*resource.plural) {
         ("apiextensions.k8s.io", _) => crate::crd::validate::update(errors, old, new),
         ("", "pods") => pod::update(errors, old, new),
         ("", "services") => service::update(errors, old, new),
-        ("", "nodes") => cluster::node_update(errors, old, new),
+        ("", "nodes") => node::update(errors, old, new),
         ("", "events") => cluster::event(errors, new, Some(old), false),
         ("events.k8s.io", _) => cluster::event(errors, new, Some(old), true),
         ("scheduling.k8s.io", "priorityclasses") => classes::priority_class(errors, new, Some(old)),
@@ -243,16 +261,17 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
         ("apps", "controllerrevisions") => classes::controller_revision(errors, new, Some(old)),
         ("", "secrets") => config::secret_update(errors, old, new),
         ("", "configmaps") => config::config_map_update(errors, old, new),
+        ("", "resourcequotas") => limits::resource_quota_update(errors, old, new),
         ("", "persistentvolumeclaims") => storage::claim_update(errors, old, new),
         ("", "persistentvolumes") => storage::volume_update(errors, old, new),
         ("storage.k8s.io", _) => storage_kind(errors, resource, new, Some(old)),
         ("apps", "daemonsets") => {
-            immutable(errors, &path, &old["spec"], &new["spec"], "selector");
+            workload::selector_stays(errors, &old["spec"], &new["spec"]);
             spec(errors, resource, new);
         }
         ("apps", "deployments" | "replicasets") => {
             spec(errors, resource, new);
-            immutable(errors, &path, &old["spec"], &new["spec"], "selector");
+            workload::selector_stays(errors, &old["spec"], &new["spec"]);
         }
         ("apps", "statefulsets") => workload::stateful_set_update(errors, old, new),
         ("batch", "jobs") => batch::job_update(errors, old, new),
@@ -289,6 +308,10 @@ fn status(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
         ("flowcontrol.apiserver.k8s.io", _) => flow_control::conditions(errors, new),
         ("", "pods") => pod::status(errors, old, new),
         ("", "services") => service::status(errors, new),
+        ("", "resourcequotas") => limits::resource_quota_status(errors, new),
+        ("", "nodes") => node::changes(errors, old, new),
+        ("", "namespaces") => cluster::namespace_status(errors, new),
+        ("policy", "poddisruptionbudgets") => policy::disruption_budget_status(errors, new),
         ("apiregistration.k8s.io", "apiservices") => api_service::status(errors, new),
         ("", "persistentvolumeclaims") => storage::claim_status(errors, new),
         ("storage.k8s.io", "csinodes") => storage_classes::csi_node_status(errors, new),

@@ -1,15 +1,13 @@
-//! Budgets, quotas, limits, network policies and roles.
+//! Budgets, network policies and roles.
 
+use super::address;
 use super::checks::{
-    Errors, at_most_all, count_or_percent, label_selector, list, map, port_number,
-    port_number_or_name, some, text,
+    Errors, at_most_all, count_or_percent, label_selector, list, non_negative, one_of_if_set,
+    port_number, port_number_or_name, some, text,
 };
-use super::{address, pod};
 use crate::field::{Bad, Error, Path};
 use crate::names;
-use crate::quantity::Quantity;
 use serde_json::Value;
-use std::collections::HashSet;
 
 pub(super) fn disruption_budget(errors: &mut Errors, budget: &Value) {
     let (spec, path) = (&budget["spec"], Path::root("spec"));
@@ -33,201 +31,26 @@ pub(super) fn disruption_budget(errors: &mut Errors, budget: &Value) {
     if let Some(selector) = some(spec, "selector") {
         label_selector(errors, &path.field("selector"), selector);
     }
-    let policy = text(spec, "unhealthyPodEvictionPolicy");
-    if !matches!(policy, "" | "AlwaysAllow" | "IfHealthyBudget") {
-        let supported = ["AlwaysAllow", "IfHealthyBudget"];
-        errors.push(Error::not_supported(
-            &path.field("unhealthyPodEvictionPolicy"),
-            policy,
-            &supported,
-        ));
-    }
+    one_of_if_set(
+        errors,
+        &path,
+        spec,
+        "unhealthyPodEvictionPolicy",
+        &["AlwaysAllow", "IfHealthyBudget"],
+    );
 }
 
-const QUOTA_NAMES: [&str; 19] = [
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.storage",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "persistentvolumeclaims",
-    "configmaps",
-    "services.nodeports",
-    "services.loadbalancers",
-];
-
-/// Whether an amount is a count of objects.
-fn is_count(name: &str) -> bool {
-    QUOTA_NAMES[10..].contains(&name) || name.starts_with("count/")
-}
-
-pub(super) fn resource_quota(errors: &mut Errors, quota: &Value) {
-    let (spec, path) = (&quota["spec"], Path::root("spec"));
-    let hard = path.field("hard");
-    for (name, value) in map(spec, "hard") {
-        let at = hard.key(name);
-        if pod::resource_name(errors, &at, name) {
-            let known = QUOTA_NAMES.contains(&name.as_str())
-                || name.starts_with("hugepages-")
-                || name.starts_with("requests.hugepages-");
-            if !name.contains('/') && !known {
-                errors.push(Error::invalid(
-                    &at,
-                    name.as_str(),
-                    "must be a standard resource for quota",
-                ));
-            }
-        }
-        pod::amount(errors, &at, value, is_count(name));
-    }
-    scopes(errors, spec);
-}
-
-fn scopes(errors: &mut Errors, spec: &Value) {
-    const KNOWN: [&str; 7] = [
-        "BestEffort",
-        "CrossNamespacePodAffinity",
-        "NotBestEffort",
-        "NotTerminating",
-        "PriorityClass",
-        "Terminating",
-        "VolumeAttributesClass",
-    ];
-    const COMPUTE: [&str; 4] = ["pods", "cpu", "memory", "ephemeral-storage"];
-    let parent = Path::root("spec");
-    let path = parent.field("scopes");
-    let all = list(spec, "scopes");
-    let shown = || some(spec, "scopes");
-    // Each thing is told once, however many scopes are wrong: the text shows them all.
-    if all.iter().any(|scope| !KNOWN.iter().any(|k| scope == k)) {
-        errors.push(Error::invalid(&path, shown(), "unsupported scope"));
-    }
-    let fits = |scope: &str, name: &str| match scope {
-        "BestEffort" => name == "pods",
-        _ => {
-            COMPUTE.contains(&name) || name.starts_with("requests.") || name.starts_with("limits.")
-        }
-    };
-    let known = KNOWN
-        .into_iter()
-        .filter(|k| all.iter().any(|scope| scope == k));
-    for scope in known {
-        if map(spec, "hard").any(|(name, _)| !fits(scope, name)) {
-            let detail = "unsupported scope applied to resource";
-            errors.push(Error::invalid(&path, shown(), detail));
-        }
-    }
-    let has = |name: &str| all.iter().any(|s| s == name);
-    for (one, other) in [
-        ("BestEffort", "NotBestEffort"),
-        ("Terminating", "NotTerminating"),
-    ] {
-        if has(one) && has(other) {
-            errors.push(Error::invalid(&path, shown(), "conflicting scopes"));
-        }
-    }
-}
-
-pub(super) fn limit_range(errors: &mut Errors, range: &Value) {
-    let parent = Path::root("spec");
-    let path = parent.field("limits");
-    let mut seen = HashSet::new();
-    for (i, item) in list(&range["spec"], "limits").iter().enumerate() {
-        let at = path.index(i);
-        let kind = text(item, "type");
-        let wrong = names::qualified_name(kind);
-        super::checks::invalid_each(errors, &at.field("type"), kind, wrong);
-        if !seen.insert(kind) {
-            errors.push(Error::duplicate(&at.field("type"), kind));
-        }
-        limit_item(errors, &at, item, kind);
-    }
-}
-
-fn limit_item(errors: &mut Errors, path: &Path<'_>, item: &Value, kind: &str) {
+/// What a budget's controller says of it.
+pub(super) fn disruption_budget_status(errors: &mut Errors, budget: &Value) {
+    let (status, path) = (&budget["status"], Path::root("status"));
+    super::conditions::conditions(errors, &path.field("conditions"), status);
     for member in [
-        "max",
-        "min",
-        "default",
-        "defaultRequest",
-        "maxLimitRequestRatio",
+        "disruptionsAllowed",
+        "currentHealthy",
+        "desiredHealthy",
+        "expectedPods",
     ] {
-        let at = path.field(member);
-        if kind == "Pod" && member.starts_with("default") && some(item, member).is_some() {
-            errors.push(Error::forbidden(
-                &at,
-                "may not be specified when `type` is 'Pod'",
-            ));
-            continue;
-        }
-        for (name, _) in map(item, member) {
-            let at = at.key(name);
-            if pod::resource_name(errors, &at, name)
-                && matches!(kind, "Container" | "Pod")
-                && !name.contains('/')
-                && !matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage")
-            {
-                errors.push(Error::invalid(
-                    &at,
-                    name.as_str(),
-                    "must be a standard resource for containers",
-                ));
-            }
-        }
-    }
-    let storage = |member: &str| item[member].get("storage").is_some();
-    if kind == "PersistentVolumeClaim" && !storage("min") && !storage("max") {
-        let detail =
-            "either minimum or maximum storage value is required, but neither was provided";
-        errors.push(Error::required(&path.field("limits"), detail));
-    }
-    for (low, high) in [
-        ("min", "max"),
-        ("min", "defaultRequest"),
-        ("defaultRequest", "max"),
-        ("min", "default"),
-        ("defaultRequest", "default"),
-        ("default", "max"),
-    ] {
-        limit_order(errors, path, item, low, high);
-    }
-}
-
-/// No amount of one list is above that of another.
-fn limit_order(errors: &mut Errors, path: &Path<'_>, item: &Value, low: &str, high: &str) {
-    let word = |member: &str| match member {
-        "defaultRequest" => "default request".to_owned(),
-        other => other.to_owned(),
-    };
-    for (name, value) in map(item, low) {
-        let Some(limit) = item[high].get(name) else {
-            continue;
-        };
-        let amounts = (Quantity::from_json(value), Quantity::from_json(limit));
-        if !matches!(&amounts, (Ok(amount), Ok(limit)) if amount > limit) {
-            continue;
-        }
-        // A minimum is told of at the default that is below it; upstream shows the default in one case only.
-        let (member, shown) = match (low, high) {
-            ("min", "defaultRequest") => (high, limit),
-            ("min", "default") => (high, value),
-            _ => (low, value),
-        };
-        let (amount, limit) = (text(&item[low], name), text(&item[high], name));
-        let (low, high) = (word(low), word(high));
-        let detail = format!("{low} value {amount} is greater than {high} value {limit}");
-        let list_path = path.field(member);
-        errors.push(Error::invalid(&list_path.key(name), shown, detail));
+        non_negative(errors, &path, status, member);
     }
 }
 
@@ -249,6 +72,11 @@ pub(super) fn network_policy(errors: &mut Errors, policy: &Value) {
         }
     }
     let types = path.field("policyTypes");
+    if list(spec, "policyTypes").len() > 2 {
+        let detail = "may not specify more than two policyTypes";
+        errors.push(Error::invalid(&types, some(spec, "policyTypes"), detail));
+        return;
+    }
     for (i, kind) in list(spec, "policyTypes").iter().enumerate() {
         if kind != "Ingress" && kind != "Egress" {
             errors.push(Error::not_supported(
@@ -261,42 +89,33 @@ pub(super) fn network_policy(errors: &mut Errors, policy: &Value) {
 }
 
 fn policy_port(errors: &mut Errors, path: &Path<'_>, port: &Value) {
-    let protocol = text(port, "protocol");
-    if !matches!(protocol, "" | "TCP" | "UDP" | "SCTP") {
-        errors.push(Error::not_supported(
-            &path.field("protocol"),
-            protocol,
-            &["TCP", "UDP", "SCTP"],
-        ));
-    }
-    let number = some(port, "port");
-    if let Some(number) = number {
-        port_number_or_name(errors, &path.field("port"), number);
-    }
-    let Some(end) = some(port, "endPort").and_then(Value::as_i64) else {
-        return;
-    };
-    let at = path.field("endPort");
-    match number {
-        None => errors.push(Error::invalid(
-            &at,
-            end,
-            "may not be specified when `port` is not specified",
-        )),
-        Some(Value::String(_)) => errors.push(Error::invalid(
-            &at,
-            end,
-            "may not be specified when `port` is non-numeric",
-        )),
-        Some(number) => {
-            if end < number.as_i64().unwrap_or(0) {
-                errors.push(Error::invalid(
-                    &at,
-                    end,
-                    "must be greater than or equal to `port`",
-                ));
+    one_of_if_set(errors, path, port, "protocol", &["TCP", "UDP", "SCTP"]);
+    let (at, end) = (
+        path.field("endPort"),
+        some(port, "endPort").and_then(Value::as_i64),
+    );
+    match some(port, "port") {
+        None => {
+            if let Some(end) = end {
+                let detail = "may not be specified when `port` is not specified";
+                errors.push(Error::invalid(&at, end, detail));
             }
-            port_number(errors, &at, end);
+        }
+        Some(number) => {
+            if let (Some(end), Some(first)) = (end, number.as_i64()) {
+                if end < first {
+                    errors.push(Error::invalid(
+                        &at,
+                        end,
+                        "must be greater than or equal to `port`",
+                    ));
+                }
+                port_number(errors, &at, end);
+            } else if let Some(end) = end {
+                let detail = "may not be specified when `port` is non-numeric";
+                errors.push(Error::invalid(&at, end, detail));
+            }
+            port_number_or_name(errors, &path.field("port"), number);
         }
     }
 }

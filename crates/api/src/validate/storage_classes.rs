@@ -58,25 +58,25 @@ fn parameters(errors: &mut Errors, object: &Value, may_be_empty: bool) {
     }
 }
 
-/// `old` is the version that an update replaces: then only what may not change is looked at.
+/// `old` is the version that an update replaces.
 pub(super) fn storage_class(errors: &mut Errors, class: &Value, old: Option<&Value>) {
-    if let Some(old) = old {
-        for member in [
-            "parameters",
-            "provisioner",
-            "reclaimPolicy",
-            "volumeBindingMode",
-        ] {
-            if !same(&old[member], &class[member]) {
-                errors.push(Error::invalid(
-                    &Path::root(member),
-                    some(class, member),
-                    IMMUTABLE,
-                ));
-            }
+    new_storage_class(errors, class);
+    for member in [
+        "parameters",
+        "provisioner",
+        "reclaimPolicy",
+        "volumeBindingMode",
+    ] {
+        if let Some(old) = old
+            && !same(&old[member], &class[member])
+        {
+            let found = some(class, member);
+            errors.push(Error::invalid(&Path::root(member), found, IMMUTABLE));
         }
-        return;
     }
+}
+
+fn new_storage_class(errors: &mut Errors, class: &Value) {
     provisioner(errors, class, "provisioner");
     parameters(errors, class, true);
     let policy = text(class, "reclaimPolicy");

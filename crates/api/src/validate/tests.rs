@@ -377,7 +377,7 @@ fn mutilated_objects_are_refused_or_taken_but_never_panic() {
             }
             crate::print::row(resource, &made, now());
             crate::print::row_conditions(resource, &made);
-            strategy::warnings::object(resource, &made);
+            strategy::warnings::object(resource, None, &made);
             strategy::scale::of(&made);
         }
     }

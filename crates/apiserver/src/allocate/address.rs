@@ -165,18 +165,14 @@ pub fn assign(
                     return Ok(());
                 }
                 if !held.contains(text) {
-                    check(server, &pools, address).map_err(|why| {
-                        refuse(
-                            call,
-                            &name,
-                            &given,
-                            &format!("failed to allocate IP {text}: {why}"),
-                        )
+                    check(server, &pools, address, dry_run).map_err(|why| {
+                        let why = format!("failed to allocate IP {text}: {why}");
+                        refuse(call, &name, &given, &why)
                     })?;
                 }
                 chosen.push(text.clone());
             }
-            None if name.is_empty() => return Err(nameless(call, &pools)),
+            None if name.is_empty() && !dry_run => return Err(nameless(call, &pools)),
             None => chosen.push(pick(server, &pools, family, dry_run)?.to_string()),
         }
     }
@@ -189,12 +185,27 @@ pub fn assign(
     Ok(())
 }
 
-fn check(server: &Server, pools: &[Pool], address: IpAddr) -> Result<(), &'static str> {
+/// Whether an address can be had. A dry run of upstream's looks at the first range only, and at no lock.
+fn check(server: &Server, pools: &[Pool], address: IpAddr, dry_run: bool) -> Result<(), String> {
+    if dry_run {
+        let same = |pool: &&Pool| Family::of(pool.net.network()) == Family::of(address);
+        let Some(pool) = pools
+            .iter()
+            .find(same)
+            .filter(|pool| !pool.contains(address))
+        else {
+            return Ok(());
+        };
+        let net = pool.net;
+        return Err(format!(
+            "the provided IP ({address}) is not in the valid range. The range of valid IPs is {net}"
+        ));
+    }
     if !pools.iter().any(|pool| pool.contains(address)) {
-        return Err("the provided network does not match the current range");
+        return Err("the provided network does not match the current range".to_owned());
     }
     match server.store.get(&key(address)) {
-        Some(_) => Err("provided IP is already allocated"),
+        Some(_) => Err("provided IP is already allocated".to_owned()),
         None => Ok(()),
     }
 }

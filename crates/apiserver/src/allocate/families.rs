@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use karve_api::field::{Error, Path};
 use karve_api::strategy::service as strategy;
+use karve_api::validate;
 use serde_json::{Value, json};
 
 use crate::object;
@@ -82,7 +83,7 @@ pub fn set(service: &mut Value, old: Option<&Value>, cluster: &[Family]) -> Resu
     }
     let headless = strategy::is_headless(spec);
     let selected = spec["selector"].as_object().is_some_and(|s| !s.is_empty());
-    if policy(spec).is_empty() {
+    if spec["ipFamilyPolicy"].is_null() {
         let before = old.map(policy).filter(|p| !p.is_empty());
         let fresh = if headless && !selected {
             REQUIRE
@@ -92,7 +93,10 @@ pub fn set(service: &mut Value, old: Option<&Value>, cluster: &[Family]) -> Resu
         let chosen = before.unwrap_or(fresh).to_owned();
         object::member_of(spec).insert("ipFamilyPolicy".into(), chosen.into());
     }
-    check_addresses(spec)?;
+    let wrong = validate::service_families(spec, old);
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
     if let Some(old) = old {
         shorten(spec, old)?;
     }
@@ -130,30 +134,6 @@ fn is_kept(spec: &Value, old: Option<&Value>) -> bool {
             && list(spec, "clusterIPs") == list(old, "clusterIPs")
             && list(spec, "ipFamilies") == list(old, "ipFamilies")
     })
-}
-
-/// Rule 4: addresses are of the families that are named.
-fn check_addresses(spec: &Value) -> Result<(), Vec<Error>> {
-    let root = Path::root("spec");
-    let at = root.field("clusterIPs");
-    let mut errors = Vec::new();
-    let pairs = list(spec, "clusterIPs")
-        .into_iter()
-        .zip(list(spec, "ipFamilies"));
-    for (i, (text, family)) in pairs.enumerate() {
-        if text
-            .parse()
-            .is_ok_and(|address| Family::of(address).as_str() != family)
-        {
-            let why = format!("expected an {family} value as indicated by `ipFamilies[{i}]`");
-            errors.push(Error::invalid(&at.index(i), text, why));
-        }
-    }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(errors)
-    }
 }
 
 /// Rule 5: with one family wanted, unchanged lists of two lose the second; else nothing may be left out.

@@ -19,6 +19,8 @@ const FIRST: u16 = 30_000;
 const COUNT: u16 = 2_768;
 /// The start of the range is kept for those who ask for a number: min(max(16, size / 32), 128).
 const BAND: u16 = 86;
+/// The first number that a dry run shows where any would do.
+const DUMMY: i64 = 32_769;
 
 /// The key of a port's lock.
 pub fn key(port: u16) -> String {
@@ -39,35 +41,43 @@ struct Ports<'a> {
     /// Of the stored Service.
     held: BTreeSet<u16>,
     /// Taken by this write.
-    taken: BTreeSet<u16>,
+    taken: BTreeSet<i64>,
     dry_run: bool,
 }
 
 impl Ports<'_> {
-    fn take(&mut self, wanted: i64) -> Result<u16, String> {
+    fn take(&mut self, wanted: i64) -> Result<i64, String> {
         let in_range = u16::try_from(wanted)
             .ok()
             .filter(|p| (FIRST..FIRST + COUNT).contains(p));
-        let Some(port) = in_range else {
+        // Upstream's dry run takes any number.
+        if in_range.is_none() && !self.dry_run {
             let last = FIRST + COUNT - 1;
             return Err(format!(
                 "provided port is not in the valid range. The range of valid ports is {FIRST}-{last}"
             ));
-        };
-        let free = self.held.contains(&port) || self.server.store.get(&key(port)).is_none();
-        match free && self.taken.insert(port) {
-            true => Ok(port),
+        }
+        let is_free =
+            |port: u16| self.held.contains(&port) || self.server.store.get(&key(port)).is_none();
+        match in_range.is_none_or(is_free) && self.taken.insert(wanted) {
+            true => Ok(wanted),
             false => Err("provided port is already allocated".to_owned()),
         }
     }
 
-    fn take_any(&mut self) -> Option<u16> {
+    fn take_any(&mut self) -> Option<i64> {
         let free = |port: &u16| {
-            !self.taken.contains(port)
+            !self.taken.contains(&i64::from(*port))
                 && !self.held.contains(port)
                 && self.server.store.get(&key(*port)).is_none()
         };
-        let port = candidates(|n| rand::rng().random_range(0..n)).find(free)?;
+        let port = match self.dry_run {
+            // A number that no Service can have: nothing is allocated.
+            true => self.taken.last().map_or(DUMMY, |last| last + 1),
+            false => candidates(|n| rand::rng().random_range(0..n))
+                .find(free)?
+                .into(),
+        };
         self.taken.insert(port);
         Some(port)
     }
@@ -112,7 +122,7 @@ fn node_ports(
         .map(|p| (number(&p["port"]), number(&p["nodePort"])))
         .collect();
     // On create, the protocols of one service port share a number.
-    let mut by_port: BTreeMap<i64, u16> = BTreeMap::new();
+    let mut by_port: BTreeMap<i64, i64> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for (i, port) in list.iter_mut().enumerate() {
         let (service_port, mut wanted) = requested[i];
@@ -126,27 +136,21 @@ fn node_ports(
                 .find(|(p, n)| *p == service_port && *n != 0);
             wanted = by_port
                 .get(&service_port)
-                .map_or(later.map_or(0, |l| l.1), |n| i64::from(*n));
+                .map_or(later.map_or(0, |l| l.1), |n| *n);
         }
         let shared = !seen.contains(&(protocol.clone(), wanted))
-            && u16::try_from(wanted).is_ok_and(|n| ports.taken.contains(&n))
-            && (had
-                || by_port
-                    .get(&service_port)
-                    .is_some_and(|n| i64::from(*n) == wanted));
+            && ports.taken.contains(&wanted)
+            && (had || by_port.get(&service_port) == Some(&wanted));
         let number = match wanted {
             0 => ports.take_any().ok_or_else(|| exhausted("nodePort"))?,
-            wanted if shared => wanted as u16,
+            wanted if shared => wanted,
             wanted => ports
                 .take(wanted)
                 .map_err(|why| refuse(call, &name, i, wanted, &why))?,
         };
-        seen.insert((protocol, i64::from(number)));
+        seen.insert((protocol, number));
         by_port.entry(service_port).or_insert(number);
-        // Upstream's dry run shows no number that was not asked for.
-        if !ports.dry_run || requested[i].1 != 0 || wanted != 0 {
-            object::member_of(port).insert("nodePort".into(), number.into());
-        }
+        object::member_of(port).insert("nodePort".into(), stored(number));
     }
     Ok(())
 }
@@ -182,10 +186,13 @@ fn health_port(
             ))
         })?,
     };
-    if !ports.dry_run || wanted != 0 {
-        object::member_mut(service, "spec").insert("healthCheckNodePort".into(), port.into());
-    }
+    object::member_mut(service, "spec").insert("healthCheckNodePort".into(), stored(port));
     Ok(())
+}
+
+/// A number in the 32 bits that its field has: a dry run may count beyond them.
+fn stored(port: i64) -> Value {
+    Value::from(port as i32)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use super::fraction;
 use crate::field::{Path, quote};
-use crate::names;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
@@ -43,20 +42,12 @@ fn text<'a>(node: &'a Value, member: &str) -> &'a str {
 
 /// A Pod.
 pub(super) fn pod(pod: &Value) -> Vec<String> {
-    let mut warnings = spec(
+    spec(
         &Path::root("metadata"),
         &pod["metadata"],
         &Path::root("spec"),
         &pod["spec"],
-    );
-    let wrong = names::dns1123_label(text(&pod["metadata"], "name"));
-    if !wrong.is_empty() {
-        warnings.push(format!(
-            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [{}]",
-            wrong.join(" ")
-        ));
-    }
-    warnings
+    )
 }
 
 /// A template at a path.

@@ -8,7 +8,7 @@ fn warnings(group: &str, plural: &str, object: &Value) -> Vec<String> {
     let resource = Table::builtin()
         .lookup(group, "v1", plural)
         .expect("built in");
-    super::object(resource, object)
+    super::object(resource, None, object)
 }
 
 #[test]

@@ -39,12 +39,9 @@ pub(in super::super) fn cron_job(errors: &mut Errors, object: &Value, old: Optio
     let (job_path, job) = (template.field("spec"), &spec["jobTemplate"]["spec"]);
     job_spec(errors, &job_path, job);
     if let Some(selector) = some(job, "selector") {
+        let shown = super::super::workload::shown_selector(Some(selector));
         let detail = "`selector` will be auto-generated";
-        errors.push(Error::invalid(
-            &job_path.field("selector"),
-            selector,
-            detail,
-        ));
+        errors.push(Error::invalid(&job_path.field("selector"), shown, detail));
     }
     if job["manualSelector"] == true {
         let at = job_path.field("manualSelector");

@@ -214,7 +214,7 @@ fn generated_selector(errors: &mut Errors, object: &Value) {
         let detail = "`selector` not auto-generated";
         errors.push(Error::invalid(
             &root.field("selector"),
-            some(spec, "selector"),
+            super::workload::shown_selector(some(spec, "selector")),
             detail,
         ));
     }
@@ -266,7 +266,7 @@ pub(super) fn job_update(errors: &mut Errors, old: &Value, new: &Value) {
     let (old_spec, spec, path) = (&old["spec"], &new["spec"], Path::root("spec"));
     selected_spec(errors, spec);
     completions(errors, old_spec, spec);
-    immutable(errors, &path, old_spec, spec, "selector");
+    super::workload::selector_stays(errors, old_spec, spec);
     template_update(errors, old, new);
     immutable(errors, &path, old_spec, spec, "completionMode");
     for (member, ty) in [

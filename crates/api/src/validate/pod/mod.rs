@@ -18,7 +18,9 @@ mod volume;
 mod windows;
 
 pub(super) use affinity::node_selector;
-pub(super) use resources::{amount, container_resource_name, overhead, resource_name};
+pub(super) use resources::{
+    amount, container_resource_name, is_extended, may_overcommit, overhead, resource_name,
+};
 pub(super) use scheduling::{taint_effect, tolerations};
 pub(super) use status::status;
 pub(super) use update::{ephemeral, resize, update};

@@ -44,14 +44,14 @@ fn is_native(name: &str) -> bool {
 }
 
 /// Whether a name is one that device plugins may give.
-fn is_extended(name: &str) -> bool {
+pub(in super::super) fn is_extended(name: &str) -> bool {
     !is_native(name)
         && !name.starts_with("requests.")
         && names::qualified_name(&format!("requests.{name}")).is_empty()
 }
 
 /// Whether more than there is may be promised: not for huge pages and extended resources.
-fn may_overcommit(name: &str) -> bool {
+pub(in super::super) fn may_overcommit(name: &str) -> bool {
     is_native(name) && !is_hugepages(name)
 }
 

@@ -11,7 +11,7 @@ use super::checks::{
     text,
 };
 use super::pod;
-use crate::field::{Error, Path};
+use crate::field::{Bad, Error, Path};
 use crate::internal;
 use crate::intstr::IntOrString;
 use crate::selector::LabelSelector;
@@ -36,13 +36,35 @@ fn selector(errors: &mut Errors, spec: &Value, empty: &str, wrong: &str) -> Opti
         Some(selector) => {
             label_selector(errors, &path, selector);
             if is_empty_selector(selector) {
-                errors.push(Error::invalid(&path, selector, empty));
+                errors.push(Error::invalid(&path, shown_selector(found), empty));
             }
         }
     }
     LabelSelector::from_object(found)
-        .inspect_err(|_| errors.push(Error::invalid(&path, found, wrong)))
+        .inspect_err(|_| errors.push(Error::invalid(&path, shown_selector(found), wrong)))
         .ok()
+}
+
+/// A selector as errors show it: with its members in Go's order.
+pub(super) fn shown_selector(selector: Option<&Value>) -> Bad {
+    internal::show("meta.LabelSelector", selector)
+}
+
+/// [`super::checks::immutable`], for a selector.
+pub(super) fn selector_stays(errors: &mut Errors, old: &Value, new: &Value) {
+    let (path, none) = (spec_path(), Value::Null);
+    let found = some(new, "selector");
+    if !same(
+        some(old, "selector").unwrap_or(&none),
+        found.unwrap_or(&none),
+    ) {
+        let detail = "field is immutable";
+        errors.push(Error::invalid(
+            &path.field("selector"),
+            shown_selector(found),
+            detail,
+        ));
+    }
 }
 
 fn is_empty_selector(selector: &Value) -> bool {
@@ -211,7 +233,11 @@ pub(super) fn daemon_set(errors: &mut Errors, object: &Value) {
     }
     if found.is_some_and(is_empty_selector) {
         let detail = "empty selector is invalid for daemonset";
-        errors.push(Error::invalid(&selector_path, found, detail));
+        errors.push(Error::invalid(
+            &selector_path,
+            shown_selector(found),
+            detail,
+        ));
     }
     pod::template(errors, &template_path, &spec["template"]);
     always_restarts(errors, &spec["template"], "DaemonSet");

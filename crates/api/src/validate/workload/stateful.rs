@@ -1,8 +1,7 @@
 //! StatefulSets.
 
 use super::super::checks::{
-    Errors, at_most_all, count_or_percent, immutable, invalid_each, list, non_negative, same, some,
-    text,
+    Errors, at_most_all, count_or_percent, invalid_each, list, non_negative, same, some, text,
 };
 use super::super::storage;
 use super::{is_zero, pod, selector, spec_path};
@@ -158,7 +157,7 @@ pub(in super::super) fn stateful_set_update(errors: &mut Errors, old: &Value, ne
     let mut before = Errors::new();
     spec(&mut before, old_spec, true);
     spec(errors, new_spec, before.is_empty());
-    immutable(errors, &path, old_spec, new_spec, "selector");
+    super::selector_stays(errors, old_spec, new_spec);
     if !same(
         &old_spec["volumeClaimTemplates"],
         &new_spec["volumeClaimTemplates"],
