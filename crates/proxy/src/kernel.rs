@@ -54,9 +54,42 @@ pub struct Kernel {
     nft: Nft,
     conntrack: Conntrack,
     layout: Layout,
-    /// Which message of each transaction is spoilt.
+    /// What the kernel is to refuse.
     #[cfg(test)]
-    pub spoil: Option<usize>,
+    pub spoil: Option<Spoil>,
+}
+
+/// How a test makes the kernel refuse a transaction.
+#[cfg(test)]
+#[derive(Debug)]
+pub enum Spoil {
+    /// The next one, at this message.
+    Message(usize),
+    /// Each one that holds these bytes.
+    Containing(Vec<u8>),
+}
+
+#[cfg(test)]
+impl Spoil {
+    /// Spoils `batch` where it should; returns what to do with the next one.
+    fn touch(self, batch: &mut Batch) -> Option<Self> {
+        match self {
+            Spoil::Message(message) => {
+                batch.spoil(message);
+                None
+            }
+            Spoil::Containing(bytes) => {
+                if batch
+                    .bytes()
+                    .windows(bytes.len())
+                    .any(|window| window == bytes)
+                {
+                    batch.spoil(0);
+                }
+                Some(Spoil::Containing(bytes))
+            }
+        }
+    }
 }
 
 impl Kernel {
@@ -208,8 +241,8 @@ impl Kernel {
             elements: batch.elements(),
         };
         #[cfg(test)]
-        if let Some(message) = self.spoil {
-            batch.spoil(message);
+        if let Some(spoil) = self.spoil.take() {
+            self.spoil = spoil.touch(&mut batch);
         }
         self.nft.commit(batch)?;
         Ok(applied)

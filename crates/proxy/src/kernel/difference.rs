@@ -58,18 +58,17 @@ impl Kernel {
         for rule in self.nft.rules(self.nft_family(), TABLE)? {
             *found.entry(rule.chain).or_default() += 1;
         }
+        let chains = self.nft.chains(self.nft_family(), TABLE)?;
+        let chains: HashSet<String> = chains.into_iter().map(|chain| chain.name).collect();
+        let has = |chain: &str, rules| {
+            chains.contains(chain) && found.get(chain).copied().unwrap_or(0) == rules
+        };
         let fixed = table::fixed_rules(&self.layout);
-        let frame = fixed
-            .iter()
-            .all(|(chain, rules)| found.get(*chain) == Some(rules));
+        let frame = fixed.iter().all(|(chain, rules)| has(chain, *rules));
         // A chain that is missing altogether is made as a part of the difference.
-        let picks = desired.chains().all(|chain| {
-            let expected = table::count_rules(&self.layout, chain);
-            found
-                .get(&chain.to_string())
-                .is_none_or(|rules| *rules == expected)
-        });
-        Ok(frame && picks)
+        let picks = desired.chains().map(|chain| (chain.to_string(), chain));
+        let mut picks = picks.filter(|(name, _)| chains.contains(name));
+        Ok(frame && picks.all(|(name, chain)| has(&name, table::count_rules(&self.layout, chain))))
     }
 
     /// Compares the table with what is desired.

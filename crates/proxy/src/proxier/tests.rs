@@ -1,6 +1,9 @@
 //! Real traffic through real tables.
 
+mod faults;
+mod history;
 mod net;
+mod spread;
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -441,4 +444,102 @@ fn a_sticky_client_stays_with_its_endpoint() {
         only(format!("{left}:8080")),
         "the new one is remembered"
     );
+}
+
+/// A socket that keeps its port, as those of resolvers do.
+#[test]
+fn udp_flows_are_cut_when_a_service_loses_its_last_endpoint_or_moves() {
+    let net = Net::new();
+    for (pod, ip) in net.pods.iter().zip(PODS).take(2) {
+        serve_udp(pod, &format!("{ip}:8080"));
+    }
+    let mut proxier = proxy(&net.node);
+    let on = |port: u16, node_port: u16| {
+        let port =
+            json!({"port": port, "protocol": "UDP", "targetPort": 8080, "nodePort": node_port});
+        json!({"type": "NodePort", "ports": [port]})
+    };
+    let inside = udp_client(&net.pods[2], &format!("{VIP}:53"));
+    let outside = udp_client(&net.client, &format!("{NODE_IP}:30053"));
+    // Sent before there is a Service: a flow that goes nowhere.
+    for socket in [&inside, &outside] {
+        let _ = socket.send(b"early");
+    }
+    set_service(&mut proxier, "dns", VIP, on(53, 30053));
+    set_endpoints(&mut proxier, "dns", "UDP", &[(PODS[0], true)]);
+    proxier.sync().expect("sync");
+    // What the early datagram met may still be reported.
+    for socket in [&inside, &outside] {
+        let _ = socket.take_error();
+        assert_eq!(ask(socket).expect("answer"), format!("{}:8080", PODS[0]));
+    }
+    set_endpoints(&mut proxier, "dns", "UDP", &[]);
+    proxier.sync().expect("sync");
+    let refused = ask(&inside).expect_err("the last endpoint has gone");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+
+    set_endpoints(&mut proxier, "dns", "UDP", &[(PODS[0], true)]);
+    proxier.sync().expect("sync");
+    for socket in [&inside, &outside] {
+        ask(socket).expect("answer");
+    }
+    set_service(&mut proxier, "dns", VIP, on(54, 30054));
+    proxier.sync().expect("sync");
+    let refused = ask(&inside).expect_err("the port has gone");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    let refused = ask(&outside).expect_err("the node port has gone");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+/// Datagrams that do not fit into one packet keep together.
+#[test]
+fn large_datagrams_reach_an_endpoint_whole() {
+    let (net, mut proxier) = two_endpoints(json!({}));
+    let ports = json!([{"port": 53, "protocol": "UDP", "targetPort": 8080}]);
+    set_service(&mut proxier, "dns", "10.96.0.60", json!({"ports": ports}));
+    set_endpoints(&mut proxier, "dns", "UDP", &[(PODS[0], true)]);
+    proxier.sync().expect("sync");
+    let bind = || std::net::UdpSocket::bind((PODS[0], 8080)).expect("bind");
+    let server = net.pods[0].run_in(bind).expect("enter");
+    let socket = udp_client(&net.pods[2], "10.96.0.60:53");
+    let sent: Vec<u8> = (0..6000).map(|n| n as u8).collect();
+    socket.send(&sent).expect("send");
+    let mut received = vec![0; 8000];
+    let (len, client) = server.recv_from(&mut received).expect("receive");
+    assert_eq!(&received[..len], sent);
+    server.send_to(&sent, client).expect("answer");
+    assert_eq!(socket.recv(&mut received).expect("receive"), sent.len());
+}
+
+#[test]
+fn affinity_holds_in_ipv6_too() {
+    let net = Net::new();
+    for (pod, ip) in net.pods.iter().zip(net::PODS6) {
+        serve_tcp(pod, &format!("[{ip}]:8080"));
+    }
+    let layout = Layout {
+        family: Family::V6,
+        cluster_cidrs: vec!["fd00:244::/48".parse().expect("net")],
+        service_cidrs: vec!["fd00:96::/112".parse().expect("net")],
+        node_port_addresses: Vec::new(),
+    };
+    let mut proxier = Proxier::new(Kernel::open_in(&net.node, layout).expect("open"));
+    let spec = json!({"sessionAffinity": "ClientIP"});
+    set_service(&mut proxier, "web", "fd00:96::50", spec);
+    let slice = json!({
+        "metadata": {
+            "name": "web-abc", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"},
+        },
+        "addressType": "IPv6",
+        "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
+        "endpoints": net::PODS6.map(|ip| json!({"addresses": [ip], "nodeName": "node1"})),
+    });
+    let slice = serde_json::from_value(slice).expect("a slice");
+    let name = ObjectName::new("default", "web-abc");
+    proxier.state.set_slice(name, Slice::parse(&slice, "node1"));
+    proxier.sync().expect("sync");
+    for from in [&net.client, &net.node, &net.pods[0]] {
+        let (servers, _) = answers(from, "[fd00:96::50]:80");
+        assert_eq!(servers.len(), 1, "{servers:?}");
+    }
 }

@@ -81,10 +81,11 @@ pub(crate) fn fixed_rules(layout: &Layout) -> Vec<(&'static str, usize)> {
     let rules = Rules::new(layout);
     let mut batch = Batch::new(nft_family(layout.family));
     rules.add_services(&mut batch);
-    // The rule of `refuse` and the chain itself are not rules of `services`.
-    let services = batch.messages() - 2;
+    // The rules of `refuse` and the chain itself are not rules of `services`.
+    let refuse = super::count_rules(layout, Chain::Refuse);
+    let services = batch.messages() - refuse - 1;
     vec![
-        ("refuse", 1),
+        ("refuse", refuse),
         ("services", services),
         ("nat-prerouting", 1),
         ("nat-output", 1),

@@ -9,7 +9,7 @@ use karve_sys::nft::{
 
 use super::registers::Registers;
 use super::{Chain, Layout, Map, TABLE, nft_family};
-use crate::dataplane::{Family, Via};
+use crate::dataplane::{Family, Protocol, Via};
 
 /// The packet mark that asks for masquerading: bit 14, as upstream's default.
 const MASQUERADE_MARK: u32 = 0x4000;
@@ -35,6 +35,10 @@ impl<'a> Rules<'a> {
         let name = chain.to_string();
         match chain {
             Chain::Refuse => {
+                // The kernel sends only a few ICMP errors a second to one client, who would then wait for
+                // a second and more. Resets have no such limit.
+                let reset = [self.is_tcp(), vec![Expr::Reject(Reject::TcpReset)]];
+                batch.add_rule(TABLE, &name, "", &reset.concat());
                 let refuse = Reject::PortUnreachable(nft_family(self.layout.family));
                 batch.add_rule(TABLE, &name, "", &[Expr::Reject(refuse)]);
             }
@@ -200,6 +204,13 @@ impl<'a> Rules<'a> {
             },
             Expr::MetaSet { key, sreg },
         ]
+    }
+
+    fn is_tcp(&self) -> Vec<Expr> {
+        let (key, dreg) = (MetaKey::L4proto, self.at.scratch);
+        let value = vec![Protocol::Tcp.number()];
+        let (sreg, op) = (dreg, Cmp::Eq);
+        vec![Expr::Meta { key, dreg }, Expr::Cmp { sreg, op, value }]
     }
 
     /// Loads destination address, protocol and port.

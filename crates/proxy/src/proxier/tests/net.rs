@@ -1,19 +1,29 @@
 //! A node with two pods and a client on its network, all in namespaces of their own without a way out.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use karve_sys::link::{Neighbour, Netlink, Route, Veth};
 use karve_sys::netns::NetNs;
+use socket2::{Domain, Socket, Type};
+
+use crate::dataplane::Family;
 
 pub const NODE_IP: &str = "192.168.64.2";
 pub const CLIENT_IP: &str = "192.168.64.1";
 pub const PODS: [&str; 3] = ["10.244.1.10", "10.244.1.11", "10.244.1.12"];
+/// A pod of another node: the client's namespace plays that node, too.
+pub const FAR_POD: &str = "10.244.2.10";
+pub const NODE_IP6: &str = "fd00:64::2";
+pub const CLIENT_IP6: &str = "fd00:64::1";
+pub const PODS6: [&str; 3] = ["fd00:244:0:1::10", "fd00:244:0:1::11", "fd00:244:0:1::12"];
+pub const FAR_POD6: &str = "fd00:244:0:2::10";
 /// Where all pods send to; the node's end of each veth answers for it by a permanent neighbour.
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+const GATEWAYS: [&str; 2] = ["169.254.1.1", "fe80::1"];
+const DEFAULTS: [&str; 2] = ["0.0.0.0/0", "::/0"];
 /// Far longer than anything here takes; only a broken dataplane waits for it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,7 +46,11 @@ impl Net {
             net.connect_pod(index, pod);
         }
         net.node
-            .run_in(|| crate::sysctl::set_forwarding(crate::dataplane::Family::V4))
+            .run_in(|| {
+                Family::BOTH
+                    .into_iter()
+                    .try_for_each(crate::sysctl::set_forwarding)
+            })
             .expect("enter")
             .expect("settings");
         net
@@ -55,29 +69,35 @@ impl Net {
             mtu: None,
         })
         .expect("veth");
-        for (rt, ip) in [(&mut node, NODE_IP), (&mut client, CLIENT_IP)] {
+        let addresses = [[NODE_IP, NODE_IP6], [CLIENT_IP, CLIENT_IP6]];
+        for (rt, ips) in [&mut node, &mut client].into_iter().zip(addresses) {
             rt.set_up("lo").expect("up");
             rt.set_up("eth0").expect("up");
             let index = rt.link_index("eth0").expect("index");
-            rt.add_address(index, format!("{ip}/24").parse().expect("net"))
-                .expect("address");
+            for (ip, length) in ips.into_iter().zip([24, 64]) {
+                rt.add_address(index, net(&format!("{ip}/{length}")))
+                    .expect("address");
+            }
         }
-        let default = |gateway: &str| {
-            Route::by_gateway(
-                "0.0.0.0/0".parse().expect("net"),
-                gateway.parse().expect("ip"),
-            )
-        };
+        let far = client.link_index("lo").expect("index");
         node.settle("eth0").expect("settle");
-        node.add_route(&default(CLIENT_IP)).expect("default route");
-        client.add_route(&default(NODE_IP)).expect("default route");
+        client.settle("eth0").expect("settle");
+        for pod in [FAR_POD, FAR_POD6] {
+            client.add_address(far, host(pod)).expect("address");
+        }
+        let gateways = [[CLIENT_IP, CLIENT_IP6], [NODE_IP, NODE_IP6]];
+        for (rt, gateways) in [&mut node, &mut client].into_iter().zip(gateways) {
+            for (default, gateway) in DEFAULTS.into_iter().zip(gateways) {
+                let gateway = gateway.parse().expect("ip");
+                rt.add_route(&Route::by_gateway(net(default), gateway))
+                    .expect("default route");
+            }
+        }
     }
 
     fn connect_pod(&self, index: u8, pod: &NetNs) {
-        let (name, ip): (String, IpAddr) = (
-            format!("pod{index}"),
-            PODS[usize::from(index)].parse().expect("ip"),
-        );
+        let name = format!("pod{index}");
+        let ips = [PODS, PODS6].map(|pods| pods[usize::from(index)].parse().expect("ip"));
         let (node_mac, pod_mac) = ([2, 0, 0, 0, 1, index], [2, 0, 0, 0, 2, index]);
         let mut rt = Netlink::open_in(&self.node).expect("open");
         rt.create_veth(&Veth {
@@ -91,35 +111,71 @@ impl Net {
         .expect("veth");
         rt.set_up(&name).expect("up");
         let index = rt.link_index(&name).expect("index");
-        rt.add_neighbour(&Neighbour {
-            index,
-            ip,
-            mac: pod_mac,
-        })
-        .expect("neighbour");
-        rt.add_route(&Route::by_link(IpNet::from(ip), index))
-            .expect("route");
+        for ip in ips {
+            let neighbour = Neighbour {
+                index,
+                ip,
+                mac: pod_mac,
+            };
+            rt.add_neighbour(&neighbour).expect("neighbour");
+            rt.add_route(&Route::by_link(IpNet::from(ip), index))
+                .expect("route");
+        }
         let mut rt = Netlink::open_in(pod).expect("open");
         rt.set_up("lo").expect("up");
         rt.set_up("eth0").expect("up");
         let index = rt.link_index("eth0").expect("index");
-        rt.add_address(index, IpNet::from(ip)).expect("address");
-        let gateway = GATEWAY.into();
-        rt.add_neighbour(&Neighbour {
-            index,
-            ip: gateway,
-            mac: node_mac,
-        })
-        .expect("neighbour");
-        let mut route = Route::by_gateway("0.0.0.0/0".parse().expect("net"), gateway);
-        (route.oif, route.onlink) = (Some(index), true);
-        rt.add_route(&route).expect("default route");
+        rt.settle("eth0").expect("settle");
+        for (ip, (gateway, default)) in ips.into_iter().zip(GATEWAYS.into_iter().zip(DEFAULTS)) {
+            rt.add_address(index, IpNet::from(ip)).expect("address");
+            let gateway = gateway.parse().expect("ip");
+            let neighbour = Neighbour {
+                index,
+                ip: gateway,
+                mac: node_mac,
+            };
+            rt.add_neighbour(&neighbour).expect("neighbour");
+            let mut route = Route::by_gateway(net(default), gateway);
+            (route.oif, route.onlink) = (Some(index), true);
+            rt.add_route(&route).expect("default route");
+        }
         Netlink::open_in(&self.node)
             .expect("open")
             .settle(&name)
             .expect("settle");
     }
 }
+
+fn net(text: &str) -> IpNet {
+    text.parse().expect("net")
+}
+
+fn host(ip: &str) -> IpNet {
+    IpNet::from(ip.parse::<IpAddr>().expect("ip"))
+}
+
+/// Whether a connection is still being tried when everything that could refuse it has had its turn: a
+/// later packet of the same client has gone to `barrier` and back.
+pub fn is_dropped(from: &NetNs, to: &str, barrier: &str) -> bool {
+    let address: SocketAddr = to.parse().expect("address");
+    let socket = from
+        .run_in(|| {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            match socket.connect(&address.into()) {
+                Err(err) if err.raw_os_error() != Some(EINPROGRESS) => Err(err),
+                _ => Ok(socket),
+            }
+        })
+        .expect("enter");
+    let Ok(socket) = socket else { return false };
+    connect(from, barrier).expect("the barrier");
+    let error = socket.take_error().expect("query");
+    error.is_none() && socket.peer_addr().is_err()
+}
+
+/// `EINPROGRESS` of Linux.
+const EINPROGRESS: i32 = 115;
 
 /// Answers each connection with the server's address and the client's address as the server sees it,
 /// then echoes lines until the client is done.
