@@ -84,8 +84,9 @@ pub fn status(inputs: &Inputs<'_>) -> PodStatus {
         resources: Some(resources::pod_resources(spec)),
         ..PodStatus::default()
     };
-    addresses(&mut status, inputs, spec);
     let (init, main) = containers::statuses(inputs, spec);
+    let tried = init.iter().chain(&main).any(was_tried);
+    addresses(&mut status, inputs, spec, tried);
 
     let phase = phase::phase(spec, &init, &main, inputs.ended && !observed.any_alive());
     let phase = match previous.phase.as_deref() {
@@ -147,13 +148,28 @@ fn settle_phase(status: &mut PodStatus, inputs: &Inputs<'_>, phase: String) {
     status.phase = Some(phase);
 }
 
-fn addresses(status: &mut PodStatus, inputs: &Inputs<'_>, spec: &PodSpec) {
+/// Whether a start of the container was tried, with whatever success.
+fn was_tried(status: &ContainerStatus) -> bool {
+    const BEFORE: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+    let state = status.state.as_ref();
+    let waiting = state.and_then(|state| state.waiting.as_ref());
+    state.is_some()
+        && !waiting.is_some_and(|one| {
+            one.reason
+                .as_deref()
+                .is_some_and(|reason| BEFORE.contains(&reason))
+        })
+}
+
+/// The sandbox's own address is told together with what became of the first container, as upstream does: who watches
+/// for endpoints sees no change before there can be an answer.
+fn addresses(status: &mut PodStatus, inputs: &Inputs<'_>, spec: &PodSpec, tried: bool) {
     let hosts: Vec<String> = inputs.host_ips.iter().map(ToString::to_string).collect();
     status.host_ip = hosts.first().cloned();
     status.host_ips = non_empty(hosts.iter().map(|ip| HostIP { ip: ip.clone() }).collect());
     let own = match &inputs.observed.sandbox {
-        Some(sandbox) => sandbox.ip.map(|ip| ip.to_string()),
-        None => None,
+        Some(sandbox) if tried => sandbox.ip.map(|ip| ip.to_string()),
+        _ => None,
     };
     let ips = if spec.host_network.unwrap_or(false) {
         hosts

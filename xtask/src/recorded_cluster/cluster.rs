@@ -16,6 +16,8 @@ use http_body_util::Full;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -37,6 +39,8 @@ pub struct Cluster {
     pub server: String,
     certificate: Vec<u8>,
     key: Vec<u8>,
+    /// What the API calls that certificate.
+    credential: String,
 }
 
 /// Goes into a network namespace that has nothing but loopback.
@@ -59,6 +63,7 @@ impl Cluster {
             server: String::new(),
             certificate: Vec::new(),
             key: Vec::new(),
+            credential: String::new(),
         };
         workspace::run(
             cluster
@@ -121,6 +126,11 @@ impl Cluster {
         };
         self.certificate = pem("client-certificate-data")?;
         self.key = pem("client-key-data")?;
+        let der =
+            CertificateDer::from_pem_slice(&self.certificate).context("read the certificate")?;
+        let digest = ring::digest::digest(&ring::digest::SHA256, &der);
+        let hex = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
+        self.credential = format!("X509SHA256={}", hex.collect::<String>());
         Ok(())
     }
 
@@ -151,7 +161,11 @@ impl Cluster {
             .header("accept", "application/json")
             .header("user-agent", "rec")
             .header("impersonate-user", USER)
-            .header("impersonate-group", GROUP);
+            .header("impersonate-group", GROUP)
+            .header(
+                "impersonate-extra-authentication.kubernetes.io%2fcredential-id",
+                &self.credential,
+            );
         if !body.is_empty() {
             request = request.header("content-type", kind);
         }

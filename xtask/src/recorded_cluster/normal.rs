@@ -13,6 +13,10 @@ use super::journal::Life;
 
 /// The characters behind `generateName`.
 const GENERATED: usize = 5;
+/// Those that there are.
+const GENERATED_LETTERS: &str = "bcdfghjklmnpqrstvwxz2456789";
+/// Kinds that make Pods with generated names.
+const GENERATORS: [&str; 4] = ["ReplicaSet", "ReplicationController", "DaemonSet", "Job"];
 /// Labels that hold the hash of a template.
 const HASH_LABELS: [&str; 2] = ["pod-template-hash", "controller-revision-hash"];
 
@@ -84,6 +88,8 @@ fn compiled(shapes: &[(&'static str, &'static str)]) -> Vec<(Regex, &'static str
 pub struct Normal {
     /// Generated names and hashes, and what stands for them; longest first.
     known: Vec<(String, String)>,
+    /// What names begin with that were generated for objects that never came to be.
+    starts: Vec<Regex>,
     node_address: String,
     server: String,
     /// Node ports that the scenario itself chose.
@@ -103,10 +109,18 @@ impl Normal {
         }
         let mut known: Vec<_> = known.into_iter().collect();
         known.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+        let starts = lives.iter().filter(|life| GENERATORS.contains(&life.kind));
+        let starts = starts.map(|life| {
+            let start = regex::escape(&with_hashes(&life.name));
+            let shape = format!(r"(^|[^a-z0-9-])({start}-)[{GENERATED_LETTERS}]{{{GENERATED}}}\b");
+            Regex::new(&shape).expect("a shape")
+        });
+        let starts = starts.collect();
         let mut given_ports = BTreeSet::new();
         node_ports(manifests, &mut given_ports);
         Self {
             known,
+            starts,
             node_address: node_address.to_owned(),
             server: server.to_owned(),
             given_ports,
@@ -115,7 +129,15 @@ impl Normal {
 
     /// A text within an object.
     pub fn text(&self, text: &str) -> String {
-        let text = replace_all(text, &self.known);
+        let mut text = replace_all(text, &self.known);
+        for start in self
+            .starts
+            .iter()
+            .filter(|start| start.is_match(&text))
+            .collect::<Vec<_>>()
+        {
+            text = start.replace_all(&text, "$1$2<rand>").into_owned();
+        }
         let text = shaped(text, &SHAPES);
         let text = text.replace(&self.node_address, "<nodeIP>");
         text.strip_suffix(": unknown")
@@ -294,6 +316,10 @@ mod tests {
             (
                 "Created pod: web-abc123-x2x4k",
                 "Created pod: web-<hash:1>-<rand>",
+            ),
+            (
+                r#"pods "web-abc123-gnrm4" is forbidden"#,
+                r#"pods "web-<hash:1>-<rand>" is forbidden"#,
             ),
             ("web-abc123", "web-<hash:1>"),
             ("Created job cj-29410000", "Created job cj-<minute>"),

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Context,
     endpointslice::{
-        has_endpoints, selected, subscribe_to_services_and_pods, trigger::TriggerTime,
+        has_endpoints, is_same_address, selected, subscribe_to_services_and_pods,
+        trigger::TriggerTime,
     },
 };
 use crate::{
@@ -36,7 +37,7 @@ struct Controller {
 /// Runs the controller until shutdown.
 pub(super) async fn run(context: Context, shutdown: CancellationToken) {
     let queue = Queue::new();
-    subscribe_to_services_and_pods(&context, &queue);
+    subscribe_to_services_and_pods(&context, &queue, is_same_address);
     // As upstream: Endpoints that somebody deletes come back at once, those
     // that somebody changes with the next change of the Service or its pods.
     let changed = queue.clone();

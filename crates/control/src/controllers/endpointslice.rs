@@ -36,7 +36,7 @@ use crate::{
 };
 
 pub(super) use self::{
-    endpoint::{address, hostname, ports, publishes_not_ready, target},
+    endpoint::{address, hostname, is_same_address, ports, publishes_not_ready, target},
     plan::is_headless,
 };
 
@@ -74,7 +74,7 @@ pub(super) async fn run(context: Context, shutdown: CancellationToken) {
 
 fn subscribe(context: &Context, queue: &Queue<Key>) {
     let kinds = &context.kinds;
-    subscribe_to_services_and_pods(context, queue);
+    subscribe_to_services_and_pods(context, queue, endpoint::is_same);
     let changed = queue.clone();
     kinds.endpoint_slices.subscribe(move |change| {
         for slice in change.sides().filter(|slice| is_managed(slice)) {
@@ -94,8 +94,12 @@ fn subscribe(context: &Context, queue: &Queue<Key>) {
     });
 }
 
-/// Adds the key of every Service whose pods or whose own object changed.
-pub(super) fn subscribe_to_services_and_pods(context: &Context, queue: &Queue<Key>) {
+/// Adds the key of every Service whose own object changed, or a pod of which is not the same any more.
+pub(super) fn subscribe_to_services_and_pods(
+    context: &Context,
+    queue: &Queue<Key>,
+    is_same: fn(&Pod, &Pod) -> bool,
+) {
     let kinds = &context.kinds;
     let changed = queue.clone();
     kinds.services.subscribe(move |change| {
@@ -106,7 +110,7 @@ pub(super) fn subscribe_to_services_and_pods(context: &Context, queue: &Queue<Ke
     let (changed, services) = (queue.clone(), Arc::clone(&kinds.services));
     kinds.pods.subscribe(move |change| {
         if let (Some(old), Some(new)) = (change.old, change.new)
-            && endpoint::is_same(old, new)
+            && is_same(old, new)
         {
             return;
         }

@@ -66,6 +66,7 @@ pub async fn run(
         verdict: None,
         refusal,
         refused: false,
+        ending: None,
         recorded,
         wanted,
         volumes: None,
@@ -85,6 +86,8 @@ struct Worker {
     verdict: Option<Verdict>,
     refusal: Option<Verdict>,
     refused: bool,
+    /// Which end, of which generation, the status has told of.
+    ending: Option<(End, Option<i64>)>,
     recorded: watch::Sender<Arc<Pod>>,
     wanted: watch::Sender<Wanted>,
     /// Keeps the pod's volumes while it runs.
@@ -137,9 +140,15 @@ impl Worker {
                 .or(spec.termination_grace_period_seconds);
         }
         let now = Timestamp::now();
-        // Of a refused pod, or one that was over before this agent began, there is nothing more to tell.
-        let told = self.refused || (self.is_over() && observed == Observed::default());
+        // Of a refused pod, or one that was over before this agent began, there is nothing more to tell; of one that is
+        // being ended nothing until all of it is, as upstream: its end is one change of the status.
+        let ending = end.map(|end| (end, pod.metadata.generation));
+        let alive = observed.any_alive() || observed.sandbox_ready();
+        let told = self.refused
+            || (self.is_over() && observed == Observed::default())
+            || (ending.is_some() && alive && self.ending == ending);
         if !told {
+            self.ending = ending;
             self.publish(&pod, &observed, end, now);
         }
         let volumes = self.volumes(end);

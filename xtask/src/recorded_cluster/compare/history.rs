@@ -1,4 +1,7 @@
 //! Histories: of the values that both clusters showed at a place, the order of first appearance is the same.
+//!
+//! Where a value comes back (False, True, False), a cluster that skipped its first appearance shows another order of
+//! first appearances without having reversed anything: then one sequence has to be a part of the other.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +23,15 @@ pub fn compare(key: &str, want: &[Value], have: &[Value]) -> Vec<Difference> {
                 .map(|value| value.to_string())
                 .collect()
         };
-        let (want, have) = (both(values, others), both(others, values));
-        if want != have {
+        let (want, have) = (
+            both(&values.first, &others.first),
+            both(&others.first, &values.first),
+        );
+        let (long, short) = (
+            both(&values.all, &others.first),
+            both(&others.all, &values.first),
+        );
+        if want != have && !is_part(&long, &short) && !is_part(&short, &long) {
             let text = format!("want {}, have {}", want.join(" → "), have.join(" → "));
             out.push(Difference::new(format!("history:{key}:{path}"), text));
         }
@@ -29,8 +39,25 @@ pub fn compare(key: &str, want: &[Value], have: &[Value]) -> Vec<Difference> {
     out
 }
 
-/// The different values at each place, in order of first appearance.
-fn leaves(states: &[Value]) -> BTreeMap<String, Vec<&Value>> {
+/// Whether a sequence is the other with nothing but some of its members left out; repetitions are one.
+fn is_part(part: &[String], whole: &[String]) -> bool {
+    let mut part = part.to_vec();
+    part.dedup();
+    let mut whole = whole.iter();
+    part.iter().all(|value| whole.any(|other| other == value))
+}
+
+/// The values at a place.
+#[derive(Default)]
+struct Values<'v> {
+    /// Each once, in order of first appearance.
+    first: Vec<&'v Value>,
+    /// Each time that it changed.
+    all: Vec<&'v Value>,
+}
+
+/// The values at each place.
+fn leaves(states: &[Value]) -> BTreeMap<String, Values<'_>> {
     let mut found = BTreeMap::new();
     for state in states {
         walk(state, String::new(), &mut found);
@@ -38,7 +65,7 @@ fn leaves(states: &[Value]) -> BTreeMap<String, Vec<&Value>> {
     found
 }
 
-fn walk<'v>(value: &'v Value, path: String, found: &mut BTreeMap<String, Vec<&'v Value>>) {
+fn walk<'v>(value: &'v Value, path: String, found: &mut BTreeMap<String, Values<'v>>) {
     match value {
         Value::Object(members) if !members.is_empty() => {
             for (name, value) in members {
@@ -54,8 +81,11 @@ fn walk<'v>(value: &'v Value, path: String, found: &mut BTreeMap<String, Vec<&'v
         Value::Null => {}
         leaf => {
             let values = found.entry(path).or_default();
-            if !values.contains(&leaf) {
-                values.push(leaf);
+            if !values.first.contains(&leaf) {
+                values.first.push(leaf);
+            }
+            if values.all.last() != Some(&leaf) {
+                values.all.push(leaf);
             }
         }
     }
@@ -66,6 +96,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_value_that_comes_back_may_be_skipped_at_first() {
+        let states =
+            |list: &[bool]| -> Vec<Value> { list.iter().map(|on| json!({"on": on})).collect() };
+        let cases: [(&[bool], &[bool], usize); 4] = [
+            (&[true, false], &[false, true, false], 0),
+            (&[false, true, false], &[true, false], 0),
+            (&[true, false], &[false, true], 1),
+            (&[true, false, true], &[false, true], 0),
+        ];
+        for (want, have, differences) in cases {
+            let found = compare("Pod/a", &states(want), &states(have));
+            assert_eq!(found.len(), differences, "{want:?} {have:?}");
+        }
+    }
 
     #[test]
     fn states_may_be_skipped_and_not_reversed() {

@@ -90,11 +90,11 @@ fn by_base(recorded: &Value) -> BTreeMap<String, Vec<Recorded>> {
             .or_default()
             .push((number.parse().unwrap_or(0), object));
     }
-    let sorted = |(base, mut list): (String, Vec<(u32, Recorded)>)| {
+    let in_order = |(base, mut list): (String, Vec<(u32, Recorded)>)| {
         list.sort_by_key(|(number, _)| *number);
         (base, list.into_iter().map(|(_, object)| object).collect())
     };
-    by_base.into_iter().map(sorted).collect()
+    by_base.into_iter().map(in_order).collect()
 }
 
 /// The differences of one object.
@@ -111,15 +111,37 @@ fn one(
         have.and_then(|have| have.end.as_ref()),
     );
     let mut out = match ends {
-        (Some(want), Some(have)) => documents(&id, want, have),
+        (Some(want), Some(have)) => documents(&id, &sorted(want), &sorted(have)),
         (Some(_), None) => vec![Difference::new(id, "is not there")],
         (None, Some(have)) => vec![Difference::new(id, format!("is still there: {have}"))],
         (None, None) => Vec::new(),
     };
     if let (Some(want), Some(have)) = (want, have) {
-        out.extend(history::compare(key, &want.states, &have.states));
+        let sorted = |states: &[Value]| states.iter().map(sorted).collect::<Vec<_>>();
+        out.extend(history::compare(
+            key,
+            &sorted(&want.states),
+            &sorted(&have.states),
+        ));
     }
     strict(out, loose)
+}
+
+/// The subsets of Endpoints are in the order of a hash that UIDs are part of, and addresses in the order of numbers that
+/// are placeholders: here both are sorted by their text.
+fn sorted(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(Value::Array(subsets)) = object.get_mut("subsets") {
+        for subset in subsets.iter_mut() {
+            for list in ["addresses", "notReadyAddresses"] {
+                if let Some(Value::Array(addresses)) = subset.get_mut(list) {
+                    addresses.sort_by_cached_key(Value::to_string);
+                }
+            }
+        }
+        subsets.sort_by_cached_key(Value::to_string);
+    }
+    object
 }
 
 /// Objects with a generated name. How many there were may differ, which is one difference of the kind `count`; how

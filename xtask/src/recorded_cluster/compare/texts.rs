@@ -42,7 +42,8 @@ pub fn logs(recorded: &Value, have: &[(String, String)]) -> Vec<Difference> {
 }
 
 fn lines(id: &str, want: &str, have: &str) -> Vec<Difference> {
-    let of = |text: &str| text.lines().map(squeeze).collect::<Vec<_>>();
+    // Blank lines at the end were not recorded.
+    let of = |text: &str| text.trim_end().lines().map(squeeze).collect::<Vec<_>>();
     let (want, have) = (of(want), of(have));
     let mut out = Vec::new();
     for number in 0..want.len().max(have.len()) {

@@ -52,7 +52,7 @@ impl Player<'_> {
             .filter(|life| life.kind != "Event" && !self.is_default(life));
         let mut events: Vec<Life> = lives
             .iter()
-            .filter(|life| life.kind == "Event")
+            .filter(|life| life.kind == "Event" && life.namespace == scenario.name)
             .cloned()
             .collect();
         if !scenario.namespaces().contains("default") {
@@ -91,15 +91,13 @@ impl Player<'_> {
 
     /// Cluster objects of the scenario: those in its manifests, and those called like it.
     fn is_own(&self, life: &Life) -> bool {
-        let is_namespace_of_its_own = life.kind == "Namespace" && life.name == self.scenario.name;
-        if is_namespace_of_its_own {
+        if life.kind == "Namespace" && life.name == self.scenario.name {
             return self.scenario.is("show_namespace");
         }
-        let sent = self
-            .scenario
-            .manifest(&format!("{}/{}", life.kind, life.name))
-            .is_some();
-        sent || life.name.starts_with(&self.scenario.name)
+        let reference = format!("{}/{}", life.kind, life.name);
+        let sent = self.scenario.manifest(&reference).is_some();
+        // A Namespace that is called like this scenario may be another one's.
+        sent || life.kind != "Namespace" && life.name.starts_with(&self.scenario.name)
     }
 
     /// What every Namespace has, unless the scenario is about it.

@@ -11,23 +11,37 @@ use k8s_openapi::{
 use super::{hints, plan::Family};
 use crate::pod;
 
-/// True if two states of a pod are the same endpoint.
+/// True if two states of a pod are the same endpoint of a slice, and its readiness is as old.
+///
+/// Beyond upstream's rule it sees a pod that ended, so that its address leaves at once, and a pod's first condition, which
+/// upstream's controller has seen when it looks again one second after each write.
 pub(super) fn is_same(old: &Pod, new: &Pod) -> bool {
     let ready_at = |pod: &Pod| {
         let ready = pod::condition(pod, "Ready")?;
         Some((ready.status.clone(), ready.last_transition_time.clone()))
     };
+    is_same_address(old, new)
+        && pod::is_finished(old) == pod::is_finished(new)
+        && pod::node_name(old) == pod::node_name(new)
+        && ready_at(old) == ready_at(new)
+}
+
+/// True if two states of a pod are the same address of Endpoints: upstream's `podEndpointsChanged`, which does not look
+/// at the phase.
+pub(in crate::controllers) fn is_same_address(old: &Pod, new: &Pod) -> bool {
     let addresses = |pod: &Pod| {
-        pod.status
-            .as_ref()
-            .and_then(|status| status.pod_ips.clone())
+        let status = pod.status.as_ref();
+        status.and_then(|status| status.pod_ips.clone())
+    };
+    let names = |pod: &Pod| {
+        let spec = pod.spec.as_ref();
+        spec.map(|spec| (spec.hostname.clone(), spec.subdomain.clone()))
     };
     old.metadata.uid == new.metadata.uid
         && old.metadata.labels == new.metadata.labels
         && pod::is_terminating(old) == pod::is_terminating(new)
-        && pod::is_finished(old) == pod::is_finished(new)
-        && pod::node_name(old) == pod::node_name(new)
-        && ready_at(old) == ready_at(new)
+        && pod::is_ready(old) == pod::is_ready(new)
+        && names(old) == names(new)
         && addresses(old) == addresses(new)
 }
 
