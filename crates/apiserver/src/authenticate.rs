@@ -29,7 +29,7 @@ use crate::options::Authentication;
 use token_file::TokenFile;
 
 pub use claims::Bound;
-pub use service_account::{ServiceAccounts, bound};
+pub use service_account::{ServiceAccounts, bound, claimed};
 
 /// Why credentials that were given with flags are none.
 #[derive(Debug, thiserror::Error)]

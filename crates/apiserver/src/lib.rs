@@ -46,6 +46,7 @@ mod nonresource;
 mod object;
 mod openapi;
 mod options;
+pub mod outside;
 mod own;
 mod patch;
 mod path;

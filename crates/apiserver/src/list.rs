@@ -1,6 +1,6 @@
 //! `get` and `list`: answers put together from stored bytes.
 
-mod token;
+pub mod token;
 
 use std::sync::Arc;
 

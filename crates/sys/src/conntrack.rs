@@ -230,7 +230,7 @@ fn tuple(m: &mut Encoder, protocol: u8, tuple: &Tuple) {
     });
 }
 
-fn parse(message: &Message) -> Option<Flow> {
+pub(crate) fn parse(message: &Message) -> Option<Flow> {
     let attributes = message.attributes(GENMSG_BYTES);
     let original = attributes.nested(CTA_TUPLE_ORIG);
     Some(Flow {

@@ -5,9 +5,9 @@
 //! replaces what is there, as `ip … replace` does. What creates a link fails when the name is taken
 //! ([`Error::is_exists`]). Absent on purpose: traffic control, tunnels, and listening for changes.
 
-mod address;
-mod dump;
-mod route;
+pub(crate) mod address;
+pub(crate) mod dump;
+pub(crate) mod route;
 
 pub use address::{Address, Neighbour};
 pub use dump::Link;

@@ -6,6 +6,7 @@
 
 mod wire;
 
+pub(crate) use wire::split;
 pub use wire::{Attributes, Encoder, align4};
 
 pub(crate) use wire::split;
@@ -263,7 +264,7 @@ pub(crate) fn acknowledgement(message: &Message) -> Result<(), Error> {
         .map(|(_, value)| wire::string(value))
         .unwrap_or_default();
     Err(Error::Refused {
-        errno: io::Error::from_raw_os_error(-code),
+        errno: io::Error::from_raw_os_error(code.saturating_neg()),
         text,
         seq: message.seq,
     })

@@ -12,7 +12,7 @@ mod batch;
 mod element;
 mod expr;
 mod monitor;
-mod read;
+pub(crate) mod read;
 mod uapi;
 
 pub use batch::{Batch, Chain, Hook, Set, SetFlags, Table, types};

@@ -382,16 +382,23 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, ProtobufError> {
     })
 }
 
-/// Seconds and nanoseconds since 1970; the moment zero stands for no time.
+/// Seconds and nanoseconds since 1970; no bytes stand for no time.
 fn timestamp(bytes: &[u8], scalar: Scalar) -> Result<Value, ProtobufError> {
-    let (seconds, nanos) = (varint_of(bytes, 1)? as i64, varint_of(bytes, 2)? as i32);
-    if (seconds, nanos) == (0, 0) {
+    if bytes.is_empty() {
         return Ok(Value::Null);
     }
-    let text = Timestamp::new(seconds, nanos).ok().map(|at| match scalar {
-        Scalar::MicroTime => time::format_micro(at),
-        _ => time::format(at),
-    });
+    let (seconds, nanos) = (varint_of(bytes, 1)? as i64, varint_of(bytes, 2)? as i32);
+    let text = match scalar {
+        // Go's `time.Unix` takes any number of nanoseconds.
+        Scalar::MicroTime => {
+            let more = i64::from(nanos.div_euclid(1_000_000_000));
+            let rest = nanos.rem_euclid(1_000_000_000);
+            let at = Timestamp::new(seconds.saturating_add(more), rest);
+            at.ok().map(time::format_micro)
+        }
+        // Fractions are not for `Time`.
+        _ => Timestamp::from_second(seconds).ok().map(time::format),
+    };
     Ok(text.map_or(Value::Null, Value::String))
 }
 

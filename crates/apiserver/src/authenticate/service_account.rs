@@ -234,8 +234,7 @@ impl ServiceAccounts {
         if let Some(known) = self.remembered.lock().get(&hash) {
             return Ok(known);
         }
-        let parts = jwt::parse(token).ok_or(None)?;
-        let claims: Claims = serde_json::from_slice(&parts.payload).map_err(|_| None)?;
+        let (parts, claims) = read(token).ok_or(None)?;
         if claims.iss != LEGACY_ISSUER && !self.issuers.contains(&claims.iss) {
             return Err(None);
         }
@@ -452,6 +451,20 @@ fn holds(secret: &Dependency, token: &str) -> bool {
         .decode(stored)
         .unwrap_or_default();
     same_secret(&stored, token.as_bytes())
+}
+
+/// A token in its parts, with what it claims; nothing verified.
+fn read(token: &str) -> Option<(jwt::Parts<'_>, Claims)> {
+    let parts = jwt::parse(token)?;
+    let claims = serde_json::from_slice(&parts.payload).ok()?;
+    Some((parts, claims))
+}
+
+/// The user that a token claims to be of at a moment, whoever signed it.
+pub fn claimed(token: &str, now: i64) -> Option<String> {
+    let (_, claims) = read(token)?;
+    check_time(&claims, now).ok()?;
+    Some(identity(&claims).user.to_string())
 }
 
 fn check_time(claims: &Claims, now: i64) -> Result<(), Option<String>> {

@@ -129,7 +129,7 @@ fn ndmsg(m: &mut Encoder, index: u32, ip: IpAddr) {
     m.attr(libc::NDA_DST, &octets(ip));
 }
 
-fn parse_address(message: &Message) -> Option<Address> {
+pub(crate) fn parse_address(message: &Message) -> Option<Address> {
     let prefix_len = *message.payload.get(1)?;
     let index = u32::from_ne_bytes(*message.payload.get(4..8)?.first_chunk()?);
     let attributes: Attributes<'_> = message.attributes(IFADDR_BYTES);

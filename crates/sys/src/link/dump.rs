@@ -59,7 +59,7 @@ impl Netlink {
     }
 }
 
-fn parse(message: &Message) -> Option<Link> {
+pub(crate) fn parse(message: &Message) -> Option<Link> {
     if message.kind != libc::RTM_NEWLINK {
         return None;
     }

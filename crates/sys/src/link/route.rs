@@ -151,7 +151,7 @@ fn encode(m: &mut Encoder, route: &Route) {
     }
 }
 
-fn parse(message: &Message) -> Option<Route> {
+pub(crate) fn parse(message: &Message) -> Option<Route> {
     let header = message.payload.first_chunk::<RTMSG_BYTES>()?;
     let attributes = message.attributes(RTMSG_BYTES);
     let table = attributes

@@ -111,15 +111,9 @@ impl Nft {
             m.attr_str(elements::SET, set);
         })?;
         let mut found = Vec::new();
-        for list in messages
-            .iter()
-            .map(|m| m.attributes(GENMSG_BYTES).nested(elements::ELEMENTS))
-        {
-            for (_, element) in list.filter(|(kind, _)| *kind == uapi::LIST_ELEM) {
-                let element = Element::decode(&Attributes::new(element));
-                let malformed = || step("list elements of", &object, netlink::Error::Malformed);
-                found.push(element.ok_or_else(malformed)?);
-            }
+        for message in &messages {
+            let malformed = || step("list elements of", &object, netlink::Error::Malformed);
+            found.extend(elements_of(message).ok_or_else(malformed)?);
         }
         Ok(found)
     }
@@ -144,6 +138,16 @@ impl Nft {
         }
         Err(step(action, object, last))
     }
+}
+
+/// The elements in one message; `None` when one of them is malformed.
+pub(crate) fn elements_of(message: &Message) -> Option<Vec<Element>> {
+    message
+        .attributes(GENMSG_BYTES)
+        .nested(elements::ELEMENTS)
+        .filter(|(kind, _)| *kind == uapi::LIST_ELEM)
+        .map(|(_, element)| Element::decode(&Attributes::new(element)))
+        .collect()
 }
 
 /// The netlink message type of an nf_tables message.
