@@ -1,6 +1,6 @@
 //! Merging an applied configuration into an object, and taking fields out of one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -65,8 +65,12 @@ fn merge_items(
             in_live.entry(element).or_insert(item);
         }
     }
-    let in_config =
-        |element: &Option<Box<str>>| element.is_some() && config_elements.contains(element);
+    let named: HashSet<&str> = config_elements.iter().flatten().map(|e| &**e).collect();
+    let in_config = |element: &Option<Box<str>>| {
+        element
+            .as_deref()
+            .is_some_and(|element| named.contains(element))
+    };
     let merged_with_live = |i: usize| {
         let old = config_elements[i]
             .as_deref()

@@ -14,6 +14,8 @@ mod set;
 mod unowned;
 mod validate;
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 pub use self::managers::Operation;
@@ -299,9 +301,8 @@ pub fn apply(
     }
     match apply_to(&object, config, ty, managers.clone(), writer, force) {
         Err(ApplyError::Conflict(conflicts)) if writer.manager == "kubectl" => {
-            let allowed = allowed_by_last_applied(&object, ty, writer)
-                .unwrap_or_default()
-                .paths();
+            let allowed = allowed_by_last_applied(&object, ty, writer).unwrap_or_default();
+            let allowed: HashSet<String> = allowed.paths().into_iter().collect();
             let left: Vec<_> = conflicts
                 .into_iter()
                 .filter(|c| !allowed.contains(&c.field))

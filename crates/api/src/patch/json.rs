@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{PatchError, Patched, duplicates};
-use crate::decode::json::parse;
+use crate::decode::json::{MAX_DEPTH, parse};
 use crate::decode::node::Node;
 
 /// Upstream's bound on the number of operations.
@@ -12,6 +12,13 @@ const OPERATIONS_MAX: usize = 10_000;
 
 /// How much a document may grow by `copy`, as in upstream's library. Prevents documents that double at each step.
 const COPIED_MAX: usize = 3 * 1024 * 1024;
+
+/// How many items of lists may make room for others, or close ranks: about a second of work.
+const SHIFTED_MAX: usize = 100_000_000;
+
+/// The depth at which a document is measured while it is patched. `move` puts a document into another one, and what
+/// nests without bound overflows the stack of whoever walks through it.
+const MEASURED_DEPTH: usize = 1_500;
 
 pub(super) fn apply(object: &Value, body: &[u8]) -> Result<Patched, PatchError> {
     let node = parse(body).map_err(|e| PatchError::Malformed(e.to_string()))?;
@@ -30,9 +37,14 @@ pub(super) fn apply(object: &Value, body: &[u8]) -> Result<Patched, PatchError> 
     let mut document = Document {
         root: object.clone(),
         copied: 0,
+        shifted: 0,
+        deepest: MAX_DEPTH,
     };
     for operation in operations {
         document.apply(operation).ok_or(PatchError::Rejected)?;
+    }
+    if depth(&document.root) > MAX_DEPTH {
+        return Err(PatchError::Rejected);
     }
     Ok(Patched {
         value: document.root,
@@ -74,6 +86,9 @@ fn complaints(operations: &[Node<'_>]) -> Vec<String> {
 struct Document {
     root: Value,
     copied: usize,
+    shifted: usize,
+    /// No part of it lies deeper.
+    deepest: usize,
 }
 
 impl Document {
@@ -82,17 +97,23 @@ impl Document {
         let path = operation.get("path")?.as_str()?;
         let value = || operation.get("value").map(Node::to_value);
         match operation.get("op")?.as_str()? {
-            "add" => self.add(path, value()?),
-            "replace" => self.replace(path, value()?),
+            "add" => {
+                self.add(path, value()?)?;
+                self.deepened(path, MAX_DEPTH)
+            }
+            "replace" => {
+                self.replace(path, value()?)?;
+                self.deepened(path, MAX_DEPTH)
+            }
             "remove" => self.remove(path).map(drop),
             "test" => {
-                let found = self.get(path).cloned();
                 let expected = value().unwrap_or(Value::Null);
-                (found.unwrap_or(Value::Null) == expected).then_some(())
+                (*self.get(path).unwrap_or(&Value::Null) == expected).then_some(())
             }
             "move" => {
                 let moved = self.remove(operation.get("from")?.as_str()?)?;
-                self.add(path, moved)
+                self.add(path, moved)?;
+                self.deepened(path, self.deepest)
             }
             "copy" => {
                 let copy = self.get(operation.get("from")?.as_str()?)?.clone();
@@ -100,10 +121,29 @@ impl Document {
                 if self.copied > COPIED_MAX {
                     return None;
                 }
-                self.add(path, copy)
+                self.add(path, copy)?;
+                self.deepened(path, self.deepest)
             }
             _ => None,
         }
+    }
+
+    /// Something of at most that depth now lies where a path leads.
+    fn deepened(&mut self, path: &str, by: usize) -> Option<()> {
+        let there = path.matches('/').count();
+        self.deepest = self.deepest.max(there + by);
+        if self.deepest > MEASURED_DEPTH {
+            self.deepest = depth(&self.root);
+            // Far less than what is measured, so that it is measured seldom; far more than it may be in the end.
+            return (self.deepest <= MEASURED_DEPTH / 3).then_some(());
+        }
+        Some(())
+    }
+
+    /// So many items of a list change their places.
+    fn shift(&mut self, items: usize) -> Option<()> {
+        self.shifted += items;
+        (self.shifted <= SHIFTED_MAX).then_some(())
     }
 
     fn get(&self, path: &str) -> Option<&Value> {
@@ -147,6 +187,8 @@ impl Document {
                 // One past the end is a place, too.
                 let i = index(&last, items.len() + 1)?;
                 items.insert(i, value);
+                let behind = items.len() - i;
+                return self.shift(behind);
             }
             _ => return None,
         }
@@ -174,10 +216,22 @@ impl Document {
             Value::Object(members) => members.remove(&last),
             Value::Array(items) => {
                 let i = index(&last, items.len())?;
-                Some(items.remove(i))
+                let removed = items.remove(i);
+                let behind = items.len() - i;
+                self.shift(behind)?;
+                Some(removed)
             }
             _ => None,
         }
+    }
+}
+
+/// How many lists and objects lie within each other.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        _ => 0,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The order of merged lists: items of the patch keep the patch's order, items that only the object has keep theirs,
 //! and both are interleaved by the object's order as far as it tells.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 /// What tells items apart: a member of objects, or the value itself.
@@ -8,16 +10,43 @@ use serde_json::Value;
 pub(super) struct Identity<'a>(pub Option<&'a str>);
 
 impl Identity<'_> {
-    /// Whether two items are the same one.
-    pub(super) fn same(self, a: &Value, b: &Value) -> bool {
+    /// What an item is known by; items without it are nobody's equal.
+    pub(super) fn of(self, item: &Value) -> Option<&Value> {
         match self.0 {
-            Some(key) => a.get(key).is_some() && a.get(key) == b.get(key),
-            None => a == b,
+            Some(key) => item.get(key),
+            None => Some(item),
         }
     }
 
-    fn index(self, list: &[Value], item: &Value) -> Option<usize> {
-        list.iter().position(|other| self.same(other, item))
+    /// Whether two items are the same one.
+    pub(super) fn same(self, a: &Value, b: &Value) -> bool {
+        self.of(a).is_some() && self.of(a) == self.of(b)
+    }
+}
+
+/// The first places of the items of a list, found without looking through it.
+struct Places<'i, 'v> {
+    identity: Identity<'i>,
+    first: HashMap<&'v Value, usize>,
+}
+
+impl<'i, 'v> Places<'i, 'v> {
+    fn of(list: &'v [Value], identity: Identity<'i>) -> Places<'i, 'v> {
+        let mut first = HashMap::with_capacity(list.len());
+        for (i, item) in list.iter().enumerate() {
+            if let Some(known_by) = identity.of(item) {
+                first.entry(known_by).or_insert(i);
+            }
+        }
+        Places { identity, first }
+    }
+
+    fn get(&self, item: &Value) -> Option<usize> {
+        self.first.get(self.identity.of(item)?).copied()
+    }
+
+    fn sort(&self, items: &mut [Value]) {
+        items.sort_by_cached_key(|item| self.get(item).unwrap_or(usize::MAX));
     }
 }
 
@@ -28,25 +57,18 @@ pub(super) fn arrange(
     server_order: &[Value],
     identity: Identity<'_>,
 ) -> Vec<Value> {
+    let in_patch = Places::of(patch_order, identity);
+    let in_server = Places::of(server_order, identity);
     let (mut patch, mut server): (Vec<_>, Vec<_>) = merged
         .into_iter()
-        .partition(|item| identity.index(patch_order, item).is_some());
-    sort(&mut patch, patch_order, identity);
-    sort(&mut server, server_order, identity);
-    interleave(server, patch, server_order, identity)
-}
-
-fn sort(items: &mut [Value], order: &[Value], identity: Identity<'_>) {
-    items.sort_by_key(|item| identity.index(order, item).unwrap_or(usize::MAX));
+        .partition(|item| in_patch.get(item).is_some());
+    in_patch.sort(&mut patch);
+    in_server.sort(&mut server);
+    interleave(server, patch, &in_server)
 }
 
 /// Inserts each left item before the first right item that the order puts behind it.
-fn interleave(
-    left: Vec<Value>,
-    right: Vec<Value>,
-    order: &[Value],
-    identity: Identity<'_>,
-) -> Vec<Value> {
+fn interleave(left: Vec<Value>, right: Vec<Value>, order: &Places<'_, '_>) -> Vec<Value> {
     let mut all = Vec::with_capacity(left.len() + right.len());
     let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
     loop {
@@ -54,7 +76,7 @@ fn interleave(
             (None, None) => return all,
             (Some(_), None) => true,
             (None, Some(_)) => false,
-            (Some(l), Some(r)) => match (identity.index(order, l), identity.index(order, r)) {
+            (Some(l), Some(r)) => match (order.get(l), order.get(r)) {
                 (Some(l), Some(r)) => l < r,
                 _ => false,
             },

@@ -3,6 +3,8 @@
 //! The directives are `$patch` (`replace`, `delete`), `$retainKeys`, `$deleteFromPrimitiveList/NAME` and
 //! `$setElementOrder/NAME`. Recursion is bounded by the depth of the patch.
 
+use std::collections::{HashMap, HashSet, VecDeque};
+
 use serde_json::{Map, Value};
 
 use super::order::{Identity, arrange};
@@ -39,7 +41,7 @@ fn replaces(ty: Option<Type<'_>>, name: &str) -> bool {
         .is_some_and(|field| field.extra().strategy.replace)
 }
 
-fn merge_map(
+pub(super) fn merge_map(
     mut original: Map<String, Value>,
     mut patch: Map<String, Value>,
     ty: Option<Type<'_>>,
@@ -82,7 +84,7 @@ fn merge_map(
     Ok(original)
 }
 
-fn unknown_directive(word: &str, patch: &Map<String, Value>) -> PatchError {
+pub(super) fn unknown_directive(word: &str, patch: &Map<String, Value>) -> PatchError {
     let map = go_print(&Value::Object(patch.clone()));
     PatchError::Internal(format!("unknown patch type: {word} in map: {map}"))
 }
@@ -103,7 +105,8 @@ fn retain_keys(
     };
     let bad = || PatchError::Malformed("invalid patch format of retainKeys".to_owned());
     let keys = keys.as_array().ok_or_else(bad)?;
-    let named = |name: &str| keys.iter().any(|k| k.as_str() == Some(name));
+    let keys: HashSet<&str> = keys.iter().filter_map(Value::as_str).collect();
+    let named = |name: &str| keys.contains(name);
     let directive =
         |name: &str| name.starts_with(DELETE_FROM_LIST) || name.starts_with(ELEMENT_ORDER);
     if patch
@@ -160,7 +163,7 @@ fn set_element_order(
 ///
 /// When the patch deletes items and adds others, upstream's in-place merge lets the added ones take the places of the
 /// deleted ones, at the end; clients that rename an item see that order.
-fn server_order(
+pub(super) fn server_order(
     old: Option<&[Value]>,
     new: Option<&[Value]>,
     key: Option<&str>,
@@ -174,9 +177,10 @@ fn server_order(
     if rest.len() == length || plain.is_empty() {
         return Ok(old);
     }
+    let known: HashSet<&Value> = rest.iter().filter_map(|item| item.get(key)).collect();
     let added: Vec<_> = plain
         .into_iter()
-        .filter(|item| !rest.iter().any(|r| Identity(Some(key)).same(r, item)))
+        .filter(|item| !item.get(key).is_some_and(|value| known.contains(value)))
         .collect();
     Ok(rest.into_iter().chain(added).take(length).collect())
 }
@@ -238,7 +242,7 @@ fn check_order(patch: &[Value], order: &[Value], identity: Identity<'_>) -> Resu
     )))
 }
 
-fn merge_list(
+pub(super) fn merge_list(
     old: Vec<Value>,
     new: Vec<Value>,
     ty: Option<Type<'_>>,
@@ -251,16 +255,14 @@ fn merge_list(
         return Ok(new);
     }
     if deletes {
-        return Ok(old.into_iter().filter(|item| !new.contains(item)).collect());
+        let gone: HashSet<&Value> = new.iter().collect();
+        return Ok(old.into_iter().filter(|i| !gone.contains(i)).collect());
     }
     let of_maps = old.iter().chain(&new).any(Value::is_object);
     if !of_maps {
-        let mut merged: Vec<Value> = Vec::with_capacity(old.len() + new.len());
-        for item in old.iter().chain(&new) {
-            if !merged.contains(item) {
-                merged.push(item.clone());
-            }
-        }
+        let mut seen = HashSet::with_capacity(old.len() + new.len());
+        let once = old.iter().chain(&new).filter(|item| seen.insert(*item));
+        let merged = once.cloned().collect();
         return Ok(arrange(merged, &new, &old, Identity(None)));
     }
     let Some(key) = strategy.and_then(|s| s.key.as_deref()) else {
@@ -273,7 +275,7 @@ fn merge_list(
     Ok(arrange(merged, &new, &old, Identity(Some(key))))
 }
 
-fn missing_key(item: &Value, key: &str) -> PatchError {
+pub(super) fn missing_key(item: &Value, key: &str) -> PatchError {
     PatchError::Internal(format!(
         "map: {} does not contain declared merge key: {key}",
         go_print(item)
@@ -287,13 +289,14 @@ fn special_items(
     key: &str,
 ) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
     let mut plain = Vec::with_capacity(new.len());
+    let mut gone = HashSet::new();
     let mut replace = false;
     for item in new {
         match item.get(PATCH).map(go_print).as_deref() {
             None => plain.push(item),
             Some("delete") => {
                 let value = item.get(key).ok_or_else(|| missing_key(&item, key))?;
-                old.retain(|other| other.get(key) != Some(value));
+                gone.insert(value.clone());
             }
             Some("replace") => replace = true,
             Some("merge") => {
@@ -309,6 +312,9 @@ fn special_items(
             }
         }
     }
+    if !gone.is_empty() {
+        old.retain(|item| !item.get(key).is_some_and(|value| gone.contains(value)));
+    }
     Ok(if replace {
         (plain, Vec::new())
     } else {
@@ -322,15 +328,27 @@ fn merge_items(
     key: &str,
     ty: Option<Type<'_>>,
 ) -> Result<Vec<Value>, PatchError> {
+    let mut places: HashMap<Value, VecDeque<usize>> = HashMap::with_capacity(old.len());
+    for (i, item) in old.iter().enumerate() {
+        if let Some(value) = item.get(key) {
+            places.entry(value.clone()).or_default().push_back(i);
+        }
+    }
     for item in new {
         let value = item.get(key).ok_or_else(|| missing_key(item, key))?;
-        match old.iter_mut().find(|other| other.get(key) == Some(value)) {
-            Some(Value::Object(found)) => {
-                let patch = item.as_object().cloned().unwrap_or_default();
-                *found = merge_map(std::mem::take(found), patch, ty)?;
-            }
+        let places = places.entry(value.clone()).or_default();
+        let found = places.front().and_then(|place| old.get_mut(*place));
+        let Some(Value::Object(found)) = found else {
             // As it is, directives inside included: so upstream.
-            _ => old.push(item.clone()),
+            places.push_back(old.len());
+            old.push(item.clone());
+            continue;
+        };
+        let patch = item.as_object().cloned().unwrap_or_default();
+        *found = merge_map(std::mem::take(found), patch, ty)?;
+        // A key that is null takes itself away.
+        if found.get(key) != Some(value) {
+            places.pop_front();
         }
     }
     Ok(old)

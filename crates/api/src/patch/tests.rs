@@ -1,3 +1,6 @@
+mod pairwise;
+
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -285,4 +288,100 @@ fn strategic_patches_that_are_refused() {
         error.to_string(),
         "Invalid value: \"map[spec:map[replicas:3]]\": unrecognized type: int32"
     );
+}
+
+#[test]
+fn json_patches_cannot_nest_what_nobody_can_walk_through() {
+    let nested = format!("{}1{}", "{\"a\":".repeat(90), "}".repeat(90));
+    let bottom = format!("/metadata/n{}", "/a".repeat(90));
+    let mut operations = Vec::new();
+    for _ in 0..3_000 {
+        operations.push(format!(
+            r#"{{"op":"add","path":"/metadata/n","value":{nested}}}"#
+        ));
+        operations.push(format!(
+            r#"{{"op":"move","from":"/metadata/m","path":"{bottom}"}}"#
+        ));
+        operations.push(r#"{"op":"move","from":"/metadata/n","path":"/metadata/m"}"#.to_owned());
+    }
+    // The first one has nothing to move yet.
+    operations[1] = r#"{"op":"test","path":"/kind","value":"ConfigMap"}"#.to_owned();
+    for count in [6, 60, operations.len()] {
+        let body = format!("[{}]", operations[..count].join(","));
+        let result = operations(&config_map(), body.as_bytes());
+        assert_eq!(result, Err(PatchError::Rejected), "{count}");
+    }
+    let once = format!("[{}]", operations[..1].join(","));
+    assert!(operations(&config_map(), once.as_bytes()).is_ok());
+}
+
+#[test]
+fn json_patches_do_a_bounded_amount_of_work() {
+    let items = vec!["0"; 500_000].join(",");
+    let list = format!(r#"{{"op":"add","path":"/data","value":[{items}]}}"#);
+    let body = |operation: &str| format!("[{list},{}]", vec![operation; 9_000].join(","));
+    for operation in [
+        r#"{"op":"add","path":"/data/0","value":1}"#,
+        r#"{"op":"remove","path":"/data/0"}"#,
+        r#"{"op":"copy","from":"/data","path":"/data/-"}"#,
+    ] {
+        let result = operations(&config_map(), body(operation).as_bytes());
+        assert_eq!(result, Err(PatchError::Rejected), "{operation}");
+    }
+    let cheap = body(r#"{"op":"test","path":"/metadata/name","value":"a"}"#);
+    assert!(operations(&config_map(), cheap.as_bytes()).is_ok());
+}
+
+/// Items of a keyed list: few names, so that they meet; some directives; some that are no objects, or have no key.
+fn keyed_item() -> impl Strategy<Value = Value> {
+    let name = || "[a-d]".prop_map(Value::from);
+    prop_oneof![
+        8 => (name(), 0..3i32).prop_map(|(name, n)| json!({"name": name, "value": n.to_string()})),
+        2 => name().prop_map(|name| json!({"name": name, "$patch": "delete"})),
+        2 => name().prop_map(|name| json!({"name": name, "$retainKeys": ["name", "value"], "value": "r"})),
+        1 => Just(json!({"$patch": "replace"})),
+        1 => Just(json!({"name": null, "value": "x"})),
+        1 => Just(json!({"value": "nameless"})),
+        1 => Just(json!("text")),
+        1 => Just(json!({"name": 1.0})),
+        1 => Just(json!({"name": 1})),
+    ]
+}
+
+fn items<T: Strategy<Value = Value>>(item: impl Fn() -> T) -> impl Strategy<Value = Vec<Value>> {
+    prop::collection::vec(item(), 0..8)
+}
+
+fn text_item() -> impl Strategy<Value = Value> {
+    "[a-e]".prop_map(Value::from)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn keyed_lists_merge_as_pairwise(old in items(keyed_item), new in items(keyed_item), deletes in prop::bool::weighted(0.1)) {
+        let ty = ty("", "Pod").descend(&["spec", "containers"]).and_then(Type::element);
+        let env = ty.and_then(|ty| ty.field("env")).and_then(|(_, ty)| ty.element());
+        prop_assume!(deletes || old.iter().chain(&new).any(Value::is_object));
+        let merged = strategic::merge_list(old.clone(), new.clone(), ty, "env", deletes);
+        let plain = pairwise::merge_list(old, new, Some("name"), env, deletes);
+        prop_assert_eq!(merged, plain);
+    }
+
+    #[test]
+    fn lists_of_texts_merge_as_pairwise(old in items(text_item), new in items(text_item), deletes: bool) {
+        let metadata = ty("", "Pod").descend(&["metadata"]);
+        let merged = strategic::merge_list(old.clone(), new.clone(), metadata, "finalizers", deletes);
+        prop_assert_eq!(merged, pairwise::merge_list(old, new, None, None, deletes));
+    }
+
+    #[test]
+    fn lists_are_put_into_order_as_pairwise(merged in items(keyed_item), patch in items(keyed_item), server in items(keyed_item), keyed: bool) {
+        let key = keyed.then_some("name");
+        let arranged = order::arrange(merged.clone(), &patch, &server, order::Identity(key));
+        prop_assert_eq!(arranged, pairwise::arrange(merged, &patch, &server, key));
+        let order = strategic::server_order(Some(&server), Some(&patch), Some("name"));
+        prop_assert_eq!(order, pairwise::server_order(&server, &patch, "name"));
+    }
 }
