@@ -12,6 +12,7 @@
 
 mod checks;
 mod dataplane;
+pub mod describe;
 mod desired;
 mod events;
 mod health;

@@ -73,6 +73,8 @@ enum Command {
     Api(Box<api::Flags>),
     /// Make the folder of programs that controller-runtime's envtest starts.
     Envtest(envtest::Options),
+    /// Run the Service proxy by itself, in place of kube-proxy, against any Kubernetes API.
+    Proxy(Box<roles::proxy::Flags>),
     /// Run the control plane of a cluster.
     #[command(hide = true)]
     Server(roles::server::Options),
@@ -98,6 +100,7 @@ impl Cli {
             Command::Version(options) => version::run(&options).map(|()| ExitCode::SUCCESS),
             Command::Api(flags) => api::run(&flags).map(|()| ExitCode::SUCCESS),
             Command::Envtest(options) => envtest::run(&options).map(|()| ExitCode::SUCCESS),
+            Command::Proxy(flags) => roles::proxy::run(&flags).map(|()| ExitCode::SUCCESS),
             Command::Server(options) => roles::server::run(&options).map(|()| ExitCode::SUCCESS),
             Command::Agent(options) => roles::agent::run(&options).map(|()| ExitCode::SUCCESS),
         }

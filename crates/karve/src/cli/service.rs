@@ -1,5 +1,7 @@
 //! `karve service`, as `minikube service`.
 
+mod describe;
+
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
@@ -21,7 +23,8 @@ use crate::cluster::{Cluster, client};
     after_help = "\
 Examples:
   karve service list
-  curl $(karve service counter-np --url)"
+  curl $(karve service counter-np --url)
+  karve service describe web -n shop"
 )]
 pub struct Options {
     #[command(subcommand)]
@@ -34,6 +37,8 @@ pub struct Options {
 enum Command {
     /// List the Services of all namespaces, or of one, with their URLs.
     List(List),
+    /// Show what each node's kernel does with a Service, beside what the API says.
+    Describe(describe::Options),
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +87,7 @@ struct Row {
 pub async fn run(options: Options) -> Result<ExitCode> {
     match options.command {
         Some(Command::List(list)) => run_list(&list).await?,
+        Some(Command::Describe(options)) => return describe::run(&options).await,
         None => run_one(&options.one).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -3,4 +3,5 @@
 pub mod agent;
 mod parts;
 pub mod process;
+pub mod proxy;
 pub mod server;
