@@ -9,8 +9,6 @@ mod wire;
 pub(crate) use wire::split;
 pub use wire::{Attributes, Encoder, align4};
 
-pub(crate) use wire::split;
-
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 

@@ -4,7 +4,7 @@
 
 use ipnet::IpNet;
 use karve_sys::nft::{
-    Batch, Cmp, Expr, FibFlags, FibResult, MetaKey, PayloadBase, Register, Reject, Verdict,
+    Batch, Cmp, CtKey, Expr, FibFlags, FibResult, MetaKey, PayloadBase, Register, Reject, Verdict,
 };
 
 use super::registers::Registers;
@@ -16,6 +16,8 @@ const MASQUERADE_MARK: u32 = 0x4000;
 const SERVICES: &str = "services";
 /// `RTN_LOCAL` of `linux/rtnetlink.h`.
 const RTN_LOCAL: u32 = 2;
+/// `IPS_DST_NAT` of `linux/netfilter/nf_conntrack_common.h`: the destination was rewritten.
+const IPS_DST_NAT: u32 = 1 << 5;
 
 /// Makes the rules of one table.
 #[derive(Debug, Clone, Copy)]
@@ -162,7 +164,25 @@ impl<'a> Rules<'a> {
         let mut marked = self.is_marked();
         marked.push(Expr::Masquerade { fully_random: true });
         batch.add_rule(TABLE, "nat-postrouting", "", &marked);
+        // What a node says to itself without a Service is none of this.
+        let (sreg, dreg) = (self.at.scratch, self.at.scratch);
+        let (mask, xor) = (IPS_DST_NAT.to_ne_bytes().to_vec(), vec![0; 4]);
         let own_client = [
+            Expr::Ct {
+                key: CtKey::Status,
+                dreg,
+            },
+            Expr::Bitwise {
+                sreg,
+                dreg,
+                mask,
+                xor: xor.clone(),
+            },
+            Expr::Cmp {
+                sreg,
+                op: Cmp::Neq,
+                value: xor,
+            },
             self.load_ip(self.at.saddr, self.at.scratch),
             self.load_ip(self.at.daddr, self.at.scratch_next),
             Expr::Lookup {
