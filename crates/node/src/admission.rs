@@ -3,12 +3,13 @@
 //! The scheduler asked the same before, but a pod may name its node itself, and two may race. What fits was counted
 //! by upstream's kubelet (`lifecycle.predicateAdmitHandler`): resources first, then selector, affinity and sysctls.
 //!
-//! Absent: host ports, taints with NoExecute, extended resources.
+//! Absent: taints with NoExecute, extended resources.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec};
 
+use crate::network::host_ports;
 use crate::quantity::{self, Exact};
 use crate::registration::Allocatable;
 use crate::status::{Verdict, is_terminal, total};
@@ -31,14 +32,29 @@ pub fn refusal<'a>(
     node: Node<'_>,
 ) -> Option<Verdict> {
     let spec = pod.spec.as_ref()?;
-    let active = others
+    let active: Vec<&PodSpec> = others
         .filter(|p| is_active(p))
-        .filter_map(|p| p.spec.as_ref());
+        .filter_map(|p| p.spec.as_ref())
+        .collect();
     let mut used = Usage::default();
-    active.for_each(|spec| used.add(&Usage::of(spec)));
+    active.iter().for_each(|spec| used.add(&Usage::of(spec)));
     resources(&Usage::of(spec), &used, node.allocatable)
         .or_else(|| selection(spec, node))
+        .or_else(|| ports(spec, &active))
         .or_else(|| sysctls(spec))
+}
+
+/// Ports of the node that another pod has (upstream's predicate `NodePorts`).
+fn ports(spec: &PodSpec, others: &[&PodSpec]) -> Option<Verdict> {
+    let mut taken = others.iter().flat_map(|other| host_ports::of_spec(other));
+    let wanted: Vec<_> = host_ports::of_spec(spec).collect();
+    let conflict = taken.any(|(taken, _)| wanted.iter().any(|(port, _)| port.conflicts(&taken)));
+    conflict.then(|| Verdict {
+        reason: "NodePorts".to_owned(),
+        message:
+            "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+                .to_owned(),
+    })
 }
 
 /// Whether a pod uses, or will use, what it asks for.

@@ -4,7 +4,7 @@
 //! - [`pods`] and [`pod`]: a worker for each pod, which plans purely and acts by the runtime.
 //! - [`objects`]: watches of what pods' volumes show.
 //! - [`status`]: what the API shows of a pod, in upstream's words.
-//! - [`network`]: routes to other nodes' pods, and masquerade.
+//! - [`network`]: routes to other nodes' pods, masquerade, and host ports.
 //! - [`server`]: the kubelet API, for logs.
 //!
 //! Invariant: the agent holds no state of its own. What runs is in the runtime, what is wanted in the API; an agent that
@@ -98,6 +98,9 @@ pub enum Error {
     /// The network could not be set up.
     #[error("set up network of the node")]
     Network(#[from] network::Error),
+    /// Host ports could not be set up.
+    #[error("set up host ports of the node")]
+    HostPorts(#[from] network::host_ports::Error),
     /// The kubelet API could not be served.
     #[error("serve kubelet API")]
     Server(#[from] server::Error),
@@ -143,6 +146,8 @@ async fn begin(
     };
     let kernel = network::Kernel::open(kernel_options.clone())?;
     let notices = network::Notices::open()?;
+    let host_ports = network::host_ports::Kernel::open()?;
+    let (ports, ports_seen) = tokio::sync::watch::channel(None);
     let renew = Arc::new(Notify::new());
     // A lost connection asks for the lease to be renewed.
     let outages = Outages::waking(renew.clone());
@@ -195,7 +200,8 @@ async fn begin(
     ));
     tasks.spawn(server.run(stop()));
     tasks.spawn(pods::watch_services(node.clone(), outages.clone(), stop()));
-    tasks.spawn(pods::run(node, pods, outages, stop()));
+    tasks.spawn(network::host_ports::run(host_ports, ports_seen, stop()));
+    tasks.spawn(pods::run(node, pods, ports, outages, stop()));
     Ok(())
 }
 

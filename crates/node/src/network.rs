@@ -6,6 +6,7 @@
 //! Absent: IPv6, overlays (nodes share a link), and anything about Services (crate `proxy`).
 
 mod apply;
+pub mod host_ports;
 mod plan;
 
 use std::net::Ipv4Addr;

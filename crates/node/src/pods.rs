@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission;
+use crate::network::host_ports::{self, HostPorts};
 use crate::pod::worker::{self, Assignment};
 use crate::pod::{Node, paths, services};
 use crate::status::Verdict;
@@ -28,7 +29,13 @@ struct Handle {
 }
 
 /// Runs the pods until shutdown, which leaves them running.
-pub async fn run(node: Arc<Node>, pods: Arc<Pods>, outages: Outages, shutdown: CancellationToken) {
+pub async fn run(
+    node: Arc<Node>,
+    pods: Arc<Pods>,
+    host_ports: watch::Sender<Option<HostPorts>>,
+    outages: Outages,
+    shutdown: CancellationToken,
+) {
     let api: Api<Pod> = Api::all(node.client.clone());
     let config = watcher::Config::default().fields(&format!("spec.nodeName={}", node.name));
     let stream = events(api, config, &outages);
@@ -37,6 +44,7 @@ pub async fn run(node: Arc<Node>, pods: Arc<Pods>, outages: Outages, shutdown: C
     let mut assigned = Assigned {
         node,
         pods,
+        host_ports,
         handles: BTreeMap::new(),
         workers: JoinSet::new(),
         sweeping: JoinSet::new(),
@@ -51,12 +59,15 @@ pub async fn run(node: Arc<Node>, pods: Arc<Pods>, outages: Outages, shutdown: C
             event = runtime.recv() => assigned.on_runtime(event),
             Some(ended) = assigned.workers.join_next() => assigned.on_end(ended),
         }
+        assigned.tell_host_ports();
     }
 }
 
 struct Assigned {
     node: Arc<Node>,
     pods: Arc<Pods>,
+    /// The ports of the node that lead to pods; none before the first list.
+    host_ports: watch::Sender<Option<HostPorts>>,
     handles: BTreeMap<String, Handle>,
     workers: JoinSet<String>,
     /// Removals of what was found at the start.
@@ -159,6 +170,21 @@ impl Assigned {
         let pods = self.pods.read();
         let others = pods.iter().filter(|(uid, _)| !self.refused.contains(*uid));
         admission::refusal(pod, others.map(|(_, pod)| pod.as_ref()), node)
+    }
+
+    /// Tells which ports of the node lead to pods, once all pods are known.
+    fn tell_host_ports(&self) {
+        if !self.swept {
+            return;
+        }
+        let ports = host_ports::plan(self.pods.read().values().map(Arc::as_ref));
+        self.host_ports.send_if_modified(|known| {
+            let changed = known.as_ref() != Some(&ports);
+            if changed {
+                *known = Some(ports);
+            }
+            changed
+        });
     }
 
     fn forget(&mut self, uid: &str) {

@@ -270,16 +270,6 @@ pub fn ignored(spec: &PodSpec) -> Vec<&'static str> {
             "lifecycle",
         ),
         (
-            spec.host_network != Some(true)
-                && any(&|c| {
-                    c.ports
-                        .iter()
-                        .flatten()
-                        .any(|p| p.host_port.is_some_and(|h| h != 0))
-                }),
-            "hostPort",
-        ),
-        (
             spec.volumes
                 .iter()
                 .flatten()
