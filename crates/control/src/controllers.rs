@@ -12,6 +12,7 @@ mod endpointslice;
 mod endpointslice_mirroring;
 mod gc;
 mod inventory;
+mod ip_address;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
@@ -21,6 +22,7 @@ mod resourcequota;
 mod root_ca;
 mod service_account;
 mod service_account_tokens;
+mod service_cidr;
 mod taint_eviction;
 
 use std::sync::Arc;
@@ -78,6 +80,8 @@ pub(crate) fn start(
     tasks.spawn(endpointslice::run(context(), token()));
     tasks.spawn(endpoints::run(context(), token()));
     tasks.spawn(endpointslice_mirroring::run(context(), token()));
+    tasks.spawn(service_cidr::run(context(), token()));
+    tasks.spawn(ip_address::run(context(), token()));
     tasks.spawn(node_lifecycle::run(context(), token()));
     tasks.spawn(taint_eviction::run(context(), token()));
     tasks.spawn(pod_gc::run(context(), token()));

@@ -19,6 +19,7 @@ mod spread;
 mod tests;
 mod waiting;
 
+pub(crate) use self::quantity::milli;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::{

@@ -8,10 +8,16 @@ mod endpoint;
 mod hints;
 mod plan;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
+mod topology;
 pub(super) mod trigger;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use futures::future::try_join_all;
 use k8s_openapi::api::{
@@ -50,16 +56,20 @@ struct Controller {
     context: Context,
     slices: Writer<EndpointSlice>,
     triggers: Mutex<HashMap<Key, Arc<TriggerTime>>>,
+    /// Services that have hints by the capacity of zones.
+    hinted: Arc<Mutex<HashSet<Key>>>,
     recorder: Recorder,
 }
 
 /// Runs the controller until shutdown.
 pub(super) async fn run(context: Context, shutdown: CancellationToken) {
     let queue = Queue::new();
-    subscribe(&context, &queue);
+    let hinted = Arc::default();
+    subscribe(&context, &queue, &hinted);
     let controller = Arc::new(Controller {
         slices: Writer::new(&context.client, &context.kinds.endpoint_slices),
         triggers: Mutex::default(),
+        hinted,
         recorder: context.recorder.component("endpoint-slice-controller"),
         context,
     });
@@ -72,7 +82,7 @@ pub(super) async fn run(context: Context, shutdown: CancellationToken) {
         .await;
 }
 
-fn subscribe(context: &Context, queue: &Queue<Key>) {
+fn subscribe(context: &Context, queue: &Queue<Key>, hinted: &Arc<Mutex<HashSet<Key>>>) {
     let kinds = &context.kinds;
     subscribe_to_services_and_pods(context, queue, endpoint::is_same);
     let changed = queue.clone();
@@ -83,13 +93,24 @@ fn subscribe(context: &Context, queue: &Queue<Key>) {
             }
         }
     });
-    // The zone of a node is part of its endpoints.
-    let (changed, services) = (queue.clone(), Arc::clone(&kinds.services));
+    // The zone of a node is part of its pods' endpoints, and its capacity of hints.
+    let (changed, hinted) = (queue.clone(), Arc::clone(hinted));
+    let (services, pods) = (Arc::clone(&kinds.services), Arc::clone(&kinds.pods));
     kinds.nodes.subscribe(move |change| {
-        let zone =
-            |node: &&Arc<k8s_openapi::api::core::v1::Node>| hints::zone_of(node).map(str::to_owned);
-        if change.old.as_ref().and_then(zone) != change.new.as_ref().and_then(zone) {
-            changed.add_all(services.keys());
+        let (old, new) = (
+            change.old.map(|node| &**node),
+            change.new.map(|node| &**node),
+        );
+        if old.map(topology::capacity) != new.map(topology::capacity) {
+            changed.add_all(hinted.lock().iter().cloned());
+        }
+        if let Some(node) = new
+            && old.is_none_or(|old| hints::zone_of(old) != hints::zone_of(node))
+        {
+            let name = node.metadata.name.as_deref().unwrap_or_default();
+            for pod in pods.indexed(index::node(name)) {
+                changed.add_all(selecting(&services, &pod));
+            }
         }
     });
 }
@@ -202,6 +223,7 @@ impl Controller {
         let Some(service) = service else {
             // Slices of a deleted Service are the garbage collector's.
             self.triggers.lock().remove(&key);
+            self.hinted.lock().remove(&key);
             return Ok(Outcome::Settled);
         };
         let pods = selected(&kinds.pods, &service);
@@ -209,7 +231,12 @@ impl Controller {
         let (seen, triggered) = known.observe(&service, &pods);
         let zone = |node: &str| {
             let node = kinds.nodes.get(&Key::new("", node))?;
-            hints::zone_of(&node).map(str::to_owned)
+            Some(hints::zone_of(&node).map(str::to_owned))
+        };
+        let shares = || topology::shares(&kinds.nodes.all());
+        let nodes = plan::Nodes {
+            zone: &zone,
+            shares: &shares,
         };
         let mut existing = kinds
             .endpoint_slices
@@ -224,7 +251,8 @@ impl Controller {
                 .iter()
                 .filter(|slice| family_of(slice) == Some(family));
             let slices: Vec<_> = of_family.cloned().collect();
-            let plan = plan::plan(&service, &pods, &slices, family, &zone, triggered);
+            let plan = plan::plan(&service, &pods, &slices, family, &nodes, triggered);
+            self.tell_of_hints(&service, &key, family, &plan);
             if let Err(err) = self.apply(plan).await {
                 return self.give_up(&service, err);
             }
@@ -236,6 +264,30 @@ impl Controller {
         }
         self.triggers.lock().insert(key, Arc::new(seen));
         Ok(Outcome::Settled)
+    }
+
+    /// Says when hints by capacity begin, end, or can't be given.
+    fn tell_of_hints(&self, service: &Service, key: &Key, family: plan::Family, plan: &Plan) {
+        let had = match &plan.hinted {
+            Some(Ok(())) => !self.hinted.lock().insert(key.clone()),
+            _ => self.hinted.lock().remove(key),
+        };
+        let (kind, reason, text) = match (&plan.hinted, had) {
+            (Some(Ok(())), false) => (
+                Kind::Normal,
+                "TopologyAwareHintsEnabled",
+                "Topology Aware Hints has been enabled",
+            ),
+            (Some(Err(why)), _) => (Kind::Warning, "TopologyAwareHintsDisabled", why.as_str()),
+            (None, true) => (
+                Kind::Warning,
+                "TopologyAwareHintsDisabled",
+                "Topology Aware Hints has been disabled",
+            ),
+            _ => return,
+        };
+        let message = format!("{text}, addressType: {}", family.as_str());
+        self.recorder.record(service, kind, reason, message);
     }
 
     fn give_up(&self, service: &Service, err: write::Error) -> Result<Outcome, write::Error> {

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// In thousandths, rounded up; 0 if it is no quantity (the API server has
 /// refused such a thing).
-pub(super) fn milli(quantity: &Quantity) -> i64 {
+pub(crate) fn milli(quantity: &Quantity) -> i64 {
     parse(&quantity.0).unwrap_or(0)
 }
 

@@ -13,6 +13,7 @@ use k8s_openapi::{
             Secret, Service, ServiceAccount,
         },
         discovery::v1::EndpointSlice,
+        networking::v1::{IPAddress, ServiceCIDR},
         policy::v1::PodDisruptionBudget,
         rbac::v1::ClusterRole,
     },
@@ -49,6 +50,8 @@ pub(crate) struct Kinds {
     /// By Service.
     pub(crate) endpoint_slices: Arc<Store<EndpointSlice>>,
     pub(crate) endpoints: Arc<Store<Endpoints>>,
+    pub(crate) service_cidrs: Arc<Store<ServiceCIDR>>,
+    pub(crate) ip_addresses: Arc<Store<IPAddress>>,
     pub(crate) nodes: Arc<Store<Node>>,
     /// Those of nodes only.
     pub(crate) leases: Arc<Store<Lease>>,
@@ -74,6 +77,8 @@ impl Kinds {
             services: Store::new(index::service),
             endpoint_slices: Store::new(index::endpoint_slice),
             endpoints: Store::new(|_, _| {}),
+            service_cidrs: Store::new(|_, _| {}),
+            ip_addresses: Store::new(|_, _| {}),
             nodes: Store::new(|_, _| {}),
             leases: Store::new(|_, _| {}),
             namespaces: Store::new(|_, _| {}),
@@ -112,6 +117,8 @@ impl Kinds {
         start.watch(&self.services, Selection::all::<Service>());
         start.watch(&self.endpoint_slices, Selection::all::<EndpointSlice>());
         start.watch(&self.endpoints, Selection::all::<Endpoints>());
+        start.watch(&self.service_cidrs, Selection::all::<ServiceCIDR>());
+        start.watch(&self.ip_addresses, Selection::all::<IPAddress>());
         start.watch(&self.nodes, Selection::all::<Node>());
         start.watch(&self.leases, Selection::within::<Lease>(Some(NODE_LEASES)));
         start.watch(&self.namespaces, Selection::all::<Namespace>());
@@ -129,7 +136,7 @@ impl Kinds {
 
     /// Returns once every store has its first list.
     pub(crate) async fn synced(&self) {
-        let stores: [BoxFuture<'_, ()>; 17] = [
+        let stores: [BoxFuture<'_, ()>; 19] = [
             self.pods.synced().boxed(),
             self.replica_sets.synced().boxed(),
             self.replication_controllers.synced().boxed(),
@@ -139,6 +146,8 @@ impl Kinds {
             self.services.synced().boxed(),
             self.endpoint_slices.synced().boxed(),
             self.endpoints.synced().boxed(),
+            self.service_cidrs.synced().boxed(),
+            self.ip_addresses.synced().boxed(),
             self.nodes.synced().boxed(),
             self.leases.synced().boxed(),
             self.namespaces.synced().boxed(),

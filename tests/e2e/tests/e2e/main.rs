@@ -2,6 +2,7 @@
 
 mod dns;
 mod documents;
+mod endpoints;
 mod faults;
 mod healing;
 mod identity;

@@ -113,7 +113,6 @@ fn subsets(service: &Service, pods: &[Arc<Pod>]) -> (Vec<EndpointSubset>, bool) 
         .iter()
         .any(|spec| spec.ports.iter().flatten().next().is_some());
     let all_ready = publishes_not_ready(service);
-    let mut truncated = false;
     for pod in pods {
         let terminating = pod::is_terminating(pod) && !all_ready;
         let Some(ip) = address(pod, primary_family(service)).filter(|_| !terminating) else {
@@ -122,10 +121,6 @@ fn subsets(service: &Service, pods: &[Arc<Pod>]) -> (Vec<EndpointSubset>, bool) 
         let ports = ports(pod, service);
         if has_ports && ports.is_empty() {
             continue;
-        }
-        if addresses.len() >= CAPACITY {
-            truncated = true;
-            break;
         }
         let key: AddressKey = (
             ip.parse().ok(),
@@ -171,7 +166,43 @@ fn subsets(service: &Service, pods: &[Arc<Pod>]) -> (Vec<EndpointSubset>, bool) 
             ports: Some(ports).filter(|list| !list.is_empty()),
         }
     };
-    (by_addresses.into_iter().map(subset).collect(), truncated)
+    let mut subsets: Vec<EndpointSubset> = by_addresses.into_iter().map(subset).collect();
+    let truncated = truncate(&mut subsets);
+    (subsets, truncated)
+}
+
+/// Leaves out what is beyond the capacity: first addresses that are not ready, from each subset in proportion.
+fn truncate(subsets: &mut [EndpointSubset]) -> bool {
+    let count = |list: &Option<Vec<EndpointAddress>>| list.as_ref().map_or(0, Vec::len);
+    let ready: usize = subsets.iter().map(|subset| count(&subset.addresses)).sum();
+    let others: usize = subsets
+        .iter()
+        .map(|subset| count(&subset.not_ready_addresses))
+        .sum();
+    if ready + others <= CAPACITY {
+        return false;
+    }
+    let (room, total) = match ready > CAPACITY {
+        true => (CAPACITY, ready),
+        false => (CAPACITY - ready, others),
+    };
+    let mut left = room;
+    for subset in subsets {
+        let list = match ready > CAPACITY {
+            true => {
+                subset.not_ready_addresses = None;
+                &mut subset.addresses
+            }
+            false => &mut subset.not_ready_addresses,
+        };
+        let share = (count(list) * room).div_ceil(total).min(left);
+        if let Some(addresses) = list {
+            addresses.truncate(share);
+            left -= addresses.len();
+        }
+        *list = list.take().filter(|list| !list.is_empty());
+    }
+    true
 }
 
 fn endpoint_port(port: k8s_openapi::api::discovery::v1::EndpointPort) -> (PortKey, EndpointPort) {
@@ -190,4 +221,37 @@ fn endpoint_port(port: k8s_openapi::api::discovery::v1::EndpointPort) -> (PortKe
         app_protocol: port.app_protocol,
     };
     (key, port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_addresses_come_first_and_subsets_in_proportion() {
+        let addresses = |count: usize| {
+            Some(vec![EndpointAddress::default(); count]).filter(|list| !list.is_empty())
+        };
+        let counted = |list: &Option<Vec<EndpointAddress>>| list.as_ref().map_or(0, Vec::len);
+        type Counts = [(usize, usize); 2];
+        let table: [(Counts, bool, Counts); 5] = [
+            ([(600, 400), (0, 0)], false, [(600, 400), (0, 0)]),
+            ([(600, 500), (0, 0)], true, [(600, 400), (0, 0)]),
+            ([(1500, 10), (500, 10)], true, [(750, 0), (250, 0)]),
+            ([(300, 300), (300, 900)], true, [(300, 100), (300, 300)]),
+            ([(1000, 7), (0, 0)], true, [(1000, 0), (0, 0)]),
+        ];
+        for (before, cut, after) in table {
+            let subset = |(ready, others): (usize, usize)| EndpointSubset {
+                addresses: addresses(ready),
+                not_ready_addresses: addresses(others),
+                ports: None,
+            };
+            let mut subsets = before.map(subset);
+            assert_eq!(truncate(&mut subsets), cut, "{before:?}");
+            let have =
+                subsets.map(|one| (counted(&one.addresses), counted(&one.not_ready_addresses)));
+            assert_eq!(have, after, "{before:?}");
+        }
+    }
 }

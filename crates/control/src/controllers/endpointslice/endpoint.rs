@@ -61,7 +61,7 @@ pub(super) fn endpoint(
     pod: &Pod,
     service: &Service,
     family: Family,
-    zone: impl Fn(&str) -> Option<String>,
+    zone: Option<String>,
 ) -> Option<Endpoint> {
     let address = address(pod, family)?;
     let node = pod::node_name(pod);
@@ -78,7 +78,7 @@ pub(super) fn endpoint(
         hostname: hostname(pod, service).map(str::to_owned),
         node_name: node.map(str::to_owned),
         target_ref: Some(target(pod)),
-        zone: node.and_then(zone),
+        zone,
         ..Endpoint::default()
     };
     endpoint.hints = hints::hints(service, &endpoint);

@@ -1,9 +1,12 @@
-//! Topology hints: where traffic to an endpoint should come from (KEP-3015).
+//! Topology hints: where traffic to an endpoint should come from (KEP-3015). Those by the capacity of zones, which an
+//! annotation asks for, are [`topology`](super::topology)'s.
 
 use k8s_openapi::api::{
     core::v1::{Node, Service},
     discovery::v1::{Endpoint, EndpointHints, ForNode, ForZone},
 };
+
+use super::topology;
 
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
@@ -18,6 +21,9 @@ pub(super) fn zone_of(node: &Node) -> Option<&str> {
 /// Hints for one endpoint, as the Service's trafficDistribution asks.
 pub(super) fn hints(service: &Service, endpoint: &Endpoint) -> Option<EndpointHints> {
     let wish = service.spec.as_ref()?.traffic_distribution.as_deref()?;
+    if topology::is_asked_for(service) {
+        return None;
+    }
     let by_node = wish == "PreferSameNode";
     let by_zone = by_node || wish == "PreferClose" || wish == "PreferSameZone";
     let ready = endpoint

@@ -21,8 +21,12 @@ use k8s_openapi::{
 };
 use serde_json::{Value, json};
 
-use super::{MANAGED_BY, MANAGED_BY_LABEL, endpoint, trigger};
-use crate::{controllers::SERVICE_NAME_LABEL, ownership::controller_reference};
+use super::{
+    MANAGED_BY, MANAGED_BY_LABEL, endpoint,
+    topology::{self, Hinted, Shares},
+    trigger,
+};
+use crate::{controllers::SERVICE_NAME_LABEL, ownership::controller_reference, pod};
 
 pub(super) const ENDPOINTS_PER_SLICE: usize = 100;
 const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
@@ -42,7 +46,7 @@ impl Family {
         })
     }
 
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::V4 => "IPv4",
             Self::V6 => "IPv6",
@@ -77,9 +81,19 @@ pub(super) fn family_of(slice: &EndpointSlice) -> Option<Family> {
     }
 }
 
+/// What is known of nodes.
+pub(super) struct Nodes<'a> {
+    /// The zone of a node, if it has one; `None` for a node that is not there.
+    pub(super) zone: &'a (dyn Fn(&str) -> Option<Option<String>> + Sync),
+    /// What zones have of the cluster's CPUs.
+    pub(super) shares: &'a (dyn Fn() -> Option<Shares> + Sync),
+}
+
 /// Writes to slices of one family.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
+    /// What came of hints by capacity, where they are asked for.
+    pub(super) hinted: Option<Result<(), String>>,
     pub(super) create: Vec<EndpointSlice>,
     /// Slices with the merge patch for each.
     pub(super) update: Vec<(Arc<EndpointSlice>, Value)>,
@@ -134,12 +148,17 @@ pub(super) fn plan(
     pods: &[Arc<Pod>],
     existing: &[Arc<EndpointSlice>],
     family: Family,
-    zone: &dyn Fn(&str) -> Option<String>,
+    nodes: &Nodes<'_>,
     triggered: Option<Timestamp>,
 ) -> Plan {
     let mut groups: BTreeMap<PortKey, Group> = BTreeMap::new();
     for pod in pods {
-        let Some(endpoint) = endpoint::endpoint(pod, service, family, zone) else {
+        // A pod that was on a node that is gone may be gone, too, and nobody would say so.
+        let zone = pod::node_name(pod).and_then(|name| (nodes.zone)(name));
+        if zone.is_none() && !endpoint::publishes_not_ready(service) {
+            continue;
+        }
+        let Some(endpoint) = endpoint::endpoint(pod, service, family, zone.flatten()) else {
             continue;
         };
         let ports = endpoint::ports(pod, service);
@@ -160,7 +179,8 @@ pub(super) fn plan(
     for (key, group) in groups {
         packing.pack(&key, group);
     }
-    packing.finish(service, family, triggered)
+    let shares = topology::is_asked_for(service).then(|| (nodes.shares)());
+    packing.finish(service, family, shares, triggered)
 }
 
 #[derive(Default)]
@@ -212,7 +232,29 @@ impl Packing {
         }
     }
 
-    fn finish(mut self, service: &Service, family: Family, triggered: Option<Timestamp>) -> Plan {
+    /// Hints by capacity: slices of which nothing else changes keep theirs where they fit.
+    fn hint(&mut self, service: &Service, shares: Option<&Shares>) -> Result<(), String> {
+        let labels = labels(service);
+        let slices = self.wanted.iter_mut().map(|(slice, content)| {
+            let old = slice.as_ref().filter(|old| {
+                old.metadata.labels.as_ref() == Some(&labels)
+                    && is_same_beyond_hints(old, &content.endpoints)
+            });
+            Hinted {
+                unchanged: old.and_then(|old| old.endpoints.as_deref()),
+                endpoints: &mut content.endpoints,
+            }
+        });
+        topology::assign(slices.collect(), shares)
+    }
+
+    fn finish(
+        mut self,
+        service: &Service,
+        family: Family,
+        shares: Option<Option<Shares>>,
+        triggered: Option<Timestamp>,
+    ) -> Plan {
         if self.wanted.is_empty() {
             let nothing = Content {
                 endpoints: Vec::new(),
@@ -220,7 +262,10 @@ impl Packing {
             };
             self.wanted.push((None, nothing));
         }
-        let mut plan = Plan::default();
+        let mut plan = Plan {
+            hinted: shares.map(|shares| self.hint(service, shares.as_ref())),
+            ..Plan::default()
+        };
         let ends = service.metadata.deletion_timestamp.is_some();
         // An empty slice that is there serves best where an empty one is wanted.
         self.spare
@@ -243,11 +288,22 @@ impl Packing {
     }
 }
 
+fn is_same_beyond_hints(slice: &EndpointSlice, endpoints: &[Endpoint]) -> bool {
+    let old = slice.endpoints.as_deref().unwrap_or_default();
+    let without = |endpoint: &Endpoint| Endpoint {
+        hints: None,
+        ..endpoint.clone()
+    };
+    old.len() == endpoints.len() && old.iter().map(without).eq(endpoints.iter().cloned())
+}
+
 /// Puts endpoints that are not in a slice yet into slices with room: first
 /// those that are written anyway, then the fullest that can take all.
 fn fill(kept: &mut [(Arc<EndpointSlice>, Vec<Endpoint>)], rest: &mut Vec<Endpoint>) {
+    // Hints of capacity are given later: a slice that differs in them only is not written for it.
     let changed = |slice: &EndpointSlice, endpoints: &[Endpoint]| {
         slice.endpoints.as_deref().unwrap_or_default() != endpoints
+            && !is_same_beyond_hints(slice, endpoints)
     };
     for (slice, endpoints) in kept.iter_mut() {
         if changed(slice, endpoints) && !endpoints.is_empty() {

@@ -10,7 +10,7 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 
 use super::{
-    plan::{ENDPOINTS_PER_SLICE, Family, Plan, plan},
+    plan::{ENDPOINTS_PER_SLICE, Family, Nodes, Plan, plan},
     trigger::TriggerTime,
 };
 use crate::fixture::merge;
@@ -47,11 +47,15 @@ fn pod(number: u8, changes: Value) -> Arc<Pod> {
 }
 
 fn plan_for(service: &Service, pods: &[Arc<Pod>], existing: &[Arc<EndpointSlice>]) -> Plan {
-    plan(service, pods, existing, Family::V4, &|_| None, None)
+    let nodes = Nodes {
+        zone: &|_| Some(None),
+        shares: &|| None,
+    };
+    plan(service, pods, existing, Family::V4, &nodes, None)
 }
 
 /// The slices after a plan: created ones get names in order.
-fn applied(existing: &[Arc<EndpointSlice>], plan: Plan) -> Vec<Arc<EndpointSlice>> {
+pub(super) fn applied(existing: &[Arc<EndpointSlice>], plan: Plan) -> Vec<Arc<EndpointSlice>> {
     let deleted = |slice: &Arc<EndpointSlice>| {
         plan.delete
             .iter()
@@ -76,10 +80,20 @@ fn applied(existing: &[Arc<EndpointSlice>], plan: Plan) -> Vec<Arc<EndpointSlice
         slices[position.unwrap()] = Arc::new(serde_json::from_value(value).unwrap());
     }
     for mut slice in plan.create {
-        slice.metadata.name = Some(format!("s-{}", slices.len()));
+        slice.metadata.name = Some(format!("s-{}", unused(&slices)));
         slices.push(Arc::new(slice));
     }
     slices
+}
+
+/// A number that no slice has.
+fn unused(slices: &[Arc<EndpointSlice>]) -> usize {
+    let taken = |number: &usize| {
+        slices
+            .iter()
+            .any(|one| one.metadata.name == Some(format!("s-{number}")))
+    };
+    (slices.len()..).find(|number| !taken(number)).unwrap()
 }
 
 fn addresses(slices: &[Arc<EndpointSlice>]) -> Vec<Vec<String>> {
@@ -280,7 +294,11 @@ fn labels_that_a_service_no_longer_has_are_removed() {
 
 #[test]
 fn hints_follow_traffic_distribution() {
-    let zone = |_: &str| Some("z1".to_owned());
+    let zone = |_: &str| Some(Some("z1".to_owned()));
+    let nodes = Nodes {
+        zone: &zone,
+        shares: &|| None,
+    };
     let table = [
         (Value::Null, Value::Null),
         (json!("PreferClose"), json!({"forZones": [{"name": "z1"}]})),
@@ -295,7 +313,14 @@ fn hints_follow_traffic_distribution() {
     ];
     for (wish, expected) in table {
         let service = service(json!({"spec": {"trafficDistribution": wish}}));
-        let plan = plan(&service, &[pod(1, json!({}))], &[], Family::V4, &zone, None);
+        let plan = plan(
+            &service,
+            &[pod(1, json!({}))],
+            &[],
+            Family::V4,
+            &nodes,
+            None,
+        );
         let endpoint = &plan.create[0].endpoints.as_ref().unwrap()[0];
         assert_eq!(
             serde_json::to_value(&endpoint.hints).unwrap(),
@@ -316,4 +341,63 @@ fn the_trigger_is_the_earliest_change_that_is_new() {
     assert_eq!(second, time("2026-11-24T12:00:05Z"));
     assert_eq!(trigger.observe(&service, &ready).1, None);
     assert_eq!(trigger.observe(&service, &ready[..1]).1, None);
+}
+
+#[test]
+fn pods_of_nodes_that_are_gone_are_no_endpoints() {
+    let nodes = Nodes {
+        zone: &|_| None,
+        shares: &|| None,
+    };
+    let of = |service: &Service| {
+        let plan = plan(service, &[pod(1, json!({}))], &[], Family::V4, &nodes, None);
+        plan.create[0].endpoints.iter().flatten().count()
+    };
+    assert_eq!(of(&service(json!({}))), 0);
+    assert_eq!(
+        of(&service(
+            json!({"spec": {"publishNotReadyAddresses": true}})
+        )),
+        1
+    );
+}
+
+#[test]
+fn hints_by_capacity_stay_while_they_fit() {
+    let asked = service(
+        json!({"metadata": {"annotations": {"service.kubernetes.io/topology-mode": "Auto"}}}),
+    );
+    let zone = |_: &str| Some(Some("a".to_owned()));
+    let shares = || Some([("a".to_owned(), 0.5), ("b".to_owned(), 0.5)].into());
+    let nodes = Nodes {
+        zone: &zone,
+        shares: &shares,
+    };
+    let pods: Vec<_> = (1..=4).map(|number| pod(number, json!({}))).collect();
+    let first = plan(&asked, &pods, &[], Family::V4, &nodes, None);
+    assert_eq!(first.hinted, Some(Ok(())));
+    let slices = applied(&[], first);
+    let for_zones: Vec<_> = slices[0]
+        .endpoints
+        .iter()
+        .flatten()
+        .map(|one| {
+            one.hints.clone().unwrap().for_zones.unwrap()[0]
+                .name
+                .clone()
+        })
+        .collect();
+    assert_eq!(
+        for_zones.iter().filter(|zone| *zone == "b").count(),
+        2,
+        "{for_zones:?}"
+    );
+    let again = plan(&asked, &pods, &slices, Family::V4, &nodes, None);
+    assert!(again.update.is_empty() && again.create.is_empty());
+    let none = Nodes {
+        zone: &zone,
+        shares: &|| None,
+    };
+    let lost = plan(&asked, &pods, &slices, Family::V4, &none, None);
+    assert!(matches!(lost.hinted, Some(Err(_))) && lost.update.len() == 1);
 }

@@ -104,7 +104,23 @@ pub(super) fn plan(endpoints: &Endpoints, existing: &[Arc<EndpointSlice>]) -> Pl
         plan.delete.extend(same);
     }
     plan.delete.extend(left.into_values().flatten());
+    recycle(&mut plan);
     plan
+}
+
+/// Writes what is new into slices that would go otherwise.
+fn recycle(plan: &mut Plan) {
+    for old in std::mem::take(&mut plan.delete) {
+        let same_family = |new: &EndpointSlice| new.address_type == old.address_type;
+        let Some(at) = plan.create.iter().rposition(same_family) else {
+            plan.delete.push(old);
+            continue;
+        };
+        let new = plan.create.remove(at);
+        if let Some(patch) = difference(&old, &new) {
+            plan.update.push((old, patch));
+        }
+    }
 }
 
 fn key_of(slice: &EndpointSlice) -> SliceKey {
@@ -265,6 +281,7 @@ fn difference(old: &EndpointSlice, new: &EndpointSlice) -> Option<Value> {
                 "ownerReferences": slice.metadata.owner_references,
             },
             "endpoints": endpoints,
+            "ports": slice.ports,
         })
     };
     let mut patch = merge_diff(&said(old), &said(new))?;
@@ -375,7 +392,9 @@ mod tests {
         let other =
             endpoints(json!([{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 81}]}]));
         let moved = plan(&other, &[slice]);
-        assert_eq!((moved.create.len(), moved.delete.len()), (1, 1));
+        let counts = (moved.create.len(), moved.update.len(), moved.delete.len());
+        assert_eq!(counts, (0, 1, 0), "the slice is used again");
+        assert_eq!(moved.update[0].1["ports"][0]["port"], 81);
     }
 
     #[test]
