@@ -1,35 +1,86 @@
-//! The cluster DNS: names of Services and their endpoints, as the Kubernetes DNS specification 1.1 has them.
+//! The cluster DNS: names of Services and their endpoints, as the Kubernetes DNS specification 1.1 has them, and names
+//! from elsewhere.
 //!
-//! Watches feed a [`zone::Zone`], an index of names; [`message`] turns one query into one reply by
-//! looking into it; [`serve`] moves the bytes. Everything outside the cluster's zone is forwarded,
-//! or refused when there is nobody to ask.
+//! A Corefile ([`corefile`]) says which servers there are; an [`engine::Engine`] answers by it, at once from the
+//! [`zone`], an index of the cluster's names that watches feed, or after asking others ([`resolve`], [`forward`]);
+//! [`serve`] moves the bytes.
 //!
-//! Invariant: no cache stands between the API and an answer for a cluster name.
+//! Invariants: no cache stands between the API and an answer for a cluster name; no cluster name is asked of others; a
+//! Corefile that is not understood leaves the one before it in force.
 //!
-//! Deliberately absent: zone transfers, DNSSEC, dynamic update, a configuration language.
+//! Deliberately absent: zone transfers, DNSSEC signing, dynamic update, plugins that clusters don't use.
 
-pub mod message;
+mod answer;
+mod applied;
+mod cache;
+pub mod corefile;
+pub mod engine;
+pub mod forward;
+mod http;
+mod limit;
+mod live;
+pub mod metrics;
+mod plugins;
+pub mod reply;
+pub mod resolve;
+mod run;
+mod said;
 pub mod serve;
-pub mod upstream;
+mod stored;
+pub mod walk;
 mod watch;
+pub mod wire;
 pub mod zone;
 
-use std::net::SocketAddr;
-use std::sync::{Arc, RwLock};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
+use ipnet::IpNet;
+use karve_watch::ObjectName;
+use tokio::sync::mpsc;
 
-pub use upstream::forward;
+use crate::corefile::Plan;
 
-/// What a node's DNS server needs to know.
+pub use applied::forward_all;
+pub use live::{default_plan, resolvers};
+pub use run::run;
+
+/// What the node's proxy says of a Service: its rules are in the kernel, or are no more.
+pub type Programmed = (ObjectName, bool);
+
+/// Where the configuration comes from.
 #[derive(Clone, Debug)]
+pub enum Source {
+    /// The ConfigMap `coredns` in `kube-system`, and karve's own Corefile without it.
+    ConfigMap,
+    /// A file, which is followed.
+    File(PathBuf),
+    /// This, and no other.
+    Fixed(Arc<Plan>),
+}
+
+/// What a DNS server needs to know.
+#[derive(Debug)]
 pub struct Options {
-    /// Addresses to answer on, over UDP and TCP.
-    pub listen: Vec<SocketAddr>,
+    /// Addresses to answer on; the Corefile has the ports.
+    pub listen: Vec<IpAddr>,
     /// The cluster's domain without a trailing dot, such as `cluster.local`.
     pub cluster_domain: String,
-    /// Resolvers for all other names, tried in order. Empty: such names are refused.
-    pub upstreams: Vec<SocketAddr>,
+    /// Where the Corefile comes from.
+    pub source: Source,
+    /// What `/etc/resolv.conf` stands for in a Corefile: the resolvers themselves, or `None` for the file.
+    pub upstreams: Option<Vec<SocketAddr>>,
+    /// The nodes' own search list, which Pods inherit.
+    pub node_searches: Vec<String>,
+    /// The node whose Pods ask; `None`: any.
+    pub node: Option<String>,
+    /// Addresses of Pods and Services, whose names nobody outside is asked for.
+    pub private: Vec<IpNet>,
+    /// The node's proxy, whose word a Service's name waits for. `None`: names are answered as soon as they are known.
+    pub proxy: Option<mpsc::UnboundedReceiver<Programmed>>,
+    /// Whether a Corefile's `lameduck` is waited for at the end.
+    pub lameduck: bool,
 }
 
 /// Why the DNS server could not run.
@@ -41,6 +92,18 @@ pub enum Error {
         /// The text given.
         domain: String,
     },
+    /// The Corefile can't be read.
+    #[error("read Corefile {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The Corefile is not understood.
+    #[error("understand the Corefile")]
+    Corefile(#[source] corefile::Error),
     /// An address could not be listened on.
     #[error("listen for DNS on {address}")]
     Listen {
@@ -50,30 +113,4 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-}
-
-/// Serves the cluster's names from `client`'s API until `shutdown`.
-///
-/// The sockets are open before the first list is in; until then cluster names answer SERVFAIL, so
-/// that a resolver tries again instead of believing that a name does not exist.
-///
-/// # Errors
-///
-/// [`Error`] when an address can't be bound or the domain is malformed. The API being away is no error.
-pub async fn run(
-    client: kube::Client,
-    options: Options,
-    shutdown: CancellationToken,
-) -> Result<(), Error> {
-    let zone = zone::Zone::new(&options.cluster_domain).ok_or_else(|| Error::Domain {
-        domain: options.cluster_domain.clone(),
-    })?;
-    let zone = Arc::new(RwLock::new(zone));
-    let upstreams: Arc<[SocketAddr]> = options.upstreams.into();
-    let listeners = serve::Listeners::bind(&options.listen).await?;
-    tokio::join!(
-        listeners.serve(zone.clone(), upstreams, shutdown.clone()),
-        watch::follow(client, zone, shutdown),
-    );
-    Ok(())
 }

@@ -1,332 +1,422 @@
-//! Whole messages: what a resolver sends and what it gets back.
+//! Whole messages over real sockets: what a resolver sends and what it gets back, with upstreams that answer, lie, or
+//! say nothing.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, RwLock};
+mod bed;
 
-use domain::base::iana::{Class, Rcode, Rtype};
-use domain::base::{Message, MessageBuilder, Name, ParsedName, ToName};
-use domain::rdata::{AllRecordData, Cname};
-use karve_dns::message::{Step, Transport, fail, finish_alias, query_for, respond};
-use karve_dns::serve::Listeners;
-use karve_dns::upstream::resolvers;
-use karve_dns::zone::Zone;
+use std::net::Ipv4Addr;
+
+use bed::{Bed, Behaviour, Upstream, query, query_with};
+use domain::base::iana::{Rcode, Rtype};
+use domain::base::{Message, ParsedName};
+use domain::rdata::AllRecordData;
 use proptest::prelude::*;
-use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_util::sync::CancellationToken;
 
-fn zone(endpoints: u8) -> Zone {
-    let service = |name: &str, spec: serde_json::Value| {
-        serde_json::from_value(
-            json!({"metadata": {"namespace": "default", "name": name}, "spec": spec}),
-        )
-        .unwrap()
-    };
-    let mut zone = Zone::new("cluster.local").unwrap();
-    zone.replace_services(&[
-        service(
-            "redis",
-            json!({"clusterIP": "10.96.7.7", "ports": [{"name": "resp", "port": 6379}]}),
-        ),
-        service("many", json!({"clusterIP": "None"})),
-        service(
-            "out",
-            json!({"type": "ExternalName", "externalName": "example.org"}),
-        ),
-        service(
-            "in",
-            json!({"type": "ExternalName", "externalName": "redis.default.svc.cluster.local"}),
-        ),
-    ]);
-    let addresses: Vec<_> = (1..=endpoints)
-        .map(|n| json!({"addresses": [format!("10.244.1.{n}")]}))
-        .collect();
-    zone.replace_slices(&[serde_json::from_value(json!({
-        "metadata": {"namespace": "default", "name": "many-a", "labels": {"kubernetes.io/service-name": "many"}},
-        "addressType": "IPv4", "ports": [], "endpoints": addresses,
-    }))
-    .unwrap()]);
-    zone
+fn records(reply: &Message<Vec<u8>>) -> Vec<String> {
+    let answer = reply.answer().unwrap();
+    answer
+        .limit_to::<AllRecordData<_, ParsedName<_>>>()
+        .flatten()
+        .map(|record| format!("{} {} {}", record.owner(), record.rtype(), record.data()))
+        .collect()
 }
 
-fn query(name: &str, qtype: Rtype, edns: Option<u16>) -> Vec<u8> {
-    let mut builder = MessageBuilder::new_vec();
-    builder.header_mut().set_id(7);
-    builder.header_mut().set_rd(true);
-    let mut question = builder.question();
-    question
-        .push((Name::vec_from_str(name).unwrap(), qtype))
-        .unwrap();
-    let mut additional = question.additional();
-    if let Some(size) = edns {
-        additional
-            .opt(|opt| {
-                opt.set_udp_payload_size(size);
-                Ok(())
-            })
-            .unwrap();
-    }
-    additional.finish()
-}
-
-fn reply(zone: &Zone, query: &[u8], transport: Transport) -> Message<Vec<u8>> {
-    match respond(query, zone, transport) {
-        Step::Reply(bytes) => Message::from_octets(bytes).unwrap(),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn the_asker_s_spelling_comes_back() {
-    let query = query("ReDiS.default.SVC.cluster.local", Rtype::A, None);
-    let reply = reply(&zone(0), &query, Transport::Udp);
-    assert!(reply.is_answer(&Message::from_octets(&query[..]).unwrap()));
+#[tokio::test]
+async fn the_asker_s_spelling_comes_back() {
+    let bed = Bed::new("cluster.local {\n kubernetes\n}", &[]).await;
+    let asked = query("ReDiS.default.SVC.cluster.local", Rtype::A);
+    let reply = bed.udp(&asked).await;
+    assert!(reply.is_answer(&Message::from_octets(&asked[..]).unwrap()));
     assert!(reply.header().aa() && reply.header().ra() && reply.header().rd());
     let question = reply.sole_question().unwrap();
     assert_eq!(
         question.qname().to_string(),
         "ReDiS.default.SVC.cluster.local"
     );
-    assert_eq!(reply.header_counts().ancount(), 1);
     // One question, one A record whose owner is a pointer to it.
-    assert_eq!(reply.as_slice().len(), query.len() + 2 + 2 + 2 + 4 + 2 + 4);
+    assert_eq!(reply.as_slice().len(), asked.len() + 2 + 2 + 2 + 4 + 2 + 4);
+    bed.end().await;
 }
 
-#[test]
-fn nxdomain_and_nodata_are_told_apart_and_carry_the_soa() {
-    for (name, qtype, rcode) in [
-        ("none.default.svc.cluster.local", Rtype::A, Rcode::NXDOMAIN),
+#[tokio::test]
+async fn each_question_gets_the_code_that_fits_it() {
+    let bed = Bed::new("cluster.local in-addr.arpa {\n kubernetes\n}", &[]).await;
+    let rows = [
+        (
+            "none.default.svc.cluster.local",
+            Rtype::A,
+            Rcode::NXDOMAIN,
+            1,
+        ),
         (
             "redis.default.svc.cluster.local",
             Rtype::AAAA,
             Rcode::NOERROR,
+            1,
         ),
-        ("redis.default.svc.cluster.local", Rtype::MX, Rcode::NOERROR),
-    ] {
-        let reply = reply(&zone(0), &query(name, qtype, Some(1232)), Transport::Udp);
-        assert_eq!(reply.header().rcode(), rcode, "{name}");
+        (
+            "redis.default.svc.cluster.local",
+            Rtype::MX,
+            Rcode::NOERROR,
+            1,
+        ),
+        (
+            "redis.default.svc.cluster.local",
+            Rtype::HTTPS,
+            Rcode::NOERROR,
+            1,
+        ),
+        (
+            "redis.default.svc.cluster.local",
+            Rtype::AXFR,
+            Rcode::REFUSED,
+            0,
+        ),
+        ("9.9.9.9.in-addr.arpa", Rtype::PTR, Rcode::NXDOMAIN, 1),
+        ("example.org", Rtype::A, Rcode::REFUSED, 0),
+    ];
+    for (name, qtype, rcode, authority) in rows {
+        let reply = bed.udp(&query_with(name, qtype, 1232)).await;
+        assert_eq!(reply.header().rcode(), rcode, "{name} {qtype}");
         assert_eq!(reply.header_counts().ancount(), 0);
-        let authority: Vec<_> = reply.authority().unwrap().flatten().collect();
-        assert_eq!(authority.len(), 1);
-        assert_eq!(authority[0].rtype(), Rtype::SOA);
+        let soa: Vec<_> = reply.authority().unwrap().flatten().collect();
+        assert_eq!(soa.len(), authority, "{name} {qtype}");
+        assert!(soa.iter().all(|record| record.rtype() == Rtype::SOA));
         assert!(reply.opt().is_some());
     }
-}
-
-#[test]
-fn what_does_not_fit_a_datagram_is_truncated_and_whole_over_tcp() {
-    let zone = zone(250);
-    let name = "many.default.svc.cluster.local";
-    let small = reply(&zone, &query(name, Rtype::A, None), Transport::Udp);
-    assert!(small.header().tc());
-    assert!(small.as_slice().len() <= 512);
-    let capped = reply(&zone, &query(name, Rtype::A, Some(65_000)), Transport::Udp);
-    assert!(capped.header().tc() && capped.opt().is_some());
-    let whole = reply(&zone, &query(name, Rtype::A, None), Transport::Tcp);
-    assert!(!whole.header().tc());
-    assert_eq!(whole.header_counts().ancount(), 250);
-}
-
-#[test]
-fn an_alias_into_the_cluster_is_followed() {
-    let reply = reply(
-        &zone(0),
-        &query("in.default.svc.cluster.local", Rtype::A, None),
-        Transport::Udp,
-    );
-    let types: Vec<_> = reply
-        .answer()
-        .unwrap()
-        .flatten()
-        .map(|r| r.rtype())
-        .collect();
-    assert_eq!(types, [Rtype::CNAME, Rtype::A]);
-}
-
-#[test]
-fn an_alias_to_the_outside_carries_what_the_upstream_said() {
-    let asked = query("out.default.svc.cluster.local", Rtype::A, None);
-    let Step::Chase(target) = respond(&asked, &zone(0), Transport::Udp) else {
-        panic!("the target lies outside")
-    };
-    let onward = query_for(&asked, &target, 9).unwrap();
-    let onward = Message::from_octets(onward).unwrap();
-    assert_eq!(
-        onward.sole_question().unwrap().qname().to_string(),
-        "example.org"
-    );
-    let mut said = MessageBuilder::new_vec()
-        .start_answer(&onward, Rcode::NOERROR)
-        .unwrap();
-    let address = domain::rdata::A::from_octets(192, 0, 2, 1);
-    said.push((&target, Class::IN, 60, address)).unwrap();
-    let whole = finish_alias(&asked, &target, Some(&said.finish()), Transport::Udp).unwrap();
-    let whole = Message::from_octets(whole).unwrap();
-    let records: Vec<String> = whole
-        .answer()
-        .unwrap()
-        .limit_to::<AllRecordData<_, ParsedName<_>>>()
-        .flatten()
-        .map(|record| format!("{} {}", record.owner(), record.data()))
-        .collect();
-    assert_eq!(
-        records,
-        [
-            "out.default.svc.cluster.local example.org.",
-            "example.org 192.0.2.1"
-        ]
-    );
-    let silent = finish_alias(&asked, &target, None, Transport::Udp).unwrap();
-    assert_eq!(
-        Message::from_octets(silent).unwrap().header().rcode(),
-        Rcode::SERVFAIL
-    );
-}
-
-#[test]
-fn odd_queries_get_the_code_that_names_the_oddity() {
-    let zone = zone(0);
-    let mut notify = query("redis.default.svc.cluster.local", Rtype::A, None);
-    notify[2] |= 4 << 3;
-    assert_eq!(
-        reply(&zone, &notify, Transport::Udp).header().rcode(),
-        Rcode::NOTIMP
-    );
-    let empty = MessageBuilder::new_vec().question().finish();
-    assert_eq!(
-        reply(&zone, &empty, Transport::Udp).header().rcode(),
-        Rcode::FORMERR
-    );
-    let mut answer = query("redis.default.svc.cluster.local", Rtype::A, None);
-    answer[2] |= 0x80;
-    assert!(matches!(
-        respond(&answer, &zone, Transport::Udp),
-        Step::Drop
-    ));
-    let any = reply(
-        &zone,
-        &query("redis.default.svc.cluster.local", Rtype::ANY, None),
-        Transport::Udp,
-    );
+    let any = bed
+        .udp(&query("redis.default.svc.cluster.local", Rtype::ANY))
+        .await;
     assert_eq!(
         any.answer().unwrap().flatten().next().unwrap().rtype(),
         Rtype::HINFO
     );
-    let outside = query("example.org", Rtype::A, None);
-    assert!(matches!(
-        respond(&outside, &zone, Transport::Udp),
-        Step::Forward
-    ));
-    let refused = fail(&outside, Transport::Udp, Rcode::REFUSED).unwrap();
-    assert_eq!(
-        Message::from_octets(refused).unwrap().header().rcode(),
-        Rcode::REFUSED
-    );
+    bed.end().await;
 }
 
-#[test]
-fn resolv_conf_is_read_as_glibc_does() {
-    let text = "# c\nsearch a\nnameserver 192.0.2.1\n nameserver\t2001:db8::1 # x\nnameservers 1.1.1.1\nnameserver fe80::1%eth0\n";
-    let found: Vec<String> = resolvers(text).iter().map(SocketAddr::to_string).collect();
-    assert_eq!(found, ["192.0.2.1:53", "[2001:db8::1]:53"]);
-}
-
-/// Over loopback sockets: cluster names from the zone, others from a second server that only refuses.
 #[tokio::test]
-async fn datagrams_and_streams_are_served_and_forwarded() {
-    let shutdown = CancellationToken::new();
-    let free = || {
-        let probe = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        probe.local_addr().unwrap()
-    };
-    let (upstream, address) = (free(), free());
-    let far = Listeners::bind(&[upstream]).await.unwrap();
-    let near = Listeners::bind(&[address]).await.unwrap();
-    let none: Arc<[SocketAddr]> = Arc::new([]);
-    let far = tokio::spawn(far.serve(
-        Arc::new(RwLock::new(Zone::nothing())),
-        none,
-        shutdown.clone(),
-    ));
-    let upstreams: Arc<[SocketAddr]> = Arc::new([upstream]);
-    let near = tokio::spawn(near.serve(
-        Arc::new(RwLock::new(zone(250))),
-        upstreams,
-        shutdown.clone(),
-    ));
-
-    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut buffer = [0u8; 4096];
-    for (name, rcode) in [
-        ("redis.default.svc.cluster.local", Rcode::NOERROR),
-        ("example.org", Rcode::REFUSED),
-    ] {
-        socket
-            .send_to(&query(name, Rtype::A, None), address)
-            .await
-            .unwrap();
-        let len = socket.recv(&mut buffer).await.unwrap();
-        let reply = Message::from_octets(&buffer[..len]).unwrap();
-        assert_eq!(reply.header().rcode(), rcode, "{name}");
-    }
-
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    for name in ["many.default.svc.cluster.local", "example.org"] {
-        let query = query(name, Rtype::A, None);
-        stream.write_u16(query.len() as u16).await.unwrap();
-        stream.write_all(&query).await.unwrap();
-        let mut reply = vec![0; usize::from(stream.read_u16().await.unwrap())];
-        stream.read_exact(&mut reply).await.unwrap();
-        let reply = Message::from_octets(reply).unwrap();
-        assert_eq!(
-            reply
-                .sole_question()
-                .unwrap()
-                .qname()
-                .to_name::<Vec<u8>>()
-                .to_string(),
-            name
-        );
-    }
-    drop(stream);
-    shutdown.cancel();
-    near.await.unwrap();
-    far.await.unwrap();
+async fn odd_messages_get_the_code_that_names_the_oddity() {
+    let bed = Bed::new("cluster.local {\n kubernetes\n}", &[]).await;
+    let good = query("redis.default.svc.cluster.local", Rtype::A);
+    let mut notify = good.clone();
+    notify[2] |= 4 << 3;
+    assert_eq!(bed.udp(&notify).await.header().rcode(), Rcode::NOTIMP);
+    let mut none = good[..12].to_vec();
+    none[5] = 0;
+    assert_eq!(bed.udp(&none).await.header().rcode(), Rcode::FORMERR);
+    let mut cut = good.clone();
+    cut.truncate(20);
+    assert_eq!(bed.udp(&cut).await.header().rcode(), Rcode::FORMERR);
+    // A name that points at itself.
+    let mut ring = good[..12].to_vec();
+    ring.extend_from_slice(&[0xC0, 12, 0, 1, 0, 1]);
+    assert_eq!(bed.udp(&ring).await.header().rcode(), Rcode::FORMERR);
+    let mut chaos = good.clone();
+    let end = chaos.len();
+    chaos[end - 1] = 3;
+    assert_eq!(bed.udp(&chaos).await.header().rcode(), Rcode::REFUSED);
+    // EDNS of version 1 (RFC 6891): BADVERS in the OPT record.
+    let mut later = query_with("redis.default.svc.cluster.local", Rtype::A, 1232);
+    let end = later.len();
+    later[end - 5] = 1;
+    let reply = bed.udp(&later).await;
+    let opt = reply.opt().unwrap();
+    assert_eq!(opt.rcode(reply.header()).to_int(), 16);
+    // A reply is no query: nothing comes back, and the next query is answered.
+    let mut answer = good.clone();
+    answer[2] |= 0x80;
+    bed.send(&answer).await;
+    assert_eq!(bed.udp(&good).await.header().rcode(), Rcode::NOERROR);
+    bed.end().await;
 }
 
-#[test]
-fn a_cname_query_gets_the_alias_alone() {
-    let reply = reply(
-        &zone(0),
-        &query("out.default.svc.cluster.local", Rtype::CNAME, None),
-        Transport::Udp,
+#[tokio::test]
+async fn what_does_not_fit_a_datagram_is_truncated_and_whole_over_a_stream() {
+    let bed = Bed::new("cluster.local {\n kubernetes\n loadbalance\n}", &[]).await;
+    let name = "many.default.svc.cluster.local";
+    let small = bed.udp(&query(name, Rtype::A)).await;
+    assert!(small.header().tc() && small.as_slice().len() <= 512);
+    // Resolvers without TCP live by what fits.
+    assert!(small.header_counts().ancount() > 20);
+    let capped = bed.udp(&query_with(name, Rtype::A, 65_000)).await;
+    assert!(capped.header().tc() && capped.opt().is_some() && capped.as_slice().len() <= 1232);
+    let asked = query(name, Rtype::A);
+    let [whole, again] = bed.tcp(&[asked.clone(), asked]).await.try_into().unwrap();
+    assert!(!whole.header().tc());
+    assert_eq!(whole.header_counts().ancount(), 250);
+    // Another order each time, the same records.
+    let (mut one, mut two) = (records(&whole), records(&again));
+    assert_ne!(one, two);
+    one.sort();
+    two.sort();
+    assert_eq!(one, two);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn an_alias_is_followed_into_the_cluster_and_out_of_it() {
+    let up = Upstream::start(Behaviour::Honest).await;
+    let bed = Bed::new(". {\n kubernetes cluster.local\n forward . UP\n}", &[&up]).await;
+    let inside = bed
+        .udp(&query("in.default.svc.cluster.local", Rtype::A))
+        .await;
+    assert_eq!(
+        records(&inside),
+        [
+            "in.default.svc.cluster.local CNAME redis.default.svc.cluster.local.",
+            "redis.default.svc.cluster.local A 10.96.7.7"
+        ]
     );
-    let records: Vec<_> = reply
-        .answer()
-        .unwrap()
-        .limit_to::<Cname<ParsedName<_>>>()
-        .flatten()
-        .collect();
-    assert_eq!(records.len(), 1);
-    assert_eq!(records[0].data().cname().to_string(), "example.org");
+    let outside = bed
+        .udp(&query("out.default.svc.cluster.local", Rtype::A))
+        .await;
+    assert_eq!(
+        records(&outside),
+        [
+            "out.default.svc.cluster.local CNAME example.org.",
+            "example.org A 192.0.2.1"
+        ]
+    );
+    let alone = bed
+        .udp(&query("out.default.svc.cluster.local", Rtype::CNAME))
+        .await;
+    assert_eq!(records(&alone).len(), 1);
+    // Without recursion, nobody is asked.
+    let mut still = query("out.default.svc.cluster.local", Rtype::A);
+    still[2] &= !1;
+    assert_eq!(records(&bed.udp(&still).await).len(), 1);
+    // A ring ends.
+    let ring = bed
+        .udp(&query("ring.default.svc.cluster.local", Rtype::A))
+        .await;
+    assert_eq!(ring.header().rcode(), Rcode::SERVFAIL);
+    assert_eq!(up.asked(), ["example.org A"]);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn kept_answers_cost_no_second_question_and_equal_ones_are_asked_once() {
+    let up = Upstream::start(Behaviour::Slow).await;
+    let bed = Bed::new(". {\n forward . UP\n cache 30\n}", &[&up]).await;
+    let name = "www.example.org";
+    let asked = query(name, Rtype::A);
+    let replies = futures::future::join_all((0..20).map(|_| bed.udp(&asked))).await;
+    assert!(
+        replies
+            .iter()
+            .all(|reply| records(reply) == ["www.example.org A 192.0.2.1"])
+    );
+    let mixed = bed.udp(&query("WWW.example.ORG", Rtype::A)).await;
+    assert_eq!(
+        mixed.sole_question().unwrap().qname().to_string(),
+        "WWW.example.ORG"
+    );
+    let nothing = query("nx.example.org", Rtype::A);
+    for _ in 0..3 {
+        assert_eq!(bed.udp(&nothing).await.header().rcode(), Rcode::NXDOMAIN);
+    }
+    assert_eq!(up.asked(), ["www.example.org A", "nx.example.org A"]);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn who_lies_or_says_nothing_is_passed_over() {
+    for behaviour in [
+        Behaviour::Silent,
+        Behaviour::WrongId,
+        Behaviour::WrongQuestion,
+        Behaviour::Garbage,
+        Behaviour::Servfail,
+    ] {
+        let (bad, good) = (
+            Upstream::start(behaviour).await,
+            Upstream::start(Behaviour::Honest).await,
+        );
+        let text = ". {\n forward . UP UP {\n policy sequential\n }\n}";
+        let bed = Bed::new(text, &[&bad, &good]).await;
+        let reply = bed.udp(&query("www.example.org", Rtype::A)).await;
+        assert_eq!(
+            records(&reply),
+            ["www.example.org A 192.0.2.1"],
+            "{behaviour:?}"
+        );
+        assert_eq!(bad.asked(), ["www.example.org A"]);
+        bed.end().await;
+    }
+}
+
+#[tokio::test]
+async fn records_that_nobody_asked_for_are_left_out() {
+    let up = Upstream::start(Behaviour::Poison).await;
+    let bed = Bed::new(". {\n forward . UP\n cache\n}", &[&up]).await;
+    for _ in 0..2 {
+        let reply = bed.udp(&query("www.example.org", Rtype::A)).await;
+        assert_eq!(records(&reply), ["www.example.org A 192.0.2.1"]);
+    }
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn a_truncated_answer_is_asked_for_again_over_a_stream() {
+    let up = Upstream::start(Behaviour::Truncated).await;
+    let bed = Bed::new(". {\n forward . UP\n}", &[&up]).await;
+    let reply = bed.udp(&query("www.example.org", Rtype::A)).await;
+    assert_eq!(records(&reply), ["www.example.org A 192.0.2.1"]);
+    assert_eq!(up.asked(), ["www.example.org A", "www.example.org A tcp"]);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn names_of_the_cluster_are_never_asked_of_others() {
+    let up = Upstream::start(Behaviour::Honest).await;
+    let text = ". {\n kubernetes cluster.local in-addr.arpa {\n fallthrough\n }\n forward . UP\n}";
+    let bed = Bed::new(text, &[&up]).await;
+    for (name, qtype) in [
+        ("none.default.svc.cluster.local", Rtype::A),
+        ("cluster.local", Rtype::MX),
+        ("99.99.96.10.in-addr.arpa", Rtype::PTR),
+        ("99.99.244.10.in-addr.arpa", Rtype::PTR),
+    ] {
+        let reply = bed.udp(&query(name, qtype)).await;
+        assert_eq!(reply.header_counts().ancount(), 0, "{name}");
+    }
+    assert!(up.asked().is_empty());
+    // Other addresses may be named by the network around.
+    bed.udp(&query("1.2.0.192.in-addr.arpa", Rtype::PTR)).await;
+    assert_eq!(up.asked(), ["1.2.0.192.in-addr.arpa PTR"]);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn a_search_walk_ends_at_its_first_step() {
+    let up = Upstream::start(Behaviour::Honest).await;
+    let text = ". {\n kubernetes cluster.local\n autopath @kubernetes\n forward . UP\n cache\n}";
+    let bed = Bed::new(text, &[&up]).await;
+    bed.client_of(Ipv4Addr::LOCALHOST.into(), "shop", &[]);
+    let first = |name: &str| format!("{name}.shop.svc.cluster.local");
+    let outside = bed.udp(&query(&first("www.example.org"), Rtype::A)).await;
+    assert_eq!(
+        records(&outside),
+        [
+            "www.example.org.shop.svc.cluster.local CNAME www.example.org.",
+            "www.example.org A 192.0.2.1"
+        ]
+    );
+    // A name of the cluster is found on the way.
+    let inside = bed.udp(&query(&first("redis.default"), Rtype::A)).await;
+    assert_eq!(
+        records(&inside),
+        [
+            "redis.default.shop.svc.cluster.local CNAME redis.default.svc.cluster.local.",
+            "redis.default.svc.cluster.local A 10.96.7.7"
+        ]
+    );
+    // It exists without IPv6: no error, no record.
+    let v6 = bed
+        .udp(&query(&first("www.example.org"), Rtype::AAAA))
+        .await;
+    assert_eq!(
+        (v6.header().rcode(), records(&v6).len()),
+        (Rcode::NOERROR, 1)
+    );
+    // What is nowhere does not exist, and further steps are asked by the client.
+    let nowhere = bed.udp(&query(&first("nx.example.org"), Rtype::A)).await;
+    assert_eq!(nowhere.header().rcode(), Rcode::NXDOMAIN);
+    assert_eq!(
+        up.asked(),
+        [
+            "www.example.org A",
+            "www.example.org AAAA",
+            "nx.example.org A"
+        ]
+    );
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn a_search_walk_heeds_the_node_s_own_domains() {
+    let up = Upstream::start(Behaviour::Honest).await;
+    let text = ". {\n kubernetes cluster.local\n autopath @kubernetes\n forward . UP\n cache\n}";
+    let bed = Bed::new(text, &[&up]).await;
+    bed.client_of(Ipv4Addr::LOCALHOST.into(), "shop", &["nx.corp"]);
+    let name = "www.example.org.shop.svc.cluster.local";
+    let reply = bed.udp(&query(name, Rtype::A)).await;
+    assert_eq!(records(&reply).len(), 2);
+    assert_eq!(
+        up.asked(),
+        ["www.example.org.nx.corp A", "www.example.org A"]
+    );
+    // A cluster's name with the node's domain behind it is nobody's business.
+    let leftover = "redis.default.svc.cluster.local.nx.corp";
+    let reply = bed.udp(&query(leftover, Rtype::A)).await;
+    assert_eq!(reply.header().rcode(), Rcode::NXDOMAIN);
+    assert_eq!(up.asked().len(), 2);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn rewritten_names_are_turned_back() {
+    let up = Upstream::start(Behaviour::Honest).await;
+    let text = ". {\n rewrite name shop.example redis.default.svc.cluster.local\n \
+                rewrite name suffix .inner. .default.svc.cluster.local. answer auto\n \
+                hosts /nonexistent {\n 192.0.2.7 host.example\n fallthrough\n }\n \
+                template IN A made.example {\n match \"^n(?P<n>[0-9]+)[.]\"\n answer \"{{ .Name }} 60 IN A 192.0.2.{{ .Group.n }}\"\n fallthrough\n }\n \
+                kubernetes cluster.local\n forward . UP\n}";
+    let bed = Bed::new(text, &[&up]).await;
+    for (name, want) in [
+        ("shop.example", "shop.example A 10.96.7.7"),
+        ("redis.inner", "redis.inner A 10.96.7.7"),
+        ("host.example", "host.example A 192.0.2.7"),
+        ("n5.made.example", "n5.made.example A 192.0.2.5"),
+        ("www.example.org", "www.example.org A 192.0.2.1"),
+    ] {
+        let reply = bed.udp(&query(name, Rtype::A)).await;
+        assert_eq!(records(&reply), [want]);
+    }
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn forwarding_that_comes_back_is_noticed() {
+    let bed = Bed::new(". {\n forward . SELF\n loop\n}", &[]).await;
+    bed.wait_for(|text| text.contains("coredns_forward_responses_total"))
+        .await;
+    let reply = bed.udp(&query("www.example.org", Rtype::A)).await;
+    assert_eq!(reply.header().rcode(), Rcode::SERVFAIL);
+    bed.end().await;
+}
+
+#[tokio::test]
+async fn what_ended_is_said_while_the_upstream_is_away() {
+    let up = Upstream::start(Behaviour::Brief).await;
+    let bed = Bed::new(
+        ". {\n forward . UP\n cache {\n success 100 60 0\n serve_stale 1h verify\n }\n}",
+        &[&up],
+    )
+    .await;
+    let asked = query("www.example.org", Rtype::A);
+    assert_eq!(records(&bed.udp(&asked).await).len(), 1);
+    up.behave(Behaviour::Servfail);
+    bed.pass(std::time::Duration::from_millis(1100)).await;
+    let reply = bed.udp(&asked).await;
+    assert_eq!(records(&reply), ["www.example.org A 192.0.2.1"]);
+    bed.end().await;
 }
 
 proptest! {
     #[test]
     fn no_bytes_make_the_responder_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-        let zone = zone(3);
-        for transport in [Transport::Udp, Transport::Tcp] {
-            let _ = respond(&bytes, &zone, transport);
-        }
+        let bed = bed::quiet();
+        let _ = bed.quick(&bytes);
     }
 
     #[test]
     fn a_damaged_query_is_answered_within_bounds_or_not_at_all(at in 0usize..80, byte in any::<u8>()) {
-        let mut query = query("many.default.svc.cluster.local", Rtype::A, Some(1232));
+        let bed = bed::quiet();
+        let mut query = query_with("many.default.svc.cluster.local", Rtype::A, 1232);
         if let Some(slot) = query.get_mut(at) {
             *slot = byte;
         }
-        if let Step::Reply(reply) = respond(&query, &zone(250), Transport::Udp) {
+        if let Some(reply) = bed.quick(&query) {
             prop_assert!(reply.len() <= 1232);
             prop_assert!(Message::from_octets(reply).is_ok());
         }

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 pub mod conntrack;
+pub mod datagram;
 pub mod decode;
 pub mod device_filter;
 pub mod link;

@@ -1,19 +1,29 @@
 //! The index of the cluster's names: a pure value, changed by objects and asked by names.
 //!
-//! A change of one Service or slice costs the size of that object, never that of the cluster.
+//! A change of one Service or slice costs the size of that object, never that of the cluster. What is shown of
+//! it, and under which domain, is a [`View`]'s affair; several servers look into one zone.
 
+mod index;
 mod names;
 mod objects;
+mod reverse;
 #[cfg(test)]
 mod tests;
+mod view;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use domain::base::Name;
+use karve_watch::ObjectName;
 
 pub use names::{Asked, Lowered};
-pub use objects::{Endpoint, Kind, Port, Protocol, Service, Slice};
+pub use objects::{Endpoint, Kind, Port, Protocol, Service, Slice, address_label};
+pub use view::View;
+
+use self::objects::labelled_address;
+use self::reverse::{Owner, Reverse};
+use crate::corefile::Pods;
 
 /// An owned domain name.
 pub type OwnedName = Name<Vec<u8>>;
@@ -63,206 +73,206 @@ pub enum Want {
     Other,
 }
 
+impl Want {
+    /// From a record type's number.
+    pub fn of(qtype: u16) -> Want {
+        match qtype {
+            1 => Want::A,
+            2 => Want::Ns,
+            6 => Want::Soa,
+            12 => Want::Ptr,
+            16 => Want::Txt,
+            28 => Want::Aaaa,
+            33 => Want::Srv,
+            _ => Want::Other,
+        }
+    }
+
+    /// Whether it is asked for by this address.
+    pub fn is_family(self, address: IpAddr) -> bool {
+        match self {
+            Want::A => address.is_ipv4(),
+            Want::Aaaa => address.is_ipv6(),
+            _ => false,
+        }
+    }
+}
+
 /// What the zone says to a name and a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Verdict<'z> {
     /// Outside the zone: somebody else must be asked.
     Elsewhere,
     /// In the zone, and it does not exist.
     NoSuchName,
-    /// It exists. No record means NODATA.
+    /// It exists, without a record of this type.
+    NoData,
+    /// The addresses of a Service, of both families; those of the type asked for are meant.
+    Addresses(&'z [IpAddr]),
+    /// Records.
     Records {
         /// The records of the name asked for.
         records: Vec<Data>,
         /// Addresses of the targets of `records`, for the additional section.
         additional: Vec<(OwnedName, IpAddr)>,
     },
-    /// It is another name for `target`, which may lie outside the zone (ExternalName).
-    Alias(OwnedName),
+    /// It is another name for the target, which may lie outside the zone (ExternalName).
+    Alias(&'z OwnedName),
     /// The first lists are not in yet: nobody can say.
     NotSynced,
 }
 
-impl Verdict {
-    fn nodata() -> Self {
-        Verdict::Records {
-            records: Vec::new(),
-            additional: Vec::new(),
-        }
-    }
-
+impl Verdict<'_> {
     fn records(records: Vec<Data>) -> Self {
-        Verdict::Records {
-            records,
-            additional: Vec::new(),
+        match records.is_empty() {
+            true => Verdict::NoData,
+            false => Verdict::Records {
+                records,
+                additional: Vec::new(),
+            },
         }
     }
 }
+
+/// No message holds more records.
+const RECORDS_MAX: usize = 4096;
 
 /// Version of the DNS schema that is served (kubernetes/dns, docs/specification.md).
 const SCHEMA_VERSION: &str = "1.1.0";
 
 #[derive(Debug, Default)]
 struct Namespace {
+    /// The Namespace itself is known.
+    exists: bool,
     services: HashMap<Box<str>, Service>,
-    /// Service name → slice name → slice.
-    slices: HashMap<Box<str>, BTreeMap<Box<str>, Slice>>,
-}
-
-/// An address's way back to a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Reverse {
-    namespace: Box<str>,
-    service: Box<str>,
-    /// The endpoint's own label, for a headless Service.
-    host: Option<Box<str>>,
+    /// Service name → slice name and slice.
+    slices: HashMap<Box<str>, Vec<(Box<str>, Slice)>>,
+    /// Slice name → Service name, as the slice had it when it came.
+    slice_owners: HashMap<Box<str>, Box<str>>,
 }
 
 /// All names of the cluster.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Zone {
-    origin: OwnedName,
-    /// The origin in lower case without its root label, as it ends a lowered name.
-    suffix: String,
     namespaces: HashMap<Box<str>, Namespace>,
-    reverse: HashMap<IpAddr, Vec<Reverse>>,
+    reverse: Reverse,
+    pods: HashMap<ObjectName, Box<[IpAddr]>>,
+    pod_addresses: HashMap<IpAddr, Vec<ObjectName>>,
+    /// Services that the node's proxy has programmed, by namespace; `None`: nobody waits for it.
+    gate: Option<HashMap<Box<str>, HashSet<Box<str>>>>,
+    /// Endpoints may be called as their Pods, so that those names are kept.
+    pub keep_pod_names: bool,
     services_synced: bool,
     slices_synced: bool,
 }
 
 impl Zone {
-    /// An empty zone for `domain`, or `None` when that is not a domain name.
-    pub fn new(domain: &str) -> Option<Zone> {
-        let domain = domain.trim_end_matches('.').to_ascii_lowercase();
-        let origin = Name::vec_from_str(&format!("{domain}.")).ok()?;
-        Some(Zone {
-            origin,
-            suffix: domain,
-            namespaces: HashMap::new(),
-            reverse: HashMap::new(),
-            services_synced: false,
-            slices_synced: false,
-        })
-    }
-
-    /// A zone that holds no name at all, for a server that only forwards.
-    pub fn nothing() -> Zone {
-        Zone {
-            origin: Name::root_vec(),
-            // No lowered name ends in a blank label.
-            suffix: "..".to_owned(),
-            namespaces: HashMap::new(),
-            reverse: HashMap::new(),
-            services_synced: false,
-            slices_synced: false,
-        }
-    }
-
-    /// The zone's apex.
-    pub fn origin(&self) -> &OwnedName {
-        &self.origin
-    }
-
-    /// The name server that the zone names for itself.
-    pub fn name_server(&self) -> OwnedName {
-        self.name(&["ns", "dns"])
-    }
-
-    fn synced(&self) -> bool {
+    /// Whether the first lists are in.
+    pub fn synced(&self) -> bool {
         self.services_synced && self.slices_synced
     }
 
-    /// `labels.origin`; labels come from API objects, whose validation bounds them, so that the
-    /// name always fits; if one did not, the apex stands in.
-    fn name(&self, labels: &[&str]) -> OwnedName {
-        let text = format!("{}.{}.", labels.join("."), self.suffix);
-        Name::vec_from_str(&text).unwrap_or_else(|_| self.origin.clone())
-    }
-
     /// Answers for one name and type.
-    pub fn look_up(&self, name: &Lowered, want: Want) -> Verdict {
+    pub fn look_up<'z>(&'z self, view: &View, name: &Lowered, want: Want) -> Verdict<'z> {
         if let Some(address) = name.reverse_address() {
-            return self.look_up_address(address, want);
+            return self.look_up_address(view, address, want);
         }
-        let Some(asked) = name.asked(&self.suffix) else {
+        let Some(asked) = name.asked(&view.suffix) else {
             return Verdict::Elsewhere;
         };
         if !self.synced() {
             return Verdict::NotSynced;
         }
         match asked {
-            Asked::Apex => match want {
-                Want::Soa => Verdict::records(vec![Data::Soa]),
-                Want::Ns => Verdict::records(vec![Data::Ns(self.name_server())]),
-                _ => Verdict::nodata(),
+            Asked::Apex | Asked::SchemaVersion | Asked::NameServer | Asked::Structural => {
+                fixed(view, asked, want)
+            }
+            Asked::Namespace(namespace) => match self.space(view, namespace) {
+                Some(_) => Verdict::NoData,
+                None => Verdict::NoSuchName,
             },
-            Asked::SchemaVersion => match want {
-                Want::Txt => Verdict::records(vec![Data::Txt(SCHEMA_VERSION)]),
-                _ => Verdict::nodata(),
-            },
-            Asked::Structural => Verdict::nodata(),
-            Asked::Namespace(namespace) => match self.namespaces.contains_key(namespace) {
-                true => Verdict::nodata(),
-                false => Verdict::NoSuchName,
-            },
-            Asked::Service { namespace, service } => self.service(namespace, service, want),
+            Asked::Service { namespace, service } => self.service(view, namespace, service, want),
             Asked::Protocol {
                 namespace,
                 service,
                 protocol,
-            } => self.protocol(namespace, service, protocol),
+            } => self.protocol(view, namespace, service, protocol),
             Asked::Port {
                 namespace,
                 service,
                 protocol,
                 port,
-            } => self.port(namespace, service, protocol, port, want),
+            } => self.port(view, (namespace, service), (protocol, port), want),
             Asked::Endpoint {
                 namespace,
                 service,
                 host,
-            } => self.endpoint(namespace, service, host, want),
-            Asked::Pod { namespace, address } => {
-                match (self.namespaces.contains_key(namespace), want, address) {
-                    (false, ..) => Verdict::NoSuchName,
-                    (true, Want::A, IpAddr::V4(_)) | (true, Want::Aaaa, IpAddr::V6(_)) => {
-                        Verdict::records(vec![Data::Address(address)])
-                    }
-                    _ => Verdict::nodata(),
-                }
-            }
+            } => self.endpoint(view, namespace, service, host, want),
+            Asked::Pod { namespace, address } => self.pod(view, namespace, address, want),
             Asked::Nothing => Verdict::NoSuchName,
         }
     }
 
-    fn find(&self, namespace: &str, service: &str) -> Option<(&Service, Ready<'_>)> {
-        let space = self.namespaces.get(namespace)?;
-        let found = space.services.get(service)?;
-        Some((
-            found,
-            Ready {
-                slices: space.slices.get(service),
-                publish_not_ready: found.publish_not_ready,
-            },
-        ))
+    /// Whether a Service of this name is there, programmed or not.
+    pub fn has_service(&self, namespace: &str, service: &str) -> bool {
+        let space = self.namespaces.get(namespace);
+        space.is_some_and(|space| space.services.contains_key(service))
     }
 
-    fn service(&self, namespace: &str, service: &str, want: Want) -> Verdict {
-        let Some((found, ready)) = self.find(namespace, service) else {
+    fn space(&self, view: &View, namespace: &str) -> Option<&Namespace> {
+        let space = self.namespaces.get(namespace)?;
+        view.shows(namespace).then_some(space)
+    }
+
+    fn find(&self, view: &View, namespace: &str, service: &str) -> Option<(&Service, Ready<'_>)> {
+        let space = self.space(view, namespace)?;
+        let found = space.services.get(service)?;
+        let ready = Ready {
+            slices: space.slices.get(service).map_or(&[], Vec::as_slice),
+            publish_not_ready: found.publish_not_ready,
+        };
+        if found.proxied && !self.is_programmed(namespace, service) {
+            return None;
+        }
+        let addressed = matches!(found.kind, Kind::ClusterIp(_));
+        if view.ignore_empty && addressed && ready.endpoints().next().is_none() {
+            return None;
+        }
+        Some((found, ready))
+    }
+
+    fn is_programmed(&self, namespace: &str, service: &str) -> bool {
+        match &self.gate {
+            None => true,
+            Some(gate) => gate
+                .get(namespace)
+                .is_some_and(|space| space.contains(service)),
+        }
+    }
+
+    fn service<'z>(
+        &'z self,
+        view: &View,
+        namespace: &str,
+        service: &str,
+        want: Want,
+    ) -> Verdict<'z> {
+        let Some((found, ready)) = self.find(view, namespace, service) else {
             return Verdict::NoSuchName;
         };
         match &found.kind {
-            Kind::External(target) => Verdict::Alias(target.clone()),
-            Kind::ClusterIp(addresses) => {
-                let at = self.name(&[service, namespace, "svc"]);
-                match want {
-                    Want::A | Want::Aaaa => {
-                        Verdict::records(of_family(addresses.iter().copied(), want))
-                    }
-                    Want::Srv => self.cluster_ip_srv(addresses, &at, found.ports.iter()),
-                    _ => Verdict::nodata(),
+            Kind::External(target) => Verdict::Alias(target),
+            Kind::ClusterIp(addresses) => match want {
+                Want::A | Want::Aaaa => match addresses.iter().any(|ip| want.is_family(*ip)) {
+                    true => Verdict::Addresses(addresses),
+                    false => Verdict::NoData,
+                },
+                Want::Srv => {
+                    let at = view.name(&[service, namespace, "svc"]);
+                    cluster_ip_srv(addresses, &at, found.ports.iter())
                 }
-            }
+                _ => Verdict::NoData,
+            },
             Kind::Headless => {
                 // The specification: a headless Service with no ready endpoint does not exist.
                 if ready.endpoints().next().is_none() {
@@ -272,169 +282,159 @@ impl Zone {
                     Want::A | Want::Aaaa => {
                         Verdict::records(of_family(ready.endpoints().map(|e| e.address), want))
                     }
-                    Want::Srv => self.headless_srv(namespace, service, ready, |_| true),
-                    _ => Verdict::nodata(),
+                    Want::Srv => headless_srv(view, namespace, service, ready, |_| true),
+                    _ => Verdict::NoData,
                 }
             }
         }
     }
 
-    fn cluster_ip_srv<'a>(
-        &self,
-        addresses: &[IpAddr],
-        at: &OwnedName,
-        ports: impl Iterator<Item = &'a Port>,
-    ) -> Verdict {
-        let records: Vec<Data> = ports
-            .map(|port| Data::Srv {
-                port: port.number,
-                weight: 100,
-                target: at.clone(),
-            })
-            .collect();
-        let additional = match records.is_empty() {
-            true => Vec::new(),
-            false => addresses.iter().map(|ip| (at.clone(), *ip)).collect(),
-        };
-        Verdict::Records {
-            records,
-            additional,
-        }
-    }
-
     /// `_tcp.svc.ns.svc`: exists as soon as some named port has the protocol.
-    fn protocol(&self, namespace: &str, service: &str, protocol: Protocol) -> Verdict {
+    fn protocol(
+        &self,
+        view: &View,
+        namespace: &str,
+        service: &str,
+        protocol: Protocol,
+    ) -> Verdict<'_> {
         let named = |port: &Port| port.protocol == protocol && !port.name.is_empty();
-        match self.find(namespace, service) {
-            Some((found, ready)) if found.any_port(&ready, named) => Verdict::nodata(),
+        match self.find(view, namespace, service) {
+            Some((found, ready)) if found.any_port(&ready, named) => Verdict::NoData,
             _ => Verdict::NoSuchName,
         }
     }
 
     fn port(
         &self,
-        namespace: &str,
-        service: &str,
-        protocol: Protocol,
-        name: &str,
+        view: &View,
+        (namespace, service): (&str, &str),
+        (protocol, name): (Protocol, &str),
         want: Want,
-    ) -> Verdict {
+    ) -> Verdict<'_> {
         let matches = |port: &Port| port.protocol == protocol && &*port.name == name;
-        let Some((found, ready)) = self.find(namespace, service) else {
+        let Some((found, ready)) = self.find(view, namespace, service) else {
             return Verdict::NoSuchName;
         };
         if !found.any_port(&ready, matches) {
             return Verdict::NoSuchName;
         }
         if want != Want::Srv {
-            return Verdict::nodata();
+            return Verdict::NoData;
         }
         match &found.kind {
             Kind::ClusterIp(addresses) => {
-                let at = self.name(&[service, namespace, "svc"]);
+                let at = view.name(&[service, namespace, "svc"]);
                 let ports = found.ports.iter().filter(|port| matches(port));
-                self.cluster_ip_srv(addresses, &at, ports)
+                cluster_ip_srv(addresses, &at, ports)
             }
-            Kind::Headless => self.headless_srv(namespace, service, ready, matches),
+            Kind::Headless => headless_srv(view, namespace, service, ready, matches),
             Kind::External(_) => Verdict::NoSuchName,
         }
     }
 
-    fn headless_srv(
+    /// Endpoints have names below any Service that has endpoints, as with CoreDNS; the specification asks for
+    /// those of headless ones.
+    fn endpoint(
         &self,
+        view: &View,
         namespace: &str,
         service: &str,
-        ready: Ready<'_>,
-        matches: impl Fn(&Port) -> bool,
-    ) -> Verdict {
-        let mut records = Vec::new();
-        let mut additional = Vec::new();
-        for (slice, endpoint) in ready.with_slices() {
-            let target = self.name(&[&endpoint.host, service, namespace, "svc"]);
-            for port in slice.ports.iter().filter(|port| matches(port)) {
-                records.push(Data::Srv {
-                    port: port.number,
-                    weight: 0,
-                    target: target.clone(),
-                });
-            }
-            additional.push((target, endpoint.address));
-        }
-        let share = (100 / records.len().max(1)).max(1) as u16;
-        for record in &mut records {
-            if let Data::Srv { weight, .. } = record {
-                *weight = share;
-            }
-        }
-        if records.is_empty() {
-            additional.clear();
-        }
-        Verdict::Records {
-            records,
-            additional,
-        }
-    }
-
-    fn endpoint(&self, namespace: &str, service: &str, host: &str, want: Want) -> Verdict {
-        let Some((found, ready)) = self.find(namespace, service) else {
+        host: &str,
+        want: Want,
+    ) -> Verdict<'_> {
+        let Some((found, ready)) = self.find(view, namespace, service) else {
             return Verdict::NoSuchName;
         };
-        if found.kind != Kind::Headless {
+        if matches!(found.kind, Kind::External(_)) {
             return Verdict::NoSuchName;
         }
-        let addresses: Vec<IpAddr> = ready
+        let by_address = labelled_address(host);
+        let called =
+            |endpoint: &&Endpoint| endpoint.is_called(host, by_address, view.endpoint_pod_names);
+        let mut addresses = ready
             .endpoints()
-            .filter(|endpoint| &*endpoint.host == host)
+            .filter(called)
             .map(|endpoint| endpoint.address)
-            .collect();
-        match (addresses.is_empty(), want) {
+            .peekable();
+        match (addresses.peek().is_none(), want) {
             (true, _) => Verdict::NoSuchName,
-            (false, Want::A | Want::Aaaa) => {
-                Verdict::records(of_family(addresses.into_iter(), want))
-            }
-            (false, _) => Verdict::nodata(),
+            (false, Want::A | Want::Aaaa) => Verdict::records(of_family(addresses, want)),
+            (false, Want::Srv) => headless_srv_of(view, namespace, service, ready, host),
+            (false, _) => Verdict::NoData,
         }
     }
 
-    fn look_up_address(&self, address: IpAddr, want: Want) -> Verdict {
+    fn pod(&self, view: &View, namespace: &str, address: IpAddr, want: Want) -> Verdict<'_> {
+        let exists = match view.pods {
+            Pods::Disabled => false,
+            Pods::Insecure => self.space(view, namespace).is_some(),
+            Pods::Verified => {
+                let named = self.pod_addresses.get(&address).into_iter().flatten();
+                view.shows(namespace) && named.into_iter().any(|pod| *pod.namespace == *namespace)
+            }
+        };
+        match exists {
+            false => Verdict::NoSuchName,
+            true if want.is_family(address) => Verdict::records(vec![Data::Address(address)]),
+            true => Verdict::NoData,
+        }
+    }
+
+    fn look_up_address(&self, view: &View, address: IpAddr, want: Want) -> Verdict<'_> {
         let mut names = Vec::new();
-        for reverse in self.reverse.get(&address).into_iter().flatten() {
-            let Some((found, ready)) = self.find(&reverse.namespace, &reverse.service) else {
+        for owner in self.reverse.owners(address) {
+            let Some((found, ready)) = self.find(view, &owner.namespace, &owner.service) else {
                 continue;
             };
-            match &reverse.host {
-                None => names.push(self.name(&[&reverse.service, &reverse.namespace, "svc"])),
-                Some(host)
-                    if found.kind == Kind::Headless
-                        && ready.endpoints().any(|e| e.address == address) =>
-                {
-                    names.push(self.name(&[host, &reverse.service, &reverse.namespace, "svc"]));
-                }
-                Some(_) => {}
+            let Owner {
+                namespace, service, ..
+            } = owner;
+            let Some(slice) = &owner.slice else {
+                names.push(view.name(&[service, namespace, "svc"]));
+                continue;
+            };
+            if matches!(found.kind, Kind::External(_)) {
+                continue;
+            }
+            let of_slice = ready.of_slice(slice).filter(|e| e.address == address);
+            for endpoint in of_slice {
+                let host = endpoint.label(view.endpoint_pod_names);
+                names.push(view.name(&[&host, service, namespace, "svc"]));
             }
         }
         match (names.is_empty(), want) {
             // Addresses that the cluster does not name may be named by the network around it.
             (true, _) => Verdict::Elsewhere,
             (false, Want::Ptr) => Verdict::records(names.into_iter().map(Data::Ptr).collect()),
-            (false, _) => Verdict::nodata(),
+            (false, _) => Verdict::NoData,
         }
     }
+}
+
+/// Names that are there whatever the cluster holds.
+fn fixed(view: &View, asked: Asked<'_>, want: Want) -> Verdict<'static> {
+    let records = match (asked, want) {
+        (Asked::Apex, Want::Soa) => vec![Data::Soa],
+        (Asked::Apex, Want::Ns) => vec![Data::Ns(view.name_server())],
+        (Asked::SchemaVersion, Want::Txt) => vec![Data::Txt(SCHEMA_VERSION)],
+        (Asked::NameServer, _) => of_family(view.server.iter().copied(), want),
+        _ => Vec::new(),
+    };
+    Verdict::records(records)
 }
 
 /// The endpoints of one Service that may be answered with.
 #[derive(Clone, Copy)]
 struct Ready<'a> {
-    slices: Option<&'a BTreeMap<Box<str>, Slice>>,
+    slices: &'a [(Box<str>, Slice)],
     publish_not_ready: bool,
 }
 
 impl<'a> Ready<'a> {
     fn with_slices(self) -> impl Iterator<Item = (&'a Slice, &'a Endpoint)> {
         self.slices
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .flat_map(|slice| {
+            .iter()
+            .flat_map(|(_, slice)| {
                 slice
                     .endpoints
                     .iter()
@@ -445,6 +445,15 @@ impl<'a> Ready<'a> {
 
     fn endpoints(self) -> impl Iterator<Item = &'a Endpoint> {
         self.with_slices().map(|(_, endpoint)| endpoint)
+    }
+
+    fn of_slice(self, name: &str) -> impl Iterator<Item = &'a Endpoint> {
+        let one = self
+            .slices
+            .iter()
+            .filter(move |(slice, _)| **slice == *name);
+        one.flat_map(|(_, slice)| slice.endpoints.iter())
+            .filter(move |endpoint| endpoint.ready || self.publish_not_ready)
     }
 }
 
@@ -460,18 +469,106 @@ impl Service {
     }
 }
 
-fn of_family(addresses: impl Iterator<Item = IpAddr>, want: Want) -> Vec<Data> {
-    let mut seen = Vec::new();
-    for address in addresses {
-        let fits = match want {
-            Want::A => address.is_ipv4(),
-            Want::Aaaa => address.is_ipv6(),
-            _ => false,
-        };
-        let data = Data::Address(address);
-        if fits && !seen.contains(&data) {
-            seen.push(data);
+fn cluster_ip_srv<'p>(
+    addresses: &[IpAddr],
+    at: &OwnedName,
+    ports: impl Iterator<Item = &'p Port>,
+) -> Verdict<'static> {
+    let mut records: Vec<Data> = ports
+        .map(|port| Data::Srv {
+            port: port.number,
+            weight: 0,
+            target: at.clone(),
+        })
+        .collect();
+    share_weights(&mut records);
+    let additional = addresses.iter().map(|ip| (at.clone(), *ip)).collect();
+    with_additional(records, additional)
+}
+
+fn headless_srv(
+    view: &View,
+    namespace: &str,
+    service: &str,
+    ready: Ready<'_>,
+    matches: impl Fn(&Port) -> bool,
+) -> Verdict<'static> {
+    srv(view, namespace, service, ready, matches, |_| true)
+}
+
+/// SRV asked for an endpoint's own name: its ports, as with CoreDNS.
+fn headless_srv_of(
+    view: &View,
+    namespace: &str,
+    service: &str,
+    ready: Ready<'_>,
+    host: &str,
+) -> Verdict<'static> {
+    let of_host = |endpoint: &Endpoint| endpoint.label(view.endpoint_pod_names) == host;
+    srv(view, namespace, service, ready, |_| true, of_host)
+}
+
+fn srv(
+    view: &View,
+    namespace: &str,
+    service: &str,
+    ready: Ready<'_>,
+    port_matches: impl Fn(&Port) -> bool,
+    endpoint_matches: impl Fn(&Endpoint) -> bool,
+) -> Verdict<'static> {
+    let mut records = Vec::new();
+    let mut additional = Vec::new();
+    let mut seen = HashSet::new();
+    let endpoints = ready.with_slices().take(RECORDS_MAX);
+    for (slice, endpoint) in endpoints.filter(|(_, endpoint)| endpoint_matches(endpoint)) {
+        let host = endpoint.label(view.endpoint_pod_names);
+        let target = view.name(&[&host, service, namespace, "svc"]);
+        let mut any = false;
+        for port in slice.ports.iter().filter(|port| port_matches(port)) {
+            // An endpoint of two families stands in two slices.
+            if seen.insert((target.clone(), port.number)) {
+                records.push(Data::Srv {
+                    port: port.number,
+                    weight: 0,
+                    target: target.clone(),
+                });
+            }
+            any = true;
+        }
+        if any {
+            additional.push((target, endpoint.address));
         }
     }
-    seen
+    share_weights(&mut records);
+    with_additional(records, additional)
+}
+
+/// Of 100 in all, at least 1 each.
+fn share_weights(records: &mut [Data]) {
+    let share = (100 / records.len().max(1)).max(1) as u16;
+    for record in records {
+        if let Data::Srv { weight, .. } = record {
+            *weight = share;
+        }
+    }
+}
+
+fn with_additional(records: Vec<Data>, additional: Vec<(OwnedName, IpAddr)>) -> Verdict<'static> {
+    match records.is_empty() {
+        true => Verdict::NoData,
+        false => Verdict::Records {
+            records,
+            additional,
+        },
+    }
+}
+
+/// Addresses of one family, each once. Slices rarely repeat one, so a set pays only for many.
+fn of_family(addresses: impl Iterator<Item = IpAddr>, want: Want) -> Vec<Data> {
+    let mut seen = HashSet::new();
+    addresses
+        .filter(|address| want.is_family(*address) && seen.insert(*address))
+        .map(Data::Address)
+        .take(RECORDS_MAX)
+        .collect()
 }

@@ -1,5 +1,6 @@
 //! What a name in the cluster's zone asks for, by its labels alone.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use domain::base::ToName;
@@ -8,9 +9,16 @@ use super::Protocol;
 
 /// A queried name in lower case, as text without the final dot.
 ///
-/// Names compare without case (RFC 4343); the reply keeps the asker's spelling elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lowered(String);
+/// Names compare without case (RFC 4343); the reply keeps the asker's spelling elsewhere. It lives on the
+/// stack: reading a name costs no allocation.
+#[derive(Clone, Copy)]
+pub struct Lowered {
+    text: [u8; TEXT_MAX],
+    len: u8,
+}
+
+/// A name has at most 255 octets on the wire (RFC 1035, 3.1), hence 253 characters.
+const TEXT_MAX: usize = 253;
 
 /// What a name in the zone stands for. Structure only: nothing here says that it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +27,10 @@ pub enum Asked<'a> {
     Apex,
     /// `dns-version`.
     SchemaVersion,
-    /// `svc` or `pod`, or the zone's own name server: there, and empty.
+    /// `svc` or `pod`: there, and empty.
     Structural,
+    /// `ns.dns`: the zone's own name server.
+    NameServer,
     /// `ns.svc` or `ns.pod`.
     Namespace(&'a str),
     /// `svc.ns.svc`.
@@ -74,25 +84,79 @@ pub enum Asked<'a> {
 const DEEPEST: usize = 5;
 
 impl Lowered {
-    /// Lowers a name from the wire. A label with a dot or a byte outside ASCII inside it names
+    /// Lowers a name. A label with a dot or a byte outside ASCII inside it names
     /// nothing in the cluster; it is kept as a byte that no object's name can hold.
     pub fn new(name: &impl ToName) -> Lowered {
-        let mut text = String::with_capacity(usize::from(name.compose_len()));
+        let mut lowered = Lowered::root();
         for label in name.iter_labels().filter(|label| !label.is_root()) {
-            if !text.is_empty() {
-                text.push('.');
-            }
-            text.extend(label.iter().map(|byte| match byte {
-                b'.' | 0x80.. => '\u{0}',
-                _ => char::from(byte.to_ascii_lowercase()),
-            }));
+            lowered.push(label.as_slice());
         }
-        Lowered(text)
+        lowered
+    }
+
+    /// Lowers the name that `wire` begins with and tells its length there; `None` for a name that is cut,
+    /// too long, or compressed.
+    pub fn read(wire: &[u8]) -> Option<(Lowered, usize)> {
+        let mut lowered = Lowered::root();
+        let mut at = 0;
+        loop {
+            let len = usize::from(*wire.get(at)?);
+            at += 1;
+            if len == 0 {
+                return Some((lowered, at));
+            }
+            if len > 63 || at + len > usize::from(u8::MAX) - 1 {
+                return None;
+            }
+            lowered.push(wire.get(at..at + len)?);
+            at += len;
+        }
+    }
+
+    /// Lowers text; `None` when it is too long for a name.
+    pub fn from_text(text: &str) -> Option<Lowered> {
+        let bare = text.strip_suffix('.').unwrap_or(text);
+        let mut lowered = Lowered::root();
+        if bare.len() > TEXT_MAX {
+            return None;
+        }
+        for label in bare.split('.').filter(|label| !label.is_empty()) {
+            lowered.push(label.as_bytes());
+        }
+        Some(lowered)
+    }
+
+    fn root() -> Lowered {
+        Lowered {
+            text: [0; TEXT_MAX],
+            len: 0,
+        }
+    }
+
+    /// The caller has seen to it that the name fits.
+    fn push(&mut self, label: &[u8]) {
+        let mut at = usize::from(self.len);
+        if at > 0 {
+            self.text[at] = b'.';
+            at += 1;
+        }
+        for (slot, byte) in self.text[at..].iter_mut().zip(label) {
+            *slot = match byte {
+                b'.' | 0x80.. => 0,
+                byte => byte.to_ascii_lowercase(),
+            };
+        }
+        self.len = (at + label.len()).min(TEXT_MAX) as u8;
+    }
+
+    /// The text, in ASCII.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text[..usize::from(self.len)]).unwrap_or_default()
     }
 
     /// The address in a whole name under `in-addr.arpa` (RFC 1035, 3.5) or `ip6.arpa` (RFC 3596).
     pub fn reverse_address(&self) -> Option<IpAddr> {
-        let rest = self.0.strip_suffix(".arpa")?;
+        let rest = self.as_str().strip_suffix(".arpa")?;
         if let Some(octets) = rest.strip_suffix(".in-addr") {
             let mut address = [0u8; 4];
             let mut labels = octets.split('.');
@@ -120,7 +184,7 @@ impl Lowered {
 
     /// What is asked of the zone with the lowered name `suffix`; `None` outside it.
     pub fn asked(&self, suffix: &str) -> Option<Asked<'_>> {
-        let rest = self.0.strip_suffix(suffix)?;
+        let rest = self.as_str().strip_suffix(suffix)?;
         let rest = match rest {
             "" => return Some(Asked::Apex),
             rest => rest.strip_suffix('.')?,
@@ -141,7 +205,8 @@ impl Lowered {
 fn structure<'a>(labels: &[&'a str]) -> Asked<'a> {
     match *labels {
         ["dns-version"] => Asked::SchemaVersion,
-        ["svc" | "pod" | "dns"] | ["ns", "dns"] => Asked::Structural,
+        ["svc" | "pod" | "dns"] => Asked::Structural,
+        ["ns", "dns"] => Asked::NameServer,
         [namespace, "svc" | "pod"] => Asked::Namespace(namespace),
         [service, namespace, "svc"] => Asked::Service { namespace, service },
         [address, namespace, "pod"] => match pod_address(address) {
@@ -176,6 +241,12 @@ fn structure<'a>(labels: &[&'a str]) -> Asked<'a> {
             }
         }
         _ => Asked::Nothing,
+    }
+}
+
+impl fmt::Debug for Lowered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 

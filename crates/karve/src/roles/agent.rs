@@ -58,12 +58,19 @@ async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
     let connect = |files: KeyPairFiles| client::connect(&url, &pki.ca(), &files);
 
     let dns = karve_dns::Options {
-        listen: vec![SocketAddr::from((CLUSTER_DNS, 53))],
+        listen: vec![IpAddr::V4(CLUSTER_DNS)],
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
-        upstreams: vec![SocketAddr::from((
+        source: karve_dns::Source::ConfigMap,
+        // The host's resolvers are reached through the server process.
+        upstreams: Some(vec![SocketAddr::from((
             cluster.config.subnet.host(),
             FORWARDER_PORT,
-        ))],
+        ))]),
+        node_searches: Vec::new(),
+        node: Some(node.name.clone()),
+        private: vec![CLUSTER_CIDR.into(), SERVICE_CIDR.into()],
+        proxy: None,
+        lameduck: false,
     };
     parts.start(
         "DNS",

@@ -226,10 +226,10 @@ fn start_services(parts: &mut Parts, cluster: &Cluster) -> Result<()> {
     });
     let forwarder = SocketAddr::from((cluster.config.subnet.host(), FORWARDER_PORT));
     let resolv_conf = PathBuf::from("/etc/resolv.conf");
-    parts.start(
-        "the DNS forwarder",
-        karve_dns::forward(forwarder, resolv_conf, parts.shutdown()),
-    );
+    let shutdown = parts.shutdown();
+    parts.start("the DNS forwarder", async move {
+        karve_dns::forward_all(forwarder, &resolv_conf, shutdown).await
+    });
     Ok(())
 }
 
