@@ -4,6 +4,7 @@
 //! generator from `bench/` work on it, and prints that one's figures.
 
 mod api;
+mod dns;
 mod endpoint_change;
 mod idle;
 mod pod_start;
@@ -50,6 +51,8 @@ enum Bench {
     Idle,
     /// A Pod from its creation to Running; a Deployment of 50.
     PodStart,
+    /// What an answer of the cluster DNS costs, how soon a name answers, and memory.
+    Dns,
     /// From a changed EndpointSlice to the first answer of the new endpoint.
     EndpointChange,
 }
@@ -67,6 +70,7 @@ pub fn run(options: &Options) -> Result<()> {
         Bench::TimeToK8s => time_to_k8s::run(&bench, options.runs, &mut interrupt),
         Bench::Idle => idle::run(&bench),
         Bench::PodStart => pod_start::run(&bench),
+        Bench::Dns => dns::run(&bench, options.services),
         Bench::EndpointChange => endpoint_change::run(&bench, options.services),
     };
     let cleared = bench.stage.clear();

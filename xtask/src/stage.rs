@@ -38,6 +38,11 @@ impl Stage {
         self.folder.join("data").join(self.cluster)
     }
 
+    /// The file with which the cluster is reached.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
     /// Makes the network namespace.
     pub fn set(&self) -> Result<()> {
         fs::create_dir_all(&self.folder)

@@ -166,7 +166,7 @@ impl Engine {
         if server.takes_turns(query) {
             return None;
         }
-        match server.from_zone(zone, query, asker.transport, out) {
+        match server.ask_zone(zone, query, asker.transport, out) {
             FromZone::Done(rcode::NXDOMAIN) if self.may_walk(server, query, asker) => None,
             FromZone::Done(_) => Some(Plugin::Kubernetes),
             FromZone::Chase(_) => None,
@@ -363,7 +363,7 @@ impl Server {
     }
 
     /// Answers from the cluster's names.
-    pub(crate) fn from_zone(
+    pub(crate) fn ask_zone(
         &self,
         zone: &Zone,
         query: &Query<'_>,

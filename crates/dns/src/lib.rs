@@ -15,6 +15,7 @@ mod applied;
 mod cache;
 pub mod corefile;
 pub mod engine;
+pub mod explain;
 pub mod forward;
 mod http;
 mod limit;

@@ -155,21 +155,21 @@ impl Engine {
                 return (Answer::Said(hosts.answer(query)), Plugin::Hosts);
             }
         }
-        match self.from_cluster(server, query, trace) {
+        match self.ask_cluster(server, query, trace) {
             Cluster::Said(said) => (Answer::Said(said), Plugin::Kubernetes),
             Cluster::Alias(target) => self.follow(question, target, trace).await,
             Cluster::Next if server.is_looping(query) => {
                 trace.tell(|| "loop: forwarding comes back here".to_owned());
                 (Answer::Said(Said::code(rcode::SERVFAIL)), Plugin::None)
             }
-            Cluster::Next => self.from_upstream(question, trace).await,
+            Cluster::Next => self.ask_upstreams(question, trace).await,
         }
     }
 
-    fn from_cluster(&self, server: &Server, query: &Query<'_>, trace: &Trace) -> Cluster {
+    fn ask_cluster(&self, server: &Server, query: &Query<'_>, trace: &Trace) -> Cluster {
         let mut out = Vec::new();
         let zone = self.zone.read();
-        match server.from_zone(&zone, query, Transport::Tcp, &mut out) {
+        match server.ask_zone(&zone, query, Transport::Tcp, &mut out) {
             FromZone::Done(code) => {
                 trace.tell(|| {
                     format!(
@@ -247,7 +247,7 @@ impl Engine {
         }
         // The name itself must not exist, in the cluster's zone.
         let mut scratch = Vec::new();
-        let first = server.from_zone(&self.zone.read(), query, Transport::Tcp, &mut scratch);
+        let first = server.ask_zone(&self.zone.read(), query, Transport::Tcp, &mut scratch);
         if first != FromZone::Done(rcode::NXDOMAIN) {
             return None;
         }
@@ -301,7 +301,7 @@ impl Engine {
     }
 
     /// From what is kept, or from upstreams.
-    async fn from_upstream(self: &Arc<Self>, question: &Question<'_>, trace: &Trace) -> Answered {
+    async fn ask_upstreams(self: &Arc<Self>, question: &Question<'_>, trace: &Trace) -> Answered {
         let (server, query) = (question.server, &question.query);
         let code = |code| (Answer::Said(Said::code(code)), Plugin::None);
         if server.upstreams(query).next().is_none() || self.is_leftover(question) {

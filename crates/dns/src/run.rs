@@ -166,7 +166,10 @@ async fn follow_needs(
             ..scope.clone()
         };
         engine.zone.write().keep_pod_names = needs.pod_names;
-        let other = changes.wait_for(|current| Needs::of(&current.plan) != needs);
+        let other = async {
+            let waited = changes.wait_for(|current| Needs::of(&current.plan) != needs);
+            waited.await.map(drop)
+        };
         tokio::select! {
             () = watch::follow(client.clone(), engine.clone(), scope) => return,
             changed = other => if changed.is_err() {

@@ -36,6 +36,9 @@ pub struct Surroundings {
 
 /// As upstream's kubelet has it.
 const NDOTS: usize = 5;
+/// Its limits for search paths (KEP-2595).
+const SEARCHES_MAX: usize = 32;
+const SEARCH_CHARS_MAX: usize = 2048;
 
 impl Client {
     /// What there is to know of a Pod; `None` for one that asks otherwise or not at all: it is over, has no address of
@@ -86,6 +89,7 @@ impl Client {
                 unique.push(lowered);
             }
         }
+        bound(&mut unique);
         (!addresses.is_empty()).then(|| Client {
             pod: ObjectName::of(pod),
             addresses,
@@ -116,6 +120,19 @@ impl Client {
         names.retain(|name| name.len() <= 253);
         Some(names)
     }
+}
+
+/// As the kubelet cuts a list that is too long, so that no domain is tried that the Pod does not have.
+fn bound(searches: &mut Vec<String>) {
+    searches.truncate(SEARCHES_MAX);
+    searches.retain(|search| search.len() <= 253);
+    let mut chars = 0;
+    let fitting = searches.iter().take_while(|search| {
+        chars += search.len() + usize::from(chars > 0);
+        chars <= SEARCH_CHARS_MAX
+    });
+    let fitting = fitting.count();
+    searches.truncate(fitting);
 }
 
 /// Pods by address.

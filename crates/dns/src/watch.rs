@@ -38,8 +38,10 @@ pub struct Scope {
 pub async fn follow(client: kube::Client, engine: Arc<Engine>, scope: Scope) {
     let outages = Outages::default();
     let services = {
-        let mut config = Config::default();
-        config.label_selector = scope.labels.clone();
+        let config = Config {
+            label_selector: scope.labels.clone(),
+            ..Config::default()
+        };
         let api = Api::<ApiService>::all(client.clone());
         notices(api, config, &outages, |service| {
             Some(Service::from_api(service))

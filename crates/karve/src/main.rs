@@ -5,7 +5,7 @@
 //! - a command ([`cli`]) makes, shows or removes a cluster ([`cluster`]) and ends;
 //! - the server ([`roles::server`]) is a cluster's control plane;
 //! - the API server by itself ([`api`]) is for tests, and for control planes of other making;
-//! - the Service proxy by itself ([`roles::proxy`]) is for clusters of other making;
+//! - the Service proxy ([`roles::proxy`]) and the DNS ([`roles::dns`]) by themselves are for clusters of other making;
 //! - an agent ([`roles::agent`]) is a node, one for each network namespace;
 //! - a shim (`karve_runtime::shim`) is the parent of one container.
 //!
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         start_log(LevelFilter::WARN);
         return envtest::main(&name);
     }
-    let lives_long = role == "server" || role == "agent" || role == "proxy";
+    let lives_long = role == "server" || role == "agent" || role == "proxy" || role == "dns";
     start_log(if lives_long {
         LevelFilter::INFO
     } else {

@@ -34,6 +34,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
+use karve_watch::ObjectName;
+use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
 pub use crate::dataplane::Family;
@@ -61,7 +63,12 @@ pub struct Options {
     pub healthz: Option<SocketAddr>,
     /// Where `/metrics` and `/proxyMode` are served.
     pub metrics: Option<SocketAddr>,
+    /// Who wants to know of each Service whether it is in the kernel: told once it is, or is no more.
+    pub programmed: Option<mpsc::UnboundedSender<Programmed>>,
 }
+
+/// A Service, and whether its rules are in the kernel.
+pub type Programmed = (ObjectName, bool);
 
 impl Options {
     /// The families that the kernel has.

@@ -57,6 +57,7 @@ pub async fn run(
     let mut teller = Teller::new(client.clone(), &options);
     teller.start_servers(&options, &ended);
     let mut intake = Intake::default();
+    intake.tells = options.programmed.is_some();
     let mut changes = pin!(watch::changes(&client, options.node_name.clone()));
     let (mut retry, mut wait) = (Retry::default(), None);
     loop {
@@ -71,6 +72,7 @@ pub async fn run(
             }
         };
         take_changes(&mut intake, &mut proxiers, changes.as_mut(), next);
+
         teller.taken(&intake, &proxiers);
         if !intake.complete() {
             continue;
@@ -87,6 +89,14 @@ pub async fn run(
         let synced;
         (proxiers, synced) = tokio::task::spawn_blocking(move || sync_all(proxiers)).await?;
         let ok = teller.synced(&mut proxiers, synced);
+        if let Some(programmed) = &options.programmed
+            && proxiers.iter().all(Proxier::in_step)
+        {
+            for told in intake.changed_services.drain(..) {
+                // Whoever wanted to know may be gone.
+                let _ = programmed.send(told);
+            }
+        }
         if ok && !proxiers.iter().any(Proxier::is_partly) {
             (wait, retry) = (None, Retry::default());
         } else if wait.is_none() {

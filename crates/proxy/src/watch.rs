@@ -55,6 +55,10 @@ pub(crate) struct Intake {
     /// How many changes of Services and of slices were taken in.
     pub services: u64,
     pub slices: u64,
+    /// Somebody wants to know when Services are in the kernel.
+    pub tells: bool,
+    /// Services that have come or gone, of which nobody was told yet.
+    pub changed_services: Vec<(ObjectName, bool)>,
 }
 
 impl Intake {
@@ -68,6 +72,10 @@ impl Intake {
         match change {
             Change::Service(Notice::Changed(name, by_family)) => {
                 self.services += 1;
+                if self.tells {
+                    let there = by_family.is_some();
+                    self.changed_services.push((name.clone(), there));
+                }
                 let mut by_family = by_family.unwrap_or_default();
                 for proxier in proxiers {
                     let service = by_family[proxier.family() as usize].take();

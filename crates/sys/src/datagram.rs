@@ -53,7 +53,7 @@ impl Batch {
         let peers = unsafe { Box::new(mem::zeroed()) };
         Batch {
             inputs: Box::new([[0; DATAGRAM]; BATCH]),
-            outputs: vec![Vec::with_capacity(512); BATCH],
+            outputs: (0..BATCH).map(|_| Vec::with_capacity(512)).collect(),
             peers,
             lengths: [0; BATCH],
             received: 0,
@@ -231,9 +231,9 @@ mod tests {
             }
             let mut batch = Batch::new();
             assert_eq!(batch.receive(&server).expect("receive"), 3);
-            for at in 0..3 {
+            for (at, client) in clients.iter().enumerate() {
                 let (datagram, peer, reply) = batch.datagram(at);
-                assert_eq!(peer, clients[at].local_addr().ok());
+                assert_eq!(peer, client.local_addr().ok());
                 // The second one is not answered.
                 if at != 1 {
                     reply.extend_from_slice(&[datagram[0] + 10; 2]);

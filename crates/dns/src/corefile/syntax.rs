@@ -73,8 +73,7 @@ impl<'a> Reader<'a> {
 
     fn server_block(&mut self, only: bool) -> Result<Block, Error> {
         let mut keys = Vec::new();
-        loop {
-            let Some(first) = self.peek() else { break };
+        while let Some(first) = self.peek() {
             if first.text == "import" {
                 return Err(Error::at(first.line, "import is not supported"));
             }

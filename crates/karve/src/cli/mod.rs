@@ -5,7 +5,7 @@ mod down;
 mod image;
 mod ip;
 mod logs;
-mod output;
+pub mod output;
 pub mod progress;
 mod service;
 mod start;
@@ -75,6 +75,8 @@ enum Command {
     Envtest(envtest::Options),
     /// Run the Service proxy by itself, in place of kube-proxy, against any Kubernetes API.
     Proxy(Box<roles::proxy::Flags>),
+    /// Run the cluster DNS by itself, in place of CoreDNS, or explain an answer.
+    Dns(Box<roles::dns::Flags>),
     /// Run the control plane of a cluster.
     #[command(hide = true)]
     Server(roles::server::Options),
@@ -101,6 +103,7 @@ impl Cli {
             Command::Api(flags) => api::run(&flags).map(|()| ExitCode::SUCCESS),
             Command::Envtest(options) => envtest::run(&options).map(|()| ExitCode::SUCCESS),
             Command::Proxy(flags) => roles::proxy::run(&flags).map(|()| ExitCode::SUCCESS),
+            Command::Dns(flags) => roles::dns::run(&flags),
             Command::Server(options) => roles::server::run(&options).map(|()| ExitCode::SUCCESS),
             Command::Agent(options) => roles::agent::run(&options).map(|()| ExitCode::SUCCESS),
         }

@@ -57,6 +57,8 @@ async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
     let url = cluster.config.api_url();
     let connect = |files: KeyPairFiles| client::connect(&url, &pki.ca(), &files);
 
+    // A name answers when its Service is in this node's kernel, not before.
+    let (programmed, names) = tokio::sync::mpsc::unbounded_channel();
     let dns = karve_dns::Options {
         listen: vec![IpAddr::V4(CLUSTER_DNS)],
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
@@ -69,7 +71,7 @@ async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
         node_searches: Vec::new(),
         node: Some(node.name.clone()),
         private: vec![CLUSTER_CIDR.into(), SERVICE_CIDR.into()],
-        proxy: None,
+        proxy: Some(names),
         lameduck: false,
     };
     parts.start(
@@ -84,6 +86,7 @@ async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
         node_port_addresses: Vec::new(),
         healthz: Some(karve_proxy::HEALTHZ),
         metrics: Some(karve_proxy::METRICS),
+        programmed: Some(programmed),
     };
     parts.start(
         "the Service proxy",

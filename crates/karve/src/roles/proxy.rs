@@ -112,6 +112,7 @@ async fn serve(flags: &Flags) -> Result<()> {
         cluster_cidrs: flags.cluster_cidr.clone(),
         healthz: address("healthz-bind-address", &flags.healthz_bind_address)?,
         metrics: address("metrics-bind-address", &flags.metrics_bind_address)?,
+        programmed: None,
         node_name,
     };
     tracing::info!(node = options.node_name, "service proxy starts");
