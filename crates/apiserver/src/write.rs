@@ -104,15 +104,8 @@ pub fn decode_body(
 pub fn check_names(call: &Call, object: &Value) -> Result<(), Refusal> {
     let namespace = object.meta("namespace");
     if call.resource.namespaced && !namespace.is_empty() && namespace != call.namespace() {
-        // A patched object comes to this check by another way than one that was sent whole.
-        let patched = call.verb == Verb::Patch && !call.is_apply();
-        let why = match call.name().is_empty() || patched {
-            true => "the namespace of the provided object does not match the namespace sent on the request".to_owned(),
-            false => format!(
-                "the namespace of the object ({namespace}) does not match the namespace on the request ({})",
-                call.namespace()
-            ),
-        };
+        let why =
+            "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Status::bad_request(why).into());
     }
     let name = object.meta("name");

@@ -58,7 +58,7 @@ pub(super) fn service(service: &mut Value) {
     let kind = spec["type"].as_str().unwrap_or("");
     let balanced = kind == "LoadBalancer";
     if matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer")
-        && unset(spec.get("internalTrafficPolicy"))
+        && spec.get("internalTrafficPolicy").is_none_or(Value::is_null)
     {
         spec["internalTrafficPolicy"] = "Cluster".into();
     }

@@ -99,7 +99,10 @@ fn form(ty: &str, value: Option<&Value>) -> Node {
 
 fn fill(out: &mut Vec<(String, Node)>, fields: &[Field], value: &Value) {
     for field in fields {
-        let own = value.get(field.json);
+        let own = match field.ty {
+            "meta.ObjectMeta" => value.get("metadata"),
+            _ => value.get(field.json),
+        };
         if field.go != "+" {
             out.push((field.go.to_owned(), form(field.ty, own)));
         } else if let Some(embedded) = table().get(field.ty) {

@@ -68,6 +68,14 @@ fn kind(resource: &Resource, object: &mut Value, creation: &Creation<'_>) {
     match (&*resource.group, &*resource.plural) {
         ("", "pods") => pod(object, creation),
         ("", "namespaces") => namespace(object),
+        ("", "limitranges")
+            if object["metadata"]["name"]
+                .as_str()
+                .is_none_or(str::is_empty) =>
+        {
+            object["metadata"]["name"] = creation.uid.into();
+        }
+        ("", "nodes") => drop(members(&mut object["status"]).remove("config")),
         ("", "services") => service::drop_alias_policy(object),
         ("", "persistentvolumes") => {
             object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": now()});

@@ -53,6 +53,21 @@ pub(super) fn parse(text: &str) -> Option<IpAddr> {
     sloppy(text)
 }
 
+/// What is wrong with an address that must be in its shortest form.
+pub(super) fn wrong(text: &str) -> Vec<String> {
+    let mut errors = Errors::new();
+    if ip(&mut errors, &Path::root(""), text, false)
+        && let Some(canonical) = sloppy(text).map(|a| a.to_string()).filter(|c| c != text)
+    {
+        let detail = format!(
+            "must be in canonical form ({})",
+            crate::field::quote(&canonical)
+        );
+        errors.push(Error::invalid(&Path::root(""), text, detail));
+    }
+    errors.into_iter().map(|error| error.detail).collect()
+}
+
 /// Whether a text is an IPv6 address.
 pub(super) fn is_ipv6(text: &str) -> bool {
     matches!(sloppy(text), Some(IpAddr::V6(_)))

@@ -7,36 +7,29 @@ use serde_json::{Map, Value};
 
 const SIZE_MAX: usize = 1 << 20;
 
-/// Keys of one map; gives the bytes that its values hold.
-fn keys(
-    errors: &mut Errors,
-    path: &Path<'_>,
-    object: &Value,
-    member: &str,
-    encoded: bool,
-) -> usize {
+/// Keys of one map of encoded values; gives the bytes that they hold.
+fn keys(errors: &mut Errors, path: &Path<'_>, object: &Value, member: &str) -> usize {
     let mut size = 0;
     for (key, value) in map(object, member) {
         invalid_each(errors, &path.key(key), key, names::config_key(key));
         let text = value.as_str().unwrap_or("");
-        size += match encoded {
-            true => text.len() / 4 * 3 - text.bytes().rev().take_while(|b| *b == b'=').count(),
-            false => text.len(),
-        };
+        size += text.len() / 4 * 3 - text.bytes().rev().take_while(|b| *b == b'=').count();
     }
     size
 }
 
 pub(super) fn config_map(errors: &mut Errors, object: &Value) {
     let (data, binary) = (Path::root("data"), Path::root("binaryData"));
-    let mut size = keys(errors, &data, object, "data", false);
-    size += keys(errors, &binary, object, "binaryData", true);
-    for (key, _) in map(object, "data") {
+    let mut size = 0;
+    for (key, value) in map(object, "data") {
+        invalid_each(errors, &data.key(key), key, names::config_key(key));
         if object["binaryData"].get(key).is_some() {
             let detail = "duplicate of key present in binaryData";
             errors.push(Error::invalid(&data.key(key), key.as_str(), detail));
         }
+        size += value.as_str().map_or(0, str::len);
     }
+    size += keys(errors, &binary, object, "binaryData");
     if size > SIZE_MAX {
         // Upstream names no field.
         errors.push(Error::too_long(&Path::root("[]"), SIZE_MAX));
@@ -66,13 +59,14 @@ pub(super) fn config_map_update(errors: &mut Errors, old: &Value, new: &Value) {
 
 pub(super) fn secret(errors: &mut Errors, object: &Value) {
     let data = Path::root("data");
-    let size = keys(errors, &data, object, "data", true);
+    let size = keys(errors, &data, object, "data");
     if size > SIZE_MAX {
         errors.push(Error::too_long(&data, SIZE_MAX));
     }
     let has = |key: &str| object["data"].get(key).is_some();
     let need = |errors: &mut Errors, key: &str| {
-        if !has(key) {
+        // An empty private key is none.
+        if !has(key) || key == "ssh-privatekey" && text(&object["data"], key).is_empty() {
             errors.push(Error::required(&data.key(key), ""));
         }
     };

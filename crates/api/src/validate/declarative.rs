@@ -124,6 +124,16 @@ pub(super) fn order(errors: &mut Errors, resource: &Resource) {
             .position(|(path, tags)| *path == shape && tags.contains(&tag));
         line.map_or(0, |line| line + 1)
     };
+    // What can't change is not looked at further by tags, so the rest is told of where the code has it.
+    let stays: Vec<usize> = errors
+        .iter()
+        .filter(|e| tag(e) == Immutable)
+        .map(place)
+        .collect();
+    let place = |error: &Error| match place(error) {
+        line if tag(error) != Immutable && stays.contains(&line) => 0,
+        line => line,
+    };
     errors.sort_by_cached_key(place);
     for error in errors
         .iter_mut()

@@ -20,7 +20,7 @@ fn name_check(resource: &Resource) -> NameCheck {
         ("rbac.authorization.k8s.io", _) => names::path_segment,
         ("apiregistration.k8s.io", "apiservices")
         | ("certificates.k8s.io", "clustertrustbundles") => names::path_segment,
-        ("networking.k8s.io", "ipaddresses") => |_| Vec::new(),
+        ("networking.k8s.io", "ipaddresses") => super::address::wrong,
         _ => names::dns1123_subdomain,
     }
 }
@@ -258,5 +258,48 @@ pub(super) fn update(errors: &mut Errors, resource: &Resource, old: &Value, new:
             immutable(errors, &path, old, new, member);
         }
     }
+    if is_checked_whole(resource) {
+        let (meta, check) = (&new["metadata"], name_check(resource));
+        let (base, path) = (text(meta, "generateName"), path());
+        if !base.is_empty() {
+            let masked = names::mask_trailing_dash(base);
+            invalid_each(errors, &path.field("generateName"), base, check(&masked));
+        }
+    }
     known_finalizers(errors, resource, new);
+}
+
+/// Whether upstream checks an updated object by the rules of a new one, its `generateName` among them.
+fn is_checked_whole(resource: &Resource) -> bool {
+    match (&*resource.group, &*resource.plural) {
+        (
+            "admissionregistration.k8s.io"
+            | "apiregistration.k8s.io"
+            | "flowcontrol.apiserver.k8s.io",
+            _,
+        )
+        | ("node.k8s.io" | "storagemigration.k8s.io" | "discovery.k8s.io", _) => true,
+        ("storage.k8s.io", plural) => plural != "csidrivers",
+        ("networking.k8s.io", plural) => {
+            matches!(plural, "ingressclasses" | "ingresses" | "ipaddresses")
+        }
+        ("apps", plural) => plural == "controllerrevisions",
+        ("certificates.k8s.io", plural) => plural == "clustertrustbundles",
+        ("resource.k8s.io", plural) => {
+            matches!(plural, "resourceclaims" | "resourceclaimtemplates")
+        }
+        ("", plural) => matches!(
+            plural,
+            "configmaps"
+                | "endpoints"
+                | "limitranges"
+                | "namespaces"
+                | "nodes"
+                | "persistentvolumeclaims"
+                | "persistentvolumes"
+                | "secrets"
+                | "serviceaccounts"
+        ),
+        _ => false,
+    }
 }

@@ -291,6 +291,7 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
         ("networking.k8s.io", "servicecidrs") => {
             service_cidr::service_cidr_update(errors, old, new)
         }
+        ("networking.k8s.io", "ipaddresses") => service_cidr::ip_address_update(errors, old, new),
         _ => spec(errors, resource, new),
     }
 }

@@ -188,14 +188,6 @@ pub(super) fn changes(errors: &mut Errors, old: &Value, new: &Value) {
         let detail = "node updates may not change podCIDR except from \"\" to valid";
         errors.push(Error::forbidden(&parent.field("podCIDRs"), detail));
     }
-    taints(errors, spec);
-    let (had, has) = (text(old_spec, "externalID"), text(spec, "externalID"));
-    if had != has {
-        errors.push(Error::forbidden(
-            &parent.field("externalID"),
-            "may not be updated",
-        ));
-    }
     let (had, has) = (text(old_spec, "providerID"), text(spec, "providerID"));
     if !had.is_empty() && had != has {
         let detail = match has {
@@ -207,5 +199,10 @@ pub(super) fn changes(errors: &mut Errors, old: &Value, new: &Value) {
             Value::Null,
             detail,
         ));
+    }
+    taints(errors, spec);
+    if text(old_spec, "externalID") != text(spec, "externalID") {
+        let detail = "may not be updated";
+        errors.push(Error::forbidden(&parent.field("externalID"), detail));
     }
 }

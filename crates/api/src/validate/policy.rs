@@ -282,11 +282,11 @@ pub(super) fn role_binding(errors: &mut Errors, binding: &Value) {
 pub(super) fn role_binding_update(errors: &mut Errors, old: &Value, new: &Value) {
     role_binding(errors, new);
     if some(old, "roleRef") != some(new, "roleRef") {
-        let detail = "cannot change roleRef";
+        let shown = crate::internal::show("rbac.RoleRef", some(new, "roleRef"));
         errors.push(Error::invalid(
             &Path::root("roleRef"),
-            some(new, "roleRef"),
-            detail,
+            shown,
+            "field is immutable",
         ));
     }
 }

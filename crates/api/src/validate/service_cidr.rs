@@ -1,8 +1,9 @@
 //! ServiceCIDRs and IPAddresses: the pools of cluster addresses and what is taken of them (KEP-1880).
 
 use super::address;
-use super::checks::{Errors, list, required, some};
+use super::checks::{Errors, immutable, invalid_each, list, some, text};
 use crate::field::{Bad, Error, Path};
+use crate::names;
 use serde_json::Value;
 
 fn is_ipv6(cidr: &Value) -> bool {
@@ -66,20 +67,40 @@ pub(super) fn service_cidr_update(errors: &mut Errors, old: &Value, new: &Value)
 }
 
 pub(super) fn ip_address(errors: &mut Errors, object: &Value) {
-    let name = object["metadata"]["name"].as_str().unwrap_or("");
-    let meta = Path::root("metadata");
-    let canonical = address::parse(name).map(|a| a.to_string());
-    if canonical.as_deref() != Some(name) {
-        let detail = "must be a valid IP address in canonical form";
-        errors.push(Error::invalid(&meta.field("name"), name, detail));
-    }
     let spec = Path::root("spec");
     let path = spec.field("parentRef");
     match some(&object["spec"], "parentRef") {
         None => errors.push(Error::required(&path, "")),
         Some(parent) => {
-            required(errors, &path, parent, "resource");
-            required(errors, &path, parent, "name");
+            let group = text(parent, "group");
+            if !group.is_empty() {
+                invalid_each(
+                    errors,
+                    &path.field("group"),
+                    group,
+                    names::dns1123_subdomain(group),
+                );
+            }
+            for member in ["resource", "name", "namespace"] {
+                let word = text(parent, member);
+                if !word.is_empty() {
+                    invalid_each(errors, &path.field(member), word, names::path_segment(word));
+                } else if member != "namespace" {
+                    errors.push(Error::required(&path.field(member), ""));
+                }
+            }
         }
     }
+}
+
+/// Whom an address is for can't change.
+pub(super) fn ip_address_update(errors: &mut Errors, old: &Value, new: &Value) {
+    ip_address(errors, new);
+    immutable(
+        errors,
+        &Path::root("spec"),
+        &old["spec"],
+        &new["spec"],
+        "parentRef",
+    );
 }

@@ -145,7 +145,7 @@ fn data_sources(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     let shown = || serde_json::json!({});
     let same_object = ["apiGroup", "kind", "name"]
         .iter()
-        .all(|m| source.get(*m) == reference.get(*m));
+        .all(|m| some(source, m) == some(reference, m));
     if !text(reference, "namespace").is_empty() {
         let detail = "may not be specified when dataSourceRef.namespace is specified";
         errors.push(Error::invalid(path, shown(), detail));

@@ -78,7 +78,7 @@ pub fn set(service: &mut Value, old: Option<&Value>, cluster: &[Family]) -> Resu
         .map(|o| &o["spec"])
         .filter(|o| strategy::needs_cluster_ip(o));
     let spec = &mut service["spec"];
-    if !strategy::needs_cluster_ip(spec) || is_kept(spec, old) {
+    if spec["type"] == "ExternalName" || is_kept(spec, old) {
         return Ok(());
     }
     let headless = strategy::is_headless(spec);

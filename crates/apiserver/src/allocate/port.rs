@@ -73,7 +73,7 @@ impl Ports<'_> {
         };
         let port = match self.dry_run {
             // A number that no Service can have: nothing is allocated.
-            true => self.taken.last().map_or(DUMMY, |last| last + 1),
+            true => self.taken.last().map_or(DUMMY, |last| *last.max(&0) + 1),
             false => candidates(|n| rand::rng().random_range(0..n))
                 .find(free)?
                 .into(),
@@ -138,9 +138,10 @@ fn node_ports(
                 .get(&service_port)
                 .map_or(later.map_or(0, |l| l.1), |n| *n);
         }
-        let shared = !seen.contains(&(protocol.clone(), wanted))
-            && ports.taken.contains(&wanted)
-            && (had || by_port.get(&service_port) == Some(&wanted));
+        let shared = match had {
+            true => !seen.contains(&(protocol.clone(), wanted)) && ports.taken.contains(&wanted),
+            false => wanted != 0 && by_port.get(&service_port) == Some(&wanted),
+        };
         let number = match wanted {
             0 => ports.take_any().ok_or_else(|| exhausted("nodePort"))?,
             wanted if shared => wanted,

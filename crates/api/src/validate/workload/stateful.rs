@@ -133,10 +133,12 @@ fn expected_template(spec: &Value) -> Value {
     if claims.is_empty() {
         return template;
     }
-    let names: Vec<&str> = claims
-        .iter()
-        .map(|c| text(&c["metadata"], "name"))
-        .collect();
+    let mut names: Vec<&str> = Vec::new();
+    for name in claims.iter().map(|c| text(&c["metadata"], "name")) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     let mut volumes: Vec<Value> = names
         .iter()
         .map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}))
