@@ -22,6 +22,7 @@ pub mod intstr;
 pub mod names;
 pub mod openapi;
 pub mod patch;
+mod pem;
 pub mod pod_security;
 pub mod print;
 pub mod quantity;

@@ -140,7 +140,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
     let name = match text.split_once('/') {
         None => text,
         Some((_, rest)) if rest.contains('/') => {
-            let mut text = format!("a qualified name {QUALIFIED_TEXT}");
+            let mut text = format!("a valid label key {QUALIFIED_TEXT}");
             text.push_str(
                 " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
             );
@@ -168,6 +168,18 @@ pub fn qualified_name(text: &str) -> Vec<String> {
         errors.push(format!("name part {QUALIFIED_TEXT}"));
     }
     errors
+}
+
+/// A DNS-1123 subdomain that may have capitals.
+pub fn subdomain_of_any_case(name: &str) -> Vec<String> {
+    const TEXT: &str = "an RFC 1123 subdomain must consist of alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'Example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+    let wrong = dns1123_subdomain(&name.to_lowercase()).into_iter();
+    wrong
+        .map(|text| match text == SUBDOMAIN_TEXT {
+            true => TEXT.to_owned(),
+            false => in_bytes(text),
+        })
+        .collect()
 }
 
 /// The value of a label.

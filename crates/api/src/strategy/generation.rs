@@ -22,6 +22,7 @@ fn watched(resource: &Resource) -> Option<&'static [&'static str]> {
             "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
         ) => Some(&["/webhooks"]),
         ("admissionregistration.k8s.io", _) => SPEC,
+        ("storage.k8s.io", "csidrivers") => SPEC,
         ("resource.k8s.io", "deviceclasses" | "devicetaintrules" | "resourceslices") => SPEC,
         // It starts and never moves: nothing but metadata and the description can change.
         ("scheduling.k8s.io", "priorityclasses") => Some(&[]),
@@ -30,7 +31,9 @@ fn watched(resource: &Resource) -> Option<&'static [&'static str]> {
 }
 
 pub(super) fn start(resource: &Resource, object: &mut Value) {
-    if resource.is_custom() || watched(resource).is_some() {
+    // Upstream counts the changes of these only.
+    let unnumbered = resource.plural == "csidrivers" && !resource.is_custom();
+    if resource.is_custom() || watched(resource).is_some() && !unnumbered {
         object["metadata"]["generation"] = 1.into();
     }
 }

@@ -122,10 +122,11 @@ fn status(resource: &Resource, subresource: &str, old: &Value, new: &mut Value, 
     copy_member(old, new, "spec");
     match (&*resource.group, &*resource.plural) {
         ("apps", "deployments") => copy_member(&old["metadata"], &mut new["metadata"], "labels"),
-        ("flowcontrol.apiserver.k8s.io" | "resource.k8s.io", _)
-        | ("storage.k8s.io", "volumeattachments") => {
-            copy_member(old, new, "metadata");
-        }
+        ("flowcontrol.apiserver.k8s.io", _) => copy_member(old, new, "metadata"),
+        ("admissionregistration.k8s.io" | "resource.k8s.io" | "storagemigration.k8s.io", _)
+        | ("storage.k8s.io", "volumeattachments" | "csinodes")
+        | ("networking.k8s.io", "servicecidrs")
+        | ("certificates.k8s.io", "podcertificaterequests") => status_metadata(old, new),
         ("", "pods") => pod_status(old, new),
         ("certificates.k8s.io", "certificatesigningrequests") => {
             signing_request(subresource, old, new, now);
@@ -138,6 +139,13 @@ fn status(resource: &Resource, subresource: &str, old: &Value, new: &mut Value, 
             }
         }
         _ => {}
+    }
+}
+
+/// What the status of a kind can't change of its metadata.
+fn status_metadata(old: &Value, new: &mut Value) {
+    for member in ["labels", "annotations", "finalizers", "ownerReferences"] {
+        copy_member(&old["metadata"], &mut new["metadata"], member);
     }
 }
 
@@ -190,7 +198,7 @@ fn signing_request(subresource: &str, old: &Value, new: &mut Value, now: Timesta
 }
 
 fn pod_status(old: &Value, new: &mut Value) {
-    copy_member(&old["metadata"], &mut new["metadata"], "ownerReferences");
+    status_metadata(old, new);
     // The class is decided once; a kubelet may only repeat it.
     if let Some(class) = old["status"].get("qosClass") {
         members(&mut new["status"]).insert("qosClass".to_owned(), class.clone());

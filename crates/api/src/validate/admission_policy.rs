@@ -17,12 +17,7 @@ use crate::resource::Resource;
 const CONDITIONS_MAX: usize = 64;
 const ANNOTATIONS_MAX: usize = 20;
 const ANNOTATION_EXPRESSION_MAX: usize = 5 * 1024;
-const REASONS: [&str; 4] = [
-    "Forbidden",
-    "Invalid",
-    "RequestEntityTooLarge",
-    "Unauthorized",
-];
+const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
 const ACTIONS: [&str; 3] = ["Audit", "Deny", "Warn"];
 const MUTABLE: [&str; 4] = ["*", "CONNECT", "CREATE", "UPDATE"];
 /// What can't be the name of a variable.
@@ -174,7 +169,10 @@ impl Check<'_, '_> {
         let at = path.field(member);
         match some(node, member).and_then(Value::as_str) {
             None => self.errors.push(Error::required(&at, "")),
-            Some(word) => one_of_words(self.errors, &at, word, words),
+            Some(word) if !words.contains(&word) => {
+                self.errors.push(Error::not_supported(&at, word, words));
+            }
+            Some(_) => {}
         }
     }
 
@@ -329,9 +327,12 @@ impl Check<'_, '_> {
     fn annotation(&mut self, path: &Path<'_>, annotation: &Value, policy: &str) {
         let key = text(annotation, "key");
         let at = path.field("key");
-        if !policy.is_empty() {
-            let wrong = names::qualified_name(&format!("{policy}/{key}"));
-            invalid_each(self.errors, &at, key, wrong);
+        if policy.is_empty() {
+            let detail = "requires metadata.name be non-empty";
+            self.errors.push(Error::invalid(&at, key, detail));
+        } else {
+            let whole = format!("{policy}/{key}");
+            invalid_each(self.errors, &at, &whole, names::qualified_name(&whole));
         }
         let expression = text(annotation, "valueExpression");
         let at = path.field("valueExpression");

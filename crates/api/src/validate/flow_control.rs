@@ -1,9 +1,10 @@
 //! FlowSchemas and PriorityLevelConfigurations (KEP-1040).
 
-use super::checks::{Errors, int, invalid_each, list, required, some, text};
+use super::checks::{Errors, int, invalid_each, list, required, same, some, text};
 use crate::field::{Error, Path};
+use crate::internal;
 use crate::names;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashSet;
 
 const PRECEDENCE_MAX: i64 = 10_000;
@@ -43,7 +44,7 @@ pub(super) fn flow_schema(errors: &mut Errors, schema: &Value) {
         && !matches!(text(method, "type"), "ByUser" | "ByNamespace")
     {
         let at = path.field("distinguisherMethod");
-        let shown = crate::internal::show("flowcontrol.FlowDistinguisherMethod", Some(method));
+        let shown = internal::show("flowcontrol.FlowDistinguisherMethod", Some(method));
         let supported = ["ByNamespace", "ByUser"];
         errors.push(Error::not_supported(&at.field("type"), shown, &supported));
     }
@@ -65,7 +66,63 @@ pub(super) fn flow_schema(errors: &mut Errors, schema: &Value) {
     for (i, rule) in list(spec, "rules").iter().enumerate() {
         policy_rule(errors, &rules.index(i), rule);
     }
+    let name = text(&schema["metadata"], "name");
+    if fixed_schema(name).is_some_and(|fixed| !same(&fixed, spec)) {
+        let shown = internal::show("flowcontrol.FlowSchemaSpec", Some(spec));
+        let detail = format!("spec of '{name}' must equal the fixed value");
+        errors.push(Error::invalid(&path, shown, detail));
+    }
     conditions(errors, schema);
+}
+
+/// The specs of the FlowSchemas without which some requests would have no level.
+fn fixed_schema(name: &str) -> Option<Value> {
+    let (precedence, method, groups): (i64, Value, &[&str]) = match name {
+        "exempt" => (1, Value::Null, &["system:masters"]),
+        "catch-all" => (
+            10_000,
+            json!({"type": "ByUser"}),
+            &["system:unauthenticated", "system:authenticated"],
+        ),
+        _ => return None,
+    };
+    let group = |name: &&str| json!({"kind": "Group", "group": {"name": name}});
+    let subjects: Vec<Value> = groups.iter().map(group).collect();
+    Some(json!({
+        "priorityLevelConfiguration": {"name": name},
+        "matchingPrecedence": precedence,
+        "distinguisherMethod": method,
+        "rules": [{
+            "subjects": subjects,
+            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": true, "namespaces": ["*"]}],
+            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+        }],
+    }))
+}
+
+/// What is wrong with the level of a name that is reserved.
+fn fixed_level(errors: &mut Errors, name: &str, spec: &Value) {
+    let (mut found, detail) = (spec.clone(), "spec of");
+    let (fixed, detail) = match name {
+        "exempt" => {
+            if let Some(members) = found.as_object_mut() {
+                members.remove("exempt");
+            }
+            let detail = format!(
+                "{detail} 'exempt' except the 'spec.exempt' field must equal the fixed value"
+            );
+            (json!({"type": "Exempt"}), detail)
+        }
+        "catch-all" => (
+            json!({"type": "Limited", "limited": {"nominalConcurrencyShares": 5, "lendablePercent": 0, "limitResponse": {"type": "Reject"}}}),
+            format!("{detail} 'catch-all' must equal the fixed value"),
+        ),
+        _ => return,
+    };
+    if !same(&fixed, &found) {
+        let shown = internal::show("flowcontrol.PriorityLevelConfigurationSpec", Some(spec));
+        errors.push(Error::invalid(&Path::root("spec"), shown, detail));
+    }
 }
 
 fn policy_rule(errors: &mut Errors, path: &Path<'_>, rule: &Value) {
@@ -263,24 +320,19 @@ pub(super) fn priority_level(errors: &mut Errors, level: &Value) {
     }
     let (exempt, limited) = (some(spec, "exempt"), some(spec, "limited"));
     let mut after = Errors::new();
+    if limited.is_some() && kind != "Limited" {
+        after.push(Error::forbidden(&path.field("limited"), ""));
+    }
     match kind {
         "Exempt" => {
-            if limited.is_some() {
-                after.push(Error::forbidden(&path.field("limited"), ""));
-            }
             if let Some(exempt) = exempt {
                 shares(errors, &path.field("exempt"), exempt);
             }
         }
-        "Limited" => {
-            match limited {
-                None => after.push(Error::required(&path.field("limited"), "")),
-                Some(limited) => self::limited(errors, &mut after, &path.field("limited"), limited),
-            }
-            if exempt.is_some() {
-                after.push(Error::forbidden(&path.field("exempt"), ""));
-            }
-        }
+        "Limited" => match limited {
+            None => after.push(Error::required(&path.field("limited"), "")),
+            Some(limited) => self::limited(errors, &mut after, &path.field("limited"), limited),
+        },
         "" => after.push(Error::required(&path.field("type"), "")),
         other => errors.push(Error::not_supported(
             &path.field("type"),
@@ -288,6 +340,10 @@ pub(super) fn priority_level(errors: &mut Errors, level: &Value) {
             &["Exempt", "Limited"],
         )),
     }
+    if exempt.is_some() && kind != "Exempt" {
+        after.push(Error::forbidden(&path.field("exempt"), ""));
+    }
+    fixed_level(errors, text(&level["metadata"], "name"), spec);
     conditions(errors, level);
     errors.extend(after);
 }
@@ -326,11 +382,14 @@ fn limited(errors: &mut Errors, after: &mut Errors, path: &Path<'_>, limited: &V
     nominal(errors, path, limited);
     let (response, at) = (&limited["limitResponse"], path.field("limitResponse"));
     let queuing = some(response, "queuing");
-    match (text(response, "type"), queuing) {
-        ("Reject", Some(_)) => after.push(Error::forbidden(&at.field("queuing"), "")),
+    let kind = text(response, "type");
+    if queuing.is_some() && kind != "Queue" {
+        after.push(Error::forbidden(&at.field("queuing"), ""));
+    }
+    match (kind, queuing) {
         ("Queue", None) => after.push(Error::required(&at.field("queuing"), "")),
         ("Queue", Some(queuing)) => self::queuing(errors, &at.field("queuing"), queuing),
-        ("Reject", None) => {}
+        ("Reject", _) => {}
         ("", _) => after.push(Error::required(&at.field("type"), "")),
         (other, _) => errors.push(Error::not_supported(
             &at.field("type"),

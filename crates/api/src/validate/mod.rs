@@ -30,6 +30,7 @@ mod service_cidr;
 mod service_ips;
 mod storage;
 mod storage_classes;
+mod trust_bundle;
 mod volume_source;
 mod webhook;
 mod workload;
@@ -207,6 +208,9 @@ fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
         ("certificates.k8s.io", "certificatesigningrequests") => {
             certificates::request(errors, object, None, "");
         }
+        ("certificates.k8s.io", "clustertrustbundles") => {
+            trust_bundle::trust_bundle(errors, object, None);
+        }
         ("coordination.k8s.io", "leases") => cluster::lease(errors, object),
         ("discovery.k8s.io", _) => endpoints::slice(errors, object, None),
         ("networking.k8s.io", "ingresses") => ingress::ingress(errors, object),
@@ -286,6 +290,9 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
         ) => webhook::configuration(errors, new, Some(old)),
         ("certificates.k8s.io", "certificatesigningrequests") => {
             certificates::request(errors, new, Some(old), "");
+        }
+        ("certificates.k8s.io", "clustertrustbundles") => {
+            trust_bundle::trust_bundle(errors, new, Some(old));
         }
         ("discovery.k8s.io", _) => endpoints::slice_update(errors, old, new),
         ("networking.k8s.io", "servicecidrs") => {

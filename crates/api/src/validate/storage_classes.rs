@@ -183,7 +183,19 @@ pub(super) fn attachment(errors: &mut Errors, attachment: &Value, old: Option<&V
     if old.is_some_and(|old| !same(&old["spec"], spec)) {
         errors.push(Error::invalid(&path, Value::Null, IMMUTABLE));
     }
-    csi_driver_name(errors, &path.field("attacher"), text(spec, "attacher"));
+    attacher(errors, &path.field("attacher"), text(spec, "attacher"));
+}
+
+/// The name of the driver that attaches, which may have capitals.
+fn attacher(errors: &mut Errors, path: &Path<'_>, name: &str) {
+    const NAME_MAX: usize = 63;
+    if name.is_empty() {
+        return errors.push(Error::required(path, ""));
+    }
+    if name.len() > NAME_MAX {
+        errors.push(Error::too_long(path, NAME_MAX));
+    }
+    invalid_each(errors, path, name, names::subdomain_of_any_case(name));
 }
 
 fn attachment_status(errors: &mut Errors, attachment: &Value) {
@@ -365,18 +377,27 @@ fn token_requests(errors: &mut Errors, spec: &Value) {
 }
 
 pub(super) fn capacity(errors: &mut Errors, capacity: &Value, old: Option<&Value>) {
-    if let Some(old) = old {
-        for member in ["nodeTopology", "storageClassName"] {
-            if !same(&old[member], &capacity[member]) {
-                errors.push(Error::invalid(
-                    &Path::root(member),
-                    some(capacity, member),
-                    IMMUTABLE,
-                ));
-            }
-        }
-        return;
+    new_capacity(errors, capacity);
+    let Some(old) = old else { return };
+    if !same(&old["nodeTopology"], &capacity["nodeTopology"]) {
+        let shown = super::workload::shown_selector(some(capacity, "nodeTopology"));
+        errors.push(Error::invalid(
+            &Path::root("nodeTopology"),
+            shown,
+            IMMUTABLE,
+        ));
     }
+    if text(old, "storageClassName") != text(capacity, "storageClassName") {
+        let shown = text(capacity, "storageClassName");
+        errors.push(Error::invalid(
+            &Path::root("storageClassName"),
+            shown,
+            IMMUTABLE,
+        ));
+    }
+}
+
+fn new_capacity(errors: &mut Errors, capacity: &Value) {
     if let Some(selector) = some(capacity, "nodeTopology") {
         label_selector(errors, &Path::root("nodeTopology"), selector);
     }

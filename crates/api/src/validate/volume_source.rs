@@ -325,7 +325,6 @@ fn azure_disk(errors: &mut Errors, path: &Path<'_>, source: &Value) {
     let (kind, uri) = (text(source, "kind"), text(source, "diskURI"));
     let at = path.field("diskURI");
     match kind {
-        "" => {}
         "Managed" if !uri.starts_with("/subscriptions/") => {
             errors.push(Error::not_supported(&at, uri, &[MANAGED]));
         }

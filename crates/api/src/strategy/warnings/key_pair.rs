@@ -7,29 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// The types of the PEM blocks of a text (RFC 7468), in order.
-fn blocks(data: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(data);
-    let mut types = Vec::new();
-    let mut open: Option<String> = None;
-    for line in text.lines() {
-        let inside = |prefix: &str| {
-            let rest = line
-                .trim_end()
-                .strip_prefix(prefix)?
-                .strip_suffix("-----")?;
-            Some(rest.to_owned())
-        };
-        if let Some(begun) = inside("-----BEGIN ") {
-            open = Some(begun);
-        } else if let Some(ended) = inside("-----END ")
-            && open.take().as_ref() == Some(&ended)
-        {
-            types.push(ended);
-        }
-    }
-    types
-}
+use crate::pem;
 
 fn is_key(kind: &str) -> bool {
     kind == "PRIVATE KEY" || kind.ends_with(" PRIVATE KEY")
@@ -39,7 +17,11 @@ fn is_key(kind: &str) -> bool {
 pub(super) fn warning(secret: &Value) -> Vec<String> {
     let data = |key: &str| {
         let text = secret["data"][key].as_str().unwrap_or("");
-        blocks(&STANDARD.decode(text).unwrap_or_default())
+        let blocks = pem::blocks(&STANDARD.decode(text).unwrap_or_default());
+        blocks
+            .into_iter()
+            .map(|block| block.kind)
+            .collect::<Vec<_>>()
     };
     let (certificates, keys) = (data("tls.crt"), data("tls.key"));
     let listed = |types: &[String]| format!("[{}]", types.join(" "));

@@ -116,6 +116,7 @@ fn of_kind(resource: &Resource, old: Option<&Value>, object: &Value) -> Vec<Stri
         ("discovery.k8s.io", "endpointslices") => endpoint_slice(old, object),
         ("", "endpoints") => endpoints(object),
         ("", "nodes") => node(own),
+        ("storage.k8s.io", "csidrivers") => csi_driver(old, own),
         ("networking.k8s.io", "networkpolicies") => network_policy(own),
         ("", "secrets") if object["type"] == "kubernetes.io/tls" => key_pair::warning(object),
         ("networking.k8s.io", "ingresses") if annotation(object, INGRESS_CLASS).is_some() => {
@@ -183,6 +184,15 @@ fn node(spec: &Value) -> Vec<String> {
     }
     warnings.extend(each(&spec["podCIDRs"], "spec.podCIDRs", address::cidr));
     warnings
+}
+
+fn csi_driver(old: Option<&Value>, spec: &Value) -> Vec<String> {
+    const TEXT: &str = "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes";
+    let unchanged = old.is_some_and(|old| old["spec"]["tokenRequests"] == spec["tokenRequests"]);
+    let unwise = !unchanged
+        && is_set(spec, "tokenRequests")
+        && !is_set(spec, "serviceAccountTokenInSecrets");
+    unwise.then(|| TEXT.to_owned()).into_iter().collect()
 }
 
 fn network_policy(spec: &Value) -> Vec<String> {
