@@ -235,7 +235,12 @@ pub fn tidy(call: &Call, object: &mut Value) {
 
 /// 422 for the call's kind.
 pub fn invalid(call: &Call, name: &str, errors: &[field::Error]) -> Refusal {
-    Status::invalid(&call.resource.group, &call.resource.kind, name, errors).into()
+    // Events are of the core group, wherever they are asked for.
+    let group = match &*call.resource.group {
+        "events.k8s.io" => "",
+        group => group,
+    };
+    Status::invalid(group, &call.resource.kind, name, errors).into()
 }
 
 /// The patches of custom resources: without a Go type there are no merge keys.

@@ -76,6 +76,7 @@ fn kind(resource: &Resource, object: &mut Value, creation: &Creation<'_>) {
             object["metadata"]["name"] = creation.uid.into();
         }
         ("", "nodes") => drop(members(&mut object["status"]).remove("config")),
+        ("", "serviceaccounts") => super::secret_names(object),
         ("", "services") => service::drop_alias_policy(object),
         ("", "persistentvolumes") => {
             object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": now()});

@@ -44,5 +44,17 @@ fn copy_member(from: &Value, to: &mut Value, name: &str) {
     }
 }
 
+/// Of the Secrets that a ServiceAccount names, only the names count.
+fn secret_names(account: &mut Value) {
+    let secrets = account.get_mut("secrets").and_then(Value::as_array_mut);
+    for secret in secrets
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+    {
+        secret.retain(|member, _| member == "name");
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -55,6 +55,7 @@ fn own(resource: &Resource, old: &Value, new: &mut Value) {
     gates::drop_fields(resource, Some(old), new);
     match (&*resource.group, &*resource.plural) {
         ("", "persistentvolumeclaims") => claim::prepare(Some(old), new),
+        ("", "serviceaccounts") => super::secret_names(new),
         ("", "namespaces") => {
             members(&mut new["spec"]);
             copy_member(&old["spec"], &mut new["spec"], "finalizers");

@@ -44,8 +44,12 @@ pub(super) fn endpoints(errors: &mut Errors, endpoints: &Value) {
 fn endpoint_address(errors: &mut Errors, path: &Path<'_>, entry: &Value) {
     let ip = text(entry, "ip");
     let at = path.field("ip");
-    if address::ip(errors, &at, ip, false) {
-        address::not_special(errors, &at, ip);
+    match address::ip(errors, &at, ip, false) {
+        true => address::not_special(errors, &at, ip),
+        false if address::parse(ip).is_none() => {
+            errors.push(Error::invalid(&at, ip, "must be a valid IP address"));
+        }
+        false => {}
     }
     let host = text(entry, "hostname");
     if !host.is_empty() {

@@ -40,7 +40,7 @@ pub(super) fn create(errors: &mut Errors, resource: &Resource, object: &Value) {
 pub(super) fn is_last(resource: &Resource) -> bool {
     matches!(
         (&*resource.group, &*resource.plural),
-        ("policy", "poddisruptionbudgets")
+        ("policy", "poddisruptionbudgets") | ("" | "events.k8s.io", "events")
     )
 }
 

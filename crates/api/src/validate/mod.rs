@@ -17,6 +17,7 @@ mod cluster;
 mod conditions;
 mod config;
 mod declarative;
+mod dra;
 mod endpoints;
 mod flow_control;
 mod ingress;
@@ -211,6 +212,11 @@ fn spec(errors: &mut Errors, resource: &Resource, object: &Value) {
         ("certificates.k8s.io", "clustertrustbundles") => {
             trust_bundle::trust_bundle(errors, object, None);
         }
+        ("resource.k8s.io", "deviceclasses") => dra::class(errors, object),
+        ("resource.k8s.io", "resourceclaims") => dra::claim(errors, object),
+        ("resource.k8s.io", "resourceclaimtemplates") => dra::template(errors, object),
+        ("resource.k8s.io", "resourceslices") => dra::slice(errors, object, None),
+        ("resource.k8s.io", "devicetaintrules") => dra::taint_rule(errors, object, None),
         ("coordination.k8s.io", "leases") => cluster::lease(errors, object),
         ("discovery.k8s.io", _) => endpoints::slice(errors, object, None),
         ("networking.k8s.io", "ingresses") => ingress::ingress(errors, object),
@@ -294,6 +300,10 @@ fn changed(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
         ("certificates.k8s.io", "clustertrustbundles") => {
             trust_bundle::trust_bundle(errors, new, Some(old));
         }
+        ("resource.k8s.io", "resourceclaims") => dra::claim_update(errors, old, new),
+        ("resource.k8s.io", "resourceclaimtemplates") => dra::template_update(errors, old, new),
+        ("resource.k8s.io", "resourceslices") => dra::slice(errors, new, Some(old)),
+        ("resource.k8s.io", "devicetaintrules") => dra::taint_rule(errors, new, Some(old)),
         ("discovery.k8s.io", _) => endpoints::slice_update(errors, old, new),
         ("networking.k8s.io", "servicecidrs") => {
             service_cidr::service_cidr_update(errors, old, new)
@@ -318,6 +328,11 @@ fn status(errors: &mut Errors, resource: &Resource, old: &Value, new: &Value) {
         ("", "services") => service::status(errors, new),
         ("", "resourcequotas") => limits::resource_quota_status(errors, new),
         ("", "nodes") => node::changes(errors, old, new),
+        ("resource.k8s.io", "resourceclaims") => dra::status(errors, old, new),
+        ("resource.k8s.io", "devicetaintrules") => {
+            let path = Path::root("status");
+            conditions::conditions(errors, &path.field("conditions"), &new["status"]);
+        }
         ("", "namespaces") => cluster::namespace_status(errors, new),
         ("policy", "poddisruptionbudgets") => policy::disruption_budget_status(errors, new),
         ("apiregistration.k8s.io", "apiservices") => api_service::status(errors, new),

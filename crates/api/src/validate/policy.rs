@@ -282,7 +282,11 @@ pub(super) fn role_binding(errors: &mut Errors, binding: &Value) {
 pub(super) fn role_binding_update(errors: &mut Errors, old: &Value, new: &Value) {
     role_binding(errors, new);
     if some(old, "roleRef") != some(new, "roleRef") {
-        let shown = crate::internal::show("rbac.RoleRef", some(new, "roleRef"));
+        let role = &new["roleRef"];
+        let [group, kind, name] = ["apiGroup", "kind", "name"].map(|m| Value::from(text(role, m)));
+        let shown = Bad::Text(format!(
+            r#"{{"APIGroup":{group},"Kind":{kind},"Name":{name}}}"#
+        ));
         errors.push(Error::invalid(
             &Path::root("roleRef"),
             shown,

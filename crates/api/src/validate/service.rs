@@ -118,7 +118,7 @@ fn by_type(errors: &mut Errors, spec: &Value) {
         }
         "ExternalName" => {
             for member in ["clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-                if !list(spec, member).is_empty() || !text(spec, member).is_empty() {
+                if !list(spec, member).is_empty() || spec[member].is_string() {
                     errors.push(Error::forbidden(
                         &path.field(member),
                         "may not be set for ExternalName services",
@@ -330,7 +330,6 @@ fn load_balancer_class(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
         if is_balanced(old) && is_balanced(spec) && some(old, "loadBalancerClass") != class {
             errors.push(Error::invalid(&path, class, "may not change once set"));
         }
-        return;
     }
     match (class.and_then(Value::as_str), is_balanced(spec)) {
         (Some(class), true) => invalid_each(errors, &path, class, names::qualified_name(class)),
@@ -377,14 +376,10 @@ fn external_traffic(errors: &mut Errors, spec: &Value) {
 fn internal_traffic(errors: &mut Errors, spec: &Value) {
     let path = Path::root("spec");
     match text(spec, "type") {
-        "ClusterIP" | "NodePort" | "LoadBalancer" => {
-            one_of(
-                errors,
-                &path,
-                spec,
-                "internalTrafficPolicy",
-                &["Cluster", "Local"],
-            );
+        "ClusterIP" | "NodePort" | "LoadBalancer"
+            if some(spec, "internalTrafficPolicy").is_none() =>
+        {
+            errors.push(Error::required(&path.field("internalTrafficPolicy"), ""));
         }
         _ => one_of_if_set(
             errors,

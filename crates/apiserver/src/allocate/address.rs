@@ -149,6 +149,13 @@ pub fn assign(
     let held = old
         .map(|old| texts(&old["spec"], "clusterIPs"))
         .unwrap_or_default();
+    // What has addresses keeps them; validation refuses a change.
+    if held
+        .first()
+        .is_some_and(|first| !first.is_empty() && given.first() != Some(first))
+    {
+        return Ok(());
+    }
     let pools = pools(server);
     let name = service.meta("name").to_owned();
     let mut chosen = Vec::new();
