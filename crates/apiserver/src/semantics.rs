@@ -206,7 +206,11 @@ pub fn as_writer<T>(call: &Call, use_it: impl FnOnce(&Writer<'_>) -> T) -> T {
             FieldSet::of_names(&[&["spec"], &["metadata", "labels"]])
         }
         "" if call.resource.subresource("status").is_some() => FieldSet::of_names(&[&["status"]]),
-        "status" if call.resource.is_custom() => FieldSet::of_names(&[&["metadata"], &["spec"]]),
+        "status"
+            if call.resource.is_custom() || strategy::status_keeps_metadata(&call.resource) =>
+        {
+            FieldSet::of_names(&[&["metadata"], &["spec"]])
+        }
         "status" => FieldSet::of_names(&[&["spec"]]),
         _ => FieldSet::default(),
     };

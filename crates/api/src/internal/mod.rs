@@ -170,6 +170,13 @@ pub fn show(ty: &str, value: Option<&Value>) -> Bad {
     Bad::Text(crate::field::escape_html(&text))
 }
 
+/// A value as Go shows a type of the API itself, which has `model` for its name.
+pub fn show_versioned(model: &str, value: &Value) -> Bad {
+    let node = versioned(Schema::builtin().model(model), value);
+    let text = serde_json::to_string(&node).expect("a tree of values can be written");
+    Bad::Text(crate::field::escape_html(&text))
+}
+
 /// The difference of two parts of objects, as a unified diff of their indented forms.
 pub fn diff(ty: &str, old: &Value, new: &Value) -> String {
     let text = |value: &Value| {

@@ -94,6 +94,7 @@ fn kind(resource: &Resource, object: &mut Value, creation: &Creation<'_>) {
             requester(object, &creation.caller)
         }
         ("apiextensions.k8s.io", "customresourcedefinitions") => definition(object),
+        ("resource.k8s.io", "resourceslices") => super::date_taints(object, creation.now),
         ("resource.k8s.io", "devicetaintrules")
             if object["spec"]["taint"]["timeAdded"].is_null() =>
         {

@@ -1,7 +1,7 @@
 //! Fields of features that upstream's gates switch off by default: left out of what is written, unless the stored object
 //! has them already.
 //!
-//! The table names each field by its path; `x[]` is every item of a list, and `containers[]` stands for the three lists
+//! The table names each field by its path; `x[]` is every item of a list, `x{}` every value of a map, and `containers[]` stands for the three lists
 //! of a Pod's containers. Absent: gates themselves. A feature is on or off with upstream's release.
 
 use crate::resource::Resource;
@@ -50,11 +50,19 @@ const SLICE: &[Feature] = &[
     &["partitionTypeAttribute"],
     &["skipNodeOperations"],
     &["devices[].nodeAllocatableResources"],
+    &[
+        "devices[].attributes{}.bools",
+        "devices[].attributes{}.ints",
+        "devices[].attributes{}.strings",
+        "devices[].attributes{}.versions",
+    ],
     &["devices[].consumesCounters[].compatibilityGroups"],
 ];
 const NODE: &[Feature] = &[&["spec.configSource"], &["spec.podPreemptionPolicy"]];
 /// Readable only, in what older versions of the API stored.
 const ENDPOINTS: &[Feature] = &[&["endpoints[].deprecatedTopology"]];
+const CSI_NODE: &[Feature] = &[&["status.storageHealth"]];
+const VOLUME_CLAIM: &[Feature] = &[&["status.healthStatus"]];
 const CLAIM: &[Feature] = &[&[
     "devices.requests[].exactly.derivedAttributes",
     "devices.requests[].firstAvailable[].derivedAttributes",
@@ -73,6 +81,8 @@ pub(super) fn drop_fields(resource: &Resource, old: Option<&Value>, new: &mut Va
     match (&*resource.group, &*resource.plural) {
         ("", "pods") => part(POD, "/spec"),
         ("", "nodes") => part(NODE, ""),
+        ("", "persistentvolumeclaims") => part(VOLUME_CLAIM, ""),
+        ("storage.k8s.io", "csinodes") => part(CSI_NODE, ""),
         ("", "podtemplates") => part(POD, "/template/spec"),
         ("", "replicationcontrollers") | ("apps", _) => part(POD, "/spec/template/spec"),
         ("batch", "jobs") => {
@@ -114,6 +124,13 @@ fn is_in_use(node: &Value, path: &str) -> bool {
     let Some(rest) = rest else {
         return node.get(step).is_some_and(|v| !v.is_null());
     };
+    if let Some(map) = step.strip_suffix("{}") {
+        let values = node.get(map).and_then(Value::as_object);
+        return values
+            .into_iter()
+            .flat_map(|m| m.values())
+            .any(|value| is_in_use(value, rest));
+    }
     let Some(list) = step.strip_suffix("[]") else {
         return node.get(step).is_some_and(|next| is_in_use(next, rest));
     };
@@ -137,6 +154,12 @@ fn remove(node: &mut Value, path: &str) {
         }
         return;
     };
+    if let Some(map) = step.strip_suffix("{}") {
+        let values = node.get_mut(map).and_then(Value::as_object_mut);
+        let values = values.into_iter().flat_map(|m| m.values_mut());
+        values.for_each(|value| remove(value, rest));
+        return;
+    }
     let Some(list) = step.strip_suffix("[]") else {
         let Some(next) = node.get_mut(step) else {
             return;

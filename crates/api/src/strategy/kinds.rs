@@ -13,6 +13,23 @@ pub fn creates_on_update(resource: &Resource) -> bool {
     )
 }
 
+/// Whether the metadata stays as it is when the status is written.
+pub fn status_keeps_metadata(resource: &Resource) -> bool {
+    !resource.is_custom()
+        && matches!(
+            (&*resource.group, &*resource.plural),
+            (
+                "admissionregistration.k8s.io"
+                    | "flowcontrol.apiserver.k8s.io"
+                    | "resource.k8s.io"
+                    | "storagemigration.k8s.io",
+                _
+            ) | ("storage.k8s.io", "volumeattachments" | "csinodes")
+                | ("networking.k8s.io", "servicecidrs")
+                | ("certificates.k8s.io", "podcertificaterequests")
+        )
+}
+
 /// Whether a `PUT` may leave out the resourceVersion. Where it may not, the answer is 422
 /// (see [`crate::validate::version_required`]).
 pub fn unconditional_update(resource: &Resource) -> bool {

@@ -19,9 +19,12 @@ mod update;
 pub mod warnings;
 
 pub use create::{Caller, Creation, prepare_create};
-pub use kinds::{creates_on_update, deletes_with_object, unconditional_update};
+pub use kinds::{
+    creates_on_update, deletes_with_object, status_keeps_metadata, unconditional_update,
+};
 pub use update::prepare_update;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 /// The members of an object, made if it has none.
@@ -39,6 +42,21 @@ fn copy_member(from: &Value, to: &mut Value, name: &str) {
         None => {
             if let Some(members) = to.as_object_mut() {
                 members.remove(name);
+            }
+        }
+    }
+}
+
+/// Taints of devices tell since when they are there.
+fn date_taints(slice: &mut Value, now: Timestamp) {
+    let devices = slice
+        .pointer_mut("/spec/devices")
+        .and_then(Value::as_array_mut);
+    for device in devices.into_iter().flatten() {
+        let taints = device.get_mut("taints").and_then(Value::as_array_mut);
+        for taint in taints.into_iter().flatten() {
+            if taint["timeAdded"].is_null() {
+                taint["timeAdded"] = crate::time::format(now).into();
             }
         }
     }

@@ -8,7 +8,7 @@ fn resource(group: &str, plural: &str) -> &'static crate::resource::Resource {
         .expect("built in")
 }
 
-fn now() -> jiff::Timestamp {
+fn now() -> Timestamp {
     "2026-11-24T20:00:00Z".parse().expect("a time")
 }
 

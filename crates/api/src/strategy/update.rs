@@ -15,7 +15,7 @@ pub fn prepare_update(
 ) {
     metadata(old, new);
     match subresource {
-        "" => own(resource, old, new),
+        "" => own(resource, old, new, now),
         "status" | "approval" | "finalize" => status(resource, subresource, old, new, now),
         "ephemeralcontainers" => *new = with_ephemeral_containers(old, new),
         "resize" => *new = with_resources(old, new),
@@ -45,7 +45,7 @@ fn metadata(old: &Value, new: &mut Value) {
     new.remove("selfLink");
 }
 
-fn own(resource: &Resource, old: &Value, new: &mut Value) {
+fn own(resource: &Resource, old: &Value, new: &mut Value, now: Timestamp) {
     if resource.subresource("status").is_some() {
         copy_member(old, new, "status");
     }
@@ -56,6 +56,7 @@ fn own(resource: &Resource, old: &Value, new: &mut Value) {
     match (&*resource.group, &*resource.plural) {
         ("", "persistentvolumeclaims") => claim::prepare(Some(old), new),
         ("", "serviceaccounts") => super::secret_names(new),
+        ("resource.k8s.io", "resourceslices") => super::date_taints(new, now),
         ("", "namespaces") => {
             members(&mut new["spec"]);
             copy_member(&old["spec"], &mut new["spec"], "finalizers");
@@ -121,13 +122,10 @@ fn status(resource: &Resource, subresource: &str, old: &Value, new: &mut Value, 
         return;
     }
     copy_member(old, new, "spec");
+    gates::drop_fields(resource, Some(old), new);
     match (&*resource.group, &*resource.plural) {
         ("apps", "deployments") => copy_member(&old["metadata"], &mut new["metadata"], "labels"),
-        ("flowcontrol.apiserver.k8s.io", _) => copy_member(old, new, "metadata"),
-        ("admissionregistration.k8s.io" | "resource.k8s.io" | "storagemigration.k8s.io", _)
-        | ("storage.k8s.io", "volumeattachments" | "csinodes")
-        | ("networking.k8s.io", "servicecidrs")
-        | ("certificates.k8s.io", "podcertificaterequests") => status_metadata(old, new),
+        _ if super::status_keeps_metadata(resource) => status_metadata(old, new),
         ("", "pods") => pod_status(old, new),
         ("certificates.k8s.io", "certificatesigningrequests") => {
             signing_request(subresource, old, new, now);
@@ -199,7 +197,7 @@ fn signing_request(subresource: &str, old: &Value, new: &mut Value, now: Timesta
 }
 
 fn pod_status(old: &Value, new: &mut Value) {
-    status_metadata(old, new);
+    copy_member(&old["metadata"], &mut new["metadata"], "ownerReferences");
     // The class is decided once; a kubelet may only repeat it.
     if let Some(class) = old["status"].get("qosClass") {
         members(&mut new["status"]).insert("qosClass".to_owned(), class.clone());

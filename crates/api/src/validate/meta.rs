@@ -21,6 +21,8 @@ fn name_check(resource: &Resource) -> NameCheck {
         ("apiregistration.k8s.io", "apiservices") => names::path_segment,
         // Its rules depend on the signer.
         ("certificates.k8s.io", "clustertrustbundles") => |_| Vec::new(),
+        // Told of with what else tags say.
+        ("resource.k8s.io", "deviceclasses") => |_| Vec::new(),
         ("networking.k8s.io", "ipaddresses") => super::address::wrong,
         _ => names::dns1123_subdomain,
     }
@@ -129,6 +131,38 @@ fn named(errors: &mut Errors, check: NameCheck, namespaced: bool, object: &Value
 pub(super) fn template(errors: &mut Errors, path: &Path<'_>, meta: &Value) {
     labels(errors, &path.field("labels"), meta.get("labels"));
     annotations(errors, &path.field("annotations"), meta);
+}
+
+/// The metadata of a template that may have nothing but labels and annotations.
+pub(super) fn bare_template(errors: &mut Errors, path: &Path<'_>, meta: &Value) {
+    const OTHERS: [&str; 13] = [
+        "name",
+        "generateName",
+        "namespace",
+        "selfLink",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "ownerReferences",
+        "finalizers",
+        "managedFields",
+    ];
+    annotations(errors, &path.field("annotations"), meta);
+    labels(errors, &path.field("labels"), meta.get("labels"));
+    for member in OTHERS {
+        let empty = |value: &Value| {
+            value.is_null()
+                || *value == ""
+                || (*value == 0 && member == "generation")
+                || value.as_array().is_some_and(Vec::is_empty)
+        };
+        if meta.get(member).is_some_and(|value| !empty(value)) {
+            errors.push(Error::forbidden(&path.field(member), "cannot be set"));
+        }
+    }
 }
 
 fn common(errors: &mut Errors, meta: &Value) {

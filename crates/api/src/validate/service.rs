@@ -326,10 +326,12 @@ fn load_balancer_class(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
     let parent = Path::root("spec");
     let path = parent.field("loadBalancerClass");
     let class = some(spec, "loadBalancerClass");
-    if let Some(old) = old {
-        if is_balanced(old) && is_balanced(spec) && some(old, "loadBalancerClass") != class {
-            errors.push(Error::invalid(&path, class, "may not change once set"));
-        }
+    if let Some(old) = old
+        && is_balanced(old)
+        && is_balanced(spec)
+        && some(old, "loadBalancerClass") != class
+    {
+        errors.push(Error::invalid(&path, class, "may not change once set"));
     }
     match (class.and_then(Value::as_str), is_balanced(spec)) {
         (Some(class), true) => invalid_each(errors, &path, class, names::qualified_name(class)),

@@ -117,6 +117,7 @@ fn of_kind(resource: &Resource, old: Option<&Value>, object: &Value) -> Vec<Stri
         ("", "endpoints") => endpoints(object),
         ("", "nodes") => node(own),
         ("storage.k8s.io", "csidrivers") => csi_driver(old, own),
+        ("resource.k8s.io", "resourceslices") => slice_driver(own),
         ("networking.k8s.io", "networkpolicies") => network_policy(own),
         ("", "secrets") if object["type"] == "kubernetes.io/tls" => key_pair::warning(object),
         ("networking.k8s.io", "ingresses") if annotation(object, INGRESS_CLASS).is_some() => {
@@ -184,6 +185,17 @@ fn node(spec: &Value) -> Vec<String> {
     }
     warnings.extend(each(&spec["podCIDRs"], "spec.podCIDRs", address::cidr));
     warnings
+}
+
+fn slice_driver(spec: &Value) -> Vec<String> {
+    let name = spec["driver"].as_str().unwrap_or("");
+    let odd = name != name.to_lowercase();
+    let text = || {
+        format!(
+            "spec.driver: driver names should be lowercase; {name:?} contains uppercase characters"
+        )
+    };
+    odd.then(text).into_iter().collect()
 }
 
 fn csi_driver(old: Option<&Value>, spec: &Value) -> Vec<String> {

@@ -5,7 +5,7 @@ use super::super::{address, conditions};
 use super::claim::{nodes, reference, references};
 use super::device::binding_conditions;
 use super::{LISTED_MAX, Rules, configuration, driver, each, pool, raw, tagged_driver, toleration};
-use crate::field::{Error, Path};
+use crate::field::{Bad, Error, Path};
 use crate::names;
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ pub(in super::super) fn status(errors: &mut Errors, old: &Value, new: &Value) {
     let (status, path) = (&new["status"], Path::root("status"));
     let (at, users) = (path.field("reservedFor"), list(status, "reservedFor"));
     if rules.fits(&at, users, CONSUMERS_MAX) {
-        rules.unique(&at, users.iter().map(|u| text(u, "uid")));
+        rules.unique_by(&at, users, "uid", "ResourceClaimConsumerReference");
         for (i, user) in users.iter().enumerate() {
             for member in ["resource", "name", "uid"] {
                 super::super::checks::required(&mut rules.errors, &at.index(i), user, member);
@@ -97,13 +97,27 @@ fn device_status(rules: &mut Rules, path: &Path<'_>, device: &Value, given: &[St
         name,
         names::dns1123_label(name),
     );
-    let key = key(device);
-    if !given.contains(&key) {
-        rules.errors.push(Error::invalid(
-            path,
-            key,
-            "must be an allocated device in the claim",
-        ));
+    let share = some(device, "shareID").and_then(Value::as_str);
+    if let Some(share) = share
+        && !is_uid(share)
+    {
+        let detail = "must be a lowercase UUID in 8-4-4-4-12 format";
+        let at = path.field("shareID");
+        rules.tagged.push(Error::invalid(&at, share, detail));
+    }
+    if !given.contains(&key(device)) {
+        let quoted = |text: &str| Value::from(text).to_string();
+        let shown = format!(
+            "{{\"Driver\":{},\"Pool\":{},\"Device\":{},\"ShareID\":{}}}",
+            quoted(text(device, "driver")),
+            quoted(text(device, "pool")),
+            quoted(name),
+            share.map_or_else(|| "null".to_owned(), quoted)
+        );
+        let detail = "must be an allocated device in the claim";
+        rules
+            .errors
+            .push(Error::invalid(path, Bad::Text(shown), detail));
     }
     let at = path.field("conditions");
     let count = list(device, "conditions").len();
@@ -119,6 +133,14 @@ fn device_status(rules: &mut Rules, path: &Path<'_>, device: &Value, given: &[St
     if let Some(network) = some(device, "networkData") {
         network_data(rules, &path.field("networkData"), network);
     }
+}
+
+fn is_uid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(i, b)| match i {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => matches!(b, b'0'..=b'9' | b'a'..=b'f'),
+        })
 }
 
 fn network_data(rules: &mut Rules, path: &Path<'_>, network: &Value) {

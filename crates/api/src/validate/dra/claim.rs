@@ -21,17 +21,34 @@ pub(in super::super) fn class(errors: &mut Errors, class: &Value) {
             configuration(&mut rules, &at.index(i), config);
         }
     }
-    if let Some(name) = some(spec, "extendedResourceName").and_then(Value::as_str)
-        && !pod::is_extended(name)
-    {
-        let detail = "must be a valid extended resource name";
-        rules.tagged.push(Error::invalid(
-            &path.field("extendedResourceName"),
-            name,
-            detail,
-        ));
+    if let Some(name) = some(spec, "extendedResourceName").and_then(Value::as_str) {
+        extended(&mut rules.tagged, &path.field("extendedResourceName"), name);
     }
+    let name = text(&class["metadata"], "name");
+    let wrong = names::dns1123_subdomain(name).into_iter();
+    let at = Path::root("metadata");
+    each(
+        &mut rules.tagged,
+        &at.field("name"),
+        name,
+        wrong.map(names::in_bytes).collect(),
+    );
     rules.finish(errors);
+}
+
+/// The name of an extended resource, in the words of the tag for it.
+fn extended(errors: &mut Errors, path: &Path<'_>, name: &str) {
+    let mut wrong = Vec::new();
+    if !name.contains('/') {
+        wrong.push("a name must be a domain-prefixed path, such as 'example.com/my-prop'".into());
+    } else if name.contains("kubernetes.io/") {
+        wrong.push("must not have \"kubernetes.io/\" domain".into());
+    }
+    if name.starts_with("requests.") {
+        wrong.push("must not have \"requests.\" prefix".into());
+    }
+    wrong.extend(names::qualified_name(&format!("requests.{name}")));
+    each(errors, path, name, wrong);
 }
 
 pub(in super::super) fn claim(errors: &mut Errors, claim: &Value) {
@@ -48,7 +65,7 @@ pub(in super::super) fn claim_update(errors: &mut Errors, old: &Value, new: &Val
 
 pub(in super::super) fn template(errors: &mut Errors, template: &Value) {
     let spec = Path::root("spec");
-    meta::template(
+    meta::bare_template(
         errors,
         &spec.field("metadata"),
         &template["spec"]["metadata"],
@@ -62,6 +79,7 @@ pub(in super::super) fn template(errors: &mut Errors, template: &Value) {
 }
 
 pub(in super::super) fn template_update(errors: &mut Errors, old: &Value, new: &Value) {
+    template(errors, new);
     let mut found = Errors::new();
     immutable(&mut found, &Path::root(""), old, new, "spec");
     for mut error in found {
@@ -76,7 +94,7 @@ fn devices(errors: &mut Errors, path: &Path<'_>, devices: &Value) {
     let mut rules = Rules::default();
     let (at, requests) = (path.field("requests"), list(devices, "requests"));
     if rules.fits(&at, requests, LISTED_MAX) {
-        rules.unique(&at, requests.iter().map(|r| text(r, "name")));
+        rules.unique_by(&at, requests, "name", "DeviceRequest");
         for (i, each) in requests.iter().enumerate() {
             request(&mut rules, &at.index(i), each);
         }
@@ -134,7 +152,7 @@ fn request(rules: &mut Rules, path: &Path<'_>, request: &Value) {
             if !rules.fits(&at, first, ALTERNATIVES_MAX) {
                 return;
             }
-            rules.unique(&at, first.iter().map(|r| text(r, "name")));
+            rules.unique_by(&at, first, "name", "DeviceSubRequest");
             for (i, one) in first.iter().enumerate() {
                 alternative(rules, &at.index(i), one);
             }

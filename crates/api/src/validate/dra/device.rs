@@ -3,7 +3,7 @@
 use super::super::checks::{Errors, list, map, same, some, text};
 use super::claim::nodes;
 use super::{Rules, capacity, each, qualified, taint};
-use crate::field::{Bad, Error, Path};
+use crate::field::{Error, Path};
 use crate::names;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -114,11 +114,10 @@ fn union(errors: &mut Errors, path: &Path<'_>, attribute: &Value, set: usize) {
         1 => {}
         _ => {
             let found = MEMBERS.iter().filter(|m| some(attribute, m).is_some());
-            let found: Vec<String> = found.map(|m| format!("`{m}`")).collect();
-            let shown = Bad::Text(format!("{{{}}}", found.join(", ")));
+            let found: Vec<&str> = found.copied().collect();
             errors.push(Error::invalid(
                 path,
-                shown,
+                format!("{{{}}}", found.join(", ")),
                 format!("must specify exactly one of: {all}"),
             ));
         }
@@ -203,7 +202,7 @@ fn consumed(rules: &mut Rules, path: &Path<'_>, device: &Value) {
     if !rules.fits(&at, all, CONSUMED_MAX) {
         return;
     }
-    rules.unique(&at, all.iter().map(|c| text(c, "counterSet")));
+    rules.unique_by(&at, all, "counterSet", "DeviceCounterConsumption");
     for (i, one) in all.iter().enumerate() {
         counters(rules, &at.index(i), one, "counterSet");
     }

@@ -16,6 +16,7 @@ pub(super) use slice::{slice, taint_rule};
 
 use super::checks::{Errors, some, text};
 use crate::field::{Error, Path};
+use crate::internal;
 use crate::names;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -48,12 +49,24 @@ impl Rules {
         list.len() <= max
     }
 
-    /// Tells of items whose key was there before.
-    fn unique<'a>(&mut self, path: &Path<'_>, keys: impl Iterator<Item = &'a str>) {
+    /// Tells of items that were there before.
+    fn unique<'a>(&mut self, path: &Path<'_>, items: impl Iterator<Item = &'a str>) {
         let mut seen = HashSet::new();
-        for (i, key) in keys.enumerate() {
-            if !seen.insert(key) {
-                self.tagged.push(Error::duplicate(&path.index(i), key));
+        for (i, item) in items.enumerate() {
+            if !seen.insert(item) {
+                self.tagged.push(Error::duplicate(&path.index(i), item));
+            }
+        }
+    }
+
+    /// Tells of items of the type `ty` whose member `key` was there before.
+    fn unique_by(&mut self, path: &Path<'_>, items: &[Value], key: &str, ty: &str) {
+        let mut seen = HashSet::new();
+        let model = format!("io.k8s.api.resource.v1.{ty}");
+        for (i, item) in items.iter().enumerate() {
+            if !seen.insert(text(item, key)) {
+                let shown = internal::show_versioned(&model, item);
+                self.tagged.push(Error::duplicate(&path.index(i), shown));
             }
         }
     }
@@ -76,8 +89,15 @@ fn tagged_driver(errors: &mut Errors, path: &Path<'_>, name: &str) {
     }
     each(errors, path, name, names::subdomain_of_any_case(name));
     if name.chars().count() > DRIVER_MAX {
-        errors.push(Error::too_long(path, DRIVER_MAX));
+        errors.push(too_many_characters(path, DRIVER_MAX));
     }
+}
+
+/// A text of more than `max` characters, in the words of the tag for that.
+fn too_many_characters(path: &Path<'_>, max: usize) -> Error {
+    let mut error = Error::too_long(path, max);
+    error.detail = format!("may not be more than {max} characters");
+    error
 }
 
 /// A pool's name: subdomains with slashes between them.

@@ -67,7 +67,7 @@ pub(in super::super) fn slice(errors: &mut Errors, slice: &Value, old: Option<&V
     devices(&mut rules, &path, spec, old.map(|old| &old["spec"]));
     let (at, sets) = (path.field("sharedCounters"), list(spec, "sharedCounters"));
     if rules.fits(&at, sets, SETS_MAX) {
-        rules.unique(&at, sets.iter().map(|s| text(s, "name")));
+        rules.unique_by(&at, sets, "name", "CounterSet");
         for (i, set) in sets.iter().enumerate() {
             counters(&mut rules, &at.index(i), set, "name");
         }

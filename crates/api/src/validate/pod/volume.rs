@@ -172,14 +172,7 @@ fn ephemeral(errors: &mut Errors, path: &Path<'_>, source: &Value) {
         return;
     };
     let (meta, meta_path) = (&template["metadata"], at.field("metadata"));
-    super::meta::annotations(errors, &meta_path.field("annotations"), meta);
-    super::labels(errors, &meta_path.field("labels"), meta.get("labels"));
-    for (member, value) in meta.as_object().into_iter().flatten() {
-        let empty = value.is_null() || *value == "" || *value == 0;
-        if !empty && !matches!(&**member, "labels" | "annotations" | "creationTimestamp") {
-            errors.push(Error::forbidden(&meta_path, "cannot be set"));
-        }
-    }
+    super::meta::bare_template(errors, &meta_path, meta);
     storage::claim_spec(errors, &at.field("spec"), &template["spec"]);
 }
 
