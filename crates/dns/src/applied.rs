@@ -53,12 +53,20 @@ impl Applied {
         };
         let files = |path: &Path| current.file(path);
         let config = Arc::new(self.engine.prepare(&current.plan, &resolvers, &files));
-        let ports = config.ports();
-        let addresses = self
-            .listen
-            .iter()
-            .flat_map(|ip| ports.iter().map(|port| SocketAddr::new(*ip, *port)));
-        self.sockets.set(&addresses.collect::<Vec<_>>()).await?;
+        let mut addresses = Vec::new();
+        for server in &current.plan.servers {
+            let hosts = match server.bind.is_empty() {
+                true => &self.listen,
+                false => &server.bind,
+            };
+            let ports = server.zones.iter().map(|(_, port)| *port);
+            addresses.extend(
+                ports.flat_map(|port| hosts.iter().map(move |ip| SocketAddr::new(*ip, port))),
+            );
+        }
+        addresses.sort_unstable();
+        addresses.dedup();
+        self.sockets.set(&addresses).await?;
         self.engine.set(config);
         self.endpoints.set(&current.plan).await;
         self.plan = current.plan.clone();

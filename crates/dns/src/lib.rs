@@ -27,7 +27,7 @@ pub mod resolve;
 mod run;
 mod said;
 pub mod serve;
-mod stored;
+pub mod stored;
 pub mod walk;
 mod watch;
 pub mod wire;

@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service as ApiService};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
+use karve_sys::memory;
 use karve_watch::{Notice, Outages, notices};
 use kube::Api;
 use kube::runtime::watcher::Config;
@@ -116,6 +117,8 @@ async fn follow_slices(notices: impl Stream<Item = Notice<SliceFacts>>, engine: 
             Notice::Complete => {
                 synced = true;
                 engine.zone.write().slices_complete();
+                // The pages of the list were far larger than what is kept of them.
+                memory::give_back();
             }
         }
     }

@@ -12,6 +12,7 @@ pub mod datagram;
 pub mod decode;
 pub mod device_filter;
 pub mod link;
+pub mod memory;
 pub mod netlink;
 pub mod netns;
 pub mod nft;

@@ -1,7 +1,5 @@
 //! A DNS server on loopback over a small cluster, and upstreams that behave well or badly.
 
-#![allow(dead_code)]
-
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;

@@ -34,8 +34,6 @@ pub struct Kubernetes {
     pub namespaces: Vec<String>,
     /// Only Services with these labels.
     pub labels: Option<String>,
-    /// Only namespaces with these labels.
-    pub namespace_labels: Option<String>,
     /// Seconds that answers live.
     pub ttl: u32,
     /// No EndpointSlices are read: headless Services have no names.
@@ -60,10 +58,6 @@ pub fn read(directive: &Directive, own: &[ZoneName]) -> Result<Kubernetes, Error
     }
     for inner in &directive.block {
         property(&mut options, inner)?;
-    }
-    if !options.namespaces.is_empty() && options.namespace_labels.is_some() {
-        let message = "namespaces and namespace_labels cannot both be set";
-        return Err(Words::of(directive).error(message));
     }
     Ok(options)
 }
@@ -95,11 +89,6 @@ fn property(options: &mut Kubernetes, inner: &Directive) -> Result<(), Error> {
             words.rest();
             options.labels = Some(inner.arguments.join(" "));
         }
-        "namespace_labels" => {
-            words.need("selector").map(drop)?;
-            words.rest();
-            options.namespace_labels = Some(inner.arguments.join(" "));
-        }
         "ttl" => {
             options.ttl = words.number("number of seconds")?;
             if options.ttl > 3600 {
@@ -119,6 +108,7 @@ fn property(options: &mut Kubernetes, inner: &Directive) -> Result<(), Error> {
         "startup_timeout" => words.duration("duration").map(drop)?,
         "apiserver_qps" => words.number::<f64>("rate").map(drop)?,
         "apiserver_burst" | "apiserver_max_inflight" => words.number::<u32>("number").map(drop)?,
+        "namespace_labels" | "multicluster" => return Err(words.error("not supported")),
         "endpoint" | "tls" | "kubeconfig" => {
             return Err(words.error("the API is chosen by flags, not by the Corefile"));
         }
