@@ -245,3 +245,97 @@ impl Side {
         self.entries.push(entry);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corefile::plan::{Prefetch, Stale};
+    use crate::wire::{IN, rtype};
+
+    fn lookup(name: u8) -> Lookup {
+        Lookup {
+            name: [1, name, 0].into(),
+            qtype: rtype::A,
+            qclass: IN,
+            dnssec_ok: false,
+            checking_disabled: false,
+            authentic_data: false,
+        }
+    }
+
+    /// One address that lives for `ttl`; none: a failure.
+    fn said(name: u8, ttl: Option<u32>) -> Arc<Stored> {
+        let (code, count) = if ttl.is_some() { (0, 1) } else { (2, 0) };
+        let mut message = vec![0, 0, 0x80, code, 0, 1, 0, count, 0, 0, 0, 0];
+        message.extend_from_slice(&[1, name, 0, 0, 1, 0, 1]);
+        if let Some(ttl) = ttl {
+            message.extend_from_slice(&[0xC0, 12, 0, 1, 0, 1]);
+            message.extend_from_slice(&ttl.to_be_bytes());
+            message.extend_from_slice(&[0, 4, 192, 0, 2, 1]);
+        }
+        Arc::new(Stored::take(&message, &lookup(name)).expect("an answer"))
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_answer_holds_for_its_time_and_then_may_be_said_late() {
+        let start = Instant::now();
+        for (stale, late) in [
+            (None, false),
+            (Some(seconds(60)), true),
+            (Some(seconds(5)), false),
+        ] {
+            let cache = Cache::new(Options {
+                serve_stale: stale.map(|up_to| Stale {
+                    up_to,
+                    verify: true,
+                }),
+                ..Options::default()
+            });
+            let answer = said(b'a', Some(20));
+            cache.keep(&lookup(b'a'), "a", &answer, start);
+            // A failure afterwards does not take it back.
+            cache.keep(&lookup(b'b'), "b", &said(b'b', None), start);
+            let found = |after| cache.find(&lookup(b'a'), start + seconds(after));
+            assert!(matches!(found(19), Found::Fresh(_, aged) if aged.age == seconds(19)));
+            assert_eq!(matches!(found(30), Found::Stale { .. }), late, "{stale:?}");
+            assert_eq!(cache.len(), (1, 1));
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_often_is_fetched_early_and_once() {
+        let start = Instant::now();
+        let cache = Cache::new(Options {
+            prefetch: Some(Prefetch {
+                amount: 2,
+                window: seconds(60),
+                percentage: 20,
+            }),
+            ..Options::default()
+        });
+        cache.keep(&lookup(b'a'), "a", &said(b'a', Some(100)), start);
+        let kinds: Vec<bool> = [10, 50, 85, 90]
+            .map(|after| cache.find(&lookup(b'a'), start + seconds(after)))
+            .iter()
+            .map(|found| matches!(found, Found::Prefetch(..)))
+            .collect();
+        assert_eq!(kinds, [false, false, true, false]);
+    }
+
+    #[test]
+    fn a_full_side_lets_one_go() {
+        let now = Instant::now();
+        let mut options = Options::default();
+        options.success.capacity = 3;
+        let cache = Cache::new(options);
+        for name in b'a'..=b'z' {
+            cache.keep(&lookup(name), "x", &said(name, Some(60)), now);
+        }
+        assert_eq!(cache.len(), (3, 0));
+        assert!(matches!(cache.find(&lookup(b'z'), now), Found::Fresh(..)));
+    }
+}

@@ -385,23 +385,6 @@ async fn forwarding_that_comes_back_is_noticed() {
     bed.end().await;
 }
 
-#[tokio::test]
-async fn what_ended_is_said_while_the_upstream_is_away() {
-    let up = Upstream::start(Behaviour::Brief).await;
-    let bed = Bed::new(
-        ". {\n forward . UP\n cache {\n success 100 60 0\n serve_stale 1h verify\n }\n}",
-        &[&up],
-    )
-    .await;
-    let asked = query("www.example.org", Rtype::A);
-    assert_eq!(records(&bed.udp(&asked).await).len(), 1);
-    up.behave(Behaviour::Servfail);
-    bed.pass(std::time::Duration::from_millis(1100)).await;
-    let reply = bed.udp(&asked).await;
-    assert_eq!(records(&reply), ["www.example.org A 192.0.2.1"]);
-    bed.end().await;
-}
-
 proptest! {
     #[test]
     fn no_bytes_make_the_responder_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {

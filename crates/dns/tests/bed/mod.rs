@@ -214,10 +214,6 @@ impl Bed {
         }
     }
 
-    pub async fn pass(&self, time: Duration) {
-        tokio::time::sleep(time).await;
-    }
-
     pub async fn end(self) {
         self.sockets.close().await;
     }
@@ -229,8 +225,6 @@ pub enum Behaviour {
     Honest,
     /// After a while.
     Slow,
-    /// For a second.
-    Brief,
     Silent,
     WrongId,
     WrongQuestion,
@@ -245,7 +239,6 @@ pub enum Behaviour {
 pub struct Upstream {
     pub address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
-    behaviour: Arc<Mutex<Behaviour>>,
     _tasks: JoinSet<()>,
 }
 
@@ -255,15 +248,13 @@ impl Upstream {
         let address = listener.local_addr().unwrap();
         let socket = UdpSocket::bind(address).await.unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let behaviour = Arc::new(Mutex::new(behaviour));
         let mut tasks = JoinSet::new();
-        let (told, as_told) = (asked.clone(), behaviour.clone());
+        let told = asked.clone();
         tasks.spawn(async move {
             let mut buffer = vec![0; 4096];
             loop {
                 let (len, peer) = socket.recv_from(&mut buffer).await.unwrap();
                 told.lock().push(describe(&buffer[..len], ""));
-                let behaviour = *as_told.lock();
                 if behaviour == Behaviour::Slow {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -287,13 +278,8 @@ impl Upstream {
         Upstream {
             address,
             asked,
-            behaviour,
             _tasks: tasks,
         }
-    }
-
-    pub fn behave(&self, behaviour: Behaviour) {
-        *self.behaviour.lock() = behaviour;
     }
 
     /// What was asked, without probes of its health.
@@ -327,10 +313,9 @@ fn answer(query: &[u8], behaviour: Behaviour) -> Option<Vec<u8>> {
         .unwrap();
     said.header_mut().set_ra(true);
     let address = A::from_octets(192, 0, 2, 1);
-    let ttl = if behaviour == Behaviour::Brief { 1 } else { 60 };
     let found = rcode == Rcode::NOERROR && question.qtype() == Rtype::A;
     if found && behaviour != Behaviour::Truncated {
-        said.push((&name, Class::IN, ttl, address)).unwrap();
+        said.push((&name, Class::IN, 60, address)).unwrap();
     }
     if behaviour == Behaviour::Poison {
         let bank = Name::vec_from_str("bank.example").unwrap();
