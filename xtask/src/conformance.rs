@@ -37,6 +37,12 @@ pub struct Options {
     /// needs no Pods can pass.
     #[arg(long, value_name = "PATH")]
     agnhost: Option<PathBuf>,
+    /// Upstream's `sample-apiserver`, for the test of the aggregator.
+    #[arg(long, value_name = "FILE", requires = "agnhost")]
+    sample_apiserver: Option<PathBuf>,
+    /// Upstream's `etcd`, for the same.
+    #[arg(long, value_name = "FILE", requires = "agnhost")]
+    etcd: Option<PathBuf>,
     /// Images made earlier, as archives: none are made.
     #[arg(long, value_name = "DIR", conflicts_with = "agnhost")]
     images: Option<PathBuf>,
@@ -69,7 +75,7 @@ pub fn run(options: &Options) -> Result<()> {
     let e2e = std::path::absolute(&options.e2e_test).context("find e2e.test")?;
     let archives = match &options.images {
         Some(folder) => folder.clone(),
-        None => images::make(&e2e, options.agnhost.as_deref())?,
+        None => images::make(&e2e, options)?,
     };
     let stage = Stage::new(&karve, CLUSTER)?;
     stage.clear()?;

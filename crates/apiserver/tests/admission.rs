@@ -384,3 +384,44 @@ async fn selectors_and_side_effects_say_who_is_asked() {
     maps.create(&dry, &labelled).await.expect("allowed");
     assert_eq!(hook.asked()[0]["dryRun"], true);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_changes_what_a_custom_resource_keeps_although_its_schema_has_no_such_member() {
+    let served = Served::start().await;
+    let resource = |group: &str, kind: &str, plural: &str| ApiResource {
+        group: group.into(),
+        version: "v1".into(),
+        api_version: format!("{group}/v1"),
+        kind: kind.into(),
+        plural: plural.into(),
+    };
+    let definitions = resource(
+        "apiextensions.k8s.io",
+        "CustomResourceDefinition",
+        "customresourcedefinitions",
+    );
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"},
+        "spec": {"group": "example.com", "scope": "Cluster", "names": {"plural": "things", "kind": "Thing"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
+    let definition = serde_json::from_value(definition).expect("an object");
+    let params = PostParams::default();
+    let api: Api<DynamicObject> = Api::all_with(served.admin(), &definitions);
+    api.create(&params, &definition).await.expect("defined");
+    let hook = Webhook::start(set("added", "yes")).await;
+    let rules = json!([{"operations": ["CREATE"], "apiGroups": ["example.com"], "apiVersions": ["v1"], "resources": ["things"]}]);
+    configure(&served, true, "a", &hook, json!({"rules": rules})).await;
+    let things = resource("example.com", "Thing", "things");
+    let api: Api<DynamicObject> = Api::all_with(served.admin(), &things);
+    let thing = json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "data": {"own": "1"}});
+    let thing: DynamicObject = serde_json::from_value(thing).expect("an object");
+    let made = loop {
+        match api.create(&params, &thing).await {
+            // Served in a moment.
+            Err(kube::Error::Api(status)) if status.code == 404 => tokio::task::yield_now().await,
+            answer => break answer.expect("made"),
+        }
+    };
+    assert_eq!(made.data["data"], json!({"own": "1", "added": "yes"}));
+}

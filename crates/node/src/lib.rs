@@ -234,6 +234,7 @@ fn node(
         services: Arc::new(pod::Services::default()),
         config_maps: objects::Shared::new(client.clone(), outages.clone()),
         secrets: objects::Shared::new(client.clone(), outages.clone()),
+        bundles: objects::Shared::new(client.clone(), outages.clone()),
         statuses: Arc::new(server::Statuses::default()),
     }
 }

@@ -6,6 +6,7 @@
 //! Invariant: a watch begins with the first [`Watched`] of its subject and ends with the last. Nothing is asked for
 //! twice, and nothing again that is immutable.
 
+mod all;
 mod one;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use all::All;
 pub use one::{One, Seen, Single};
 
 /// What can be watched.

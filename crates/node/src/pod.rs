@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
+use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use karve_runtime::Runtime;
 use karve_watch::ObjectName;
@@ -35,7 +36,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::events::Recorder;
-use crate::objects::{One, Shared};
+use crate::objects::{All, One, Shared};
 use crate::registration::{Allocatable, Machine};
 use crate::server::Statuses;
 
@@ -74,6 +75,8 @@ pub struct Node {
     pub config_maps: Shared<One<ConfigMap>>,
     /// The Secrets that pods' volumes show.
     pub secrets: Shared<One<Secret>>,
+    /// The trust bundles, for the same.
+    pub bundles: Shared<All<ClusterTrustBundle>>,
     /// What was computed for each pod, for the kubelet API.
     pub statuses: Arc<Statuses>,
 }

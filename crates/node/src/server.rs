@@ -8,6 +8,7 @@
 
 mod answer;
 mod logs;
+mod metrics;
 mod tls;
 mod tunnel;
 

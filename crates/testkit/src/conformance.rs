@@ -1,4 +1,4 @@
-//! Stand-ins for the images of Kubernetes' end-to-end tests, from Debian's packages and upstream's agnhost.
+//! Stand-ins for the images of Kubernetes' end-to-end tests, from Debian's packages and upstream's programs.
 //!
 //! Which image is meant is told by the last part of its name: the tags are those of the test program. Deliberately
 //! absent: images that only tests of volumes, devices and clouds use.
@@ -17,6 +17,10 @@ pub struct Ingredients {
     pub agnhost: PathBuf,
     /// Where Debian's nginx was unpacked.
     pub nginx_root: PathBuf,
+    /// Upstream's `sample-apiserver`, static.
+    pub sample_apiserver: Option<PathBuf>,
+    /// Upstream's `etcd`, static.
+    pub etcd: Option<PathBuf>,
 }
 
 impl Ingredients {
@@ -35,6 +39,10 @@ impl Ingredients {
             }
             "pause" => self.agnhost(&["pause"], "")?,
             "busybox" => busybox::image(reference)?,
+            "etcd" => match &self.etcd {
+                Some(program) => daemon(program, "usr/local/bin/etcd")?,
+                None => return Ok(None),
+            },
             "glibc-dns-testing" | "jessie-dnsutils" => self.agnhost(&["pause"], "")?,
             "kitten" | "nautilus" => self.picture(short)?,
             "nginx" => self.nginx(reference)?,
@@ -43,6 +51,10 @@ impl Ingredients {
                 image.config.user = Some("1234".to_owned());
                 image
             }
+            "sample-apiserver" => match &self.sample_apiserver {
+                Some(program) => daemon(program, "sample-apiserver")?,
+                None => return Ok(None),
+            },
             _ => return Ok(None),
         };
         Ok(Some(ImageArchive {
@@ -128,4 +140,15 @@ impl Ingredients {
         image.config.cmd = Some(["-g", "daemon off;"].map(str::to_owned).to_vec());
         Ok(image)
     }
+}
+
+/// A program at its place beside a busybox, and nothing else.
+fn daemon(program: &Path, place: &str) -> Result<ImageArchive> {
+    let mut image = busybox::image("daemon")?;
+    let mut layer = Layer::default();
+    elf::add_file(&mut layer, program, place, 0o755)?;
+    image.layers.push(layer.finish()?);
+    image.config.entrypoint = Some(vec![format!("/{place}")]);
+    image.config.cmd = None;
+    Ok(image)
 }

@@ -5,15 +5,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::output;
+use super::{Options, output};
 use crate::packages;
 use crate::workspace::{self, Profile};
 
 /// Makes what can be made; the folder of the archives, which is not there when nothing was made.
-pub fn make(e2e: &Path, agnhost: Option<&Path>) -> Result<PathBuf> {
+pub fn make(e2e: &Path, options: &Options) -> Result<PathBuf> {
     let folder = workspace::target()?.join("conformance-images");
     let archives = folder.join("archives");
-    let Some(agnhost) = agnhost else {
+    let Some(agnhost) = &options.agnhost else {
         return Ok(folder.join("none"));
     };
     let agnhost = program(agnhost, &folder)?;
@@ -23,6 +23,13 @@ pub fn make(e2e: &Path, agnhost: Option<&Path>) -> Result<PathBuf> {
     write
         .arg(agnhost)
         .arg(nginx)
+        .arg(
+            options
+                .sample_apiserver
+                .as_deref()
+                .unwrap_or(Path::new("-")),
+        )
+        .arg(options.etcd.as_deref().unwrap_or(Path::new("-")))
         .arg(&archives)
         .args(names(e2e)?);
     let made = output(&mut write)?;

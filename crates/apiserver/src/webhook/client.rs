@@ -41,6 +41,7 @@ const ERROR_MAX: usize = 2 << 10;
 pub struct Client {
     uri: Uri,
     inner: legacy::Client<Connector, Full<Bytes>>,
+    answer_max: usize,
 }
 
 impl Client {
@@ -57,7 +58,16 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(90))
             .build(connector);
-        Ok(Client { uri, inner })
+        Ok(Client {
+            uri,
+            inner,
+            answer_max: ANSWER_MAX,
+        })
+    }
+
+    /// The same, for answers of another size.
+    pub fn answering_up_to(self, answer_max: usize) -> Client {
+        Client { answer_max, ..self }
     }
 
     /// Sends JSON and answers the JSON that comes back with a success.
@@ -84,7 +94,7 @@ impl Client {
             .await
             .map_err(|err| cause(&err))?;
         let code = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ANSWER_MAX)
+        let body = Limited::new(response.into_body(), self.answer_max)
             .collect()
             .await
             .map_err(|err| err.to_string())?

@@ -127,15 +127,16 @@ async fn apply(
         .await
         .map_err(Failure::Refused)?;
     let whole = target.kind.kind == target.resource.kind;
-    let ty = match whole {
-        true => target.resource.shown_type(),
-        false => {
-            Schema::builtin().kind(&target.kind.group, &target.kind.version, &target.kind.kind)
+    let kind = &target.kind;
+    let patched = match &target.resource.custom {
+        Some(custom) if whole => patch::custom(patch::Kind::Json, &before, patch, custom),
+        _ => {
+            let ty = Schema::builtin().kind(&kind.group, &kind.version, &kind.kind);
+            let ty = ty.ok_or_else(|| failed("the kind has no schema".into()))?;
+            patch::patch(patch::Kind::Json, &before, patch, ty)
         }
     };
-    let ty = ty.ok_or_else(|| failed("the kind has no schema".into()))?;
-    let patched = patch::patch(patch::Kind::Json, &before, patch, ty)
-        .map_err(|err| failed(err.to_string()))?;
+    let patched = patched.map_err(|err| failed(err.to_string()))?;
     let mut after = patched.object;
     if whole {
         after = review::taken_back(server, target, call, after)

@@ -4,8 +4,8 @@
 //! there at once, and [`keep`] does so again for as long as the pod is looked after. A pod with any other kind is held,
 //! because it must not run without its data.
 //!
-//! Absent: claims and volumes of drivers; sub-paths; emptyDir in memory or with a limit that is enforced; trust bundles
-//! and pod certificates in projected volumes.
+//! Absent: claims and volumes of drivers; sub-paths; emptyDir in memory or with a limit that is enforced; pod
+//! certificates in projected volumes.
 
 mod content;
 mod empty_dir;
@@ -15,6 +15,7 @@ mod nested;
 mod owner;
 mod sources;
 mod token;
+mod trust;
 mod write;
 
 use std::io;
@@ -79,7 +80,6 @@ fn kind(volume: &Volume) -> Kind {
         let projected = volume.projected.as_ref()?;
         let mut sources = projected.sources.iter().flatten();
         sources.find_map(|source| match () {
-            () if source.cluster_trust_bundle.is_some() => Some("projected clusterTrustBundle"),
             () if source.pod_certificate.is_some() => Some("projected podCertificate"),
             () => None,
         })

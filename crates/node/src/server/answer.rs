@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use k8s_openapi::List;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{State, logs, tunnel};
+use super::{State, logs, metrics, tunnel};
 
 pub(super) type Body = BoxBody<Bytes, std::convert::Infallible>;
 
@@ -30,6 +30,7 @@ pub(super) async fn answer(
     }
     match path.as_slice() {
         ["healthz"] => text(StatusCode::OK, "ok"),
+        ["metrics"] => text(StatusCode::OK, metrics::text(&state.statuses.read())),
         ["pods"] => pods(state),
         ["containerLogs", namespace, pod, container] => {
             let query = request.uri().query().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Writes stand-ins for the images of the end-to-end tests as archives:
-//! `conformance-images AGNHOST NGINX_ROOT FOLDER IMAGE...`. What there is no stand-in for is left out.
+//! `conformance-images AGNHOST NGINX_ROOT SAMPLE_APISERVER ETCD FOLDER IMAGE...`. A program that there is not is `-`;
+//! what there is no stand-in for is left out.
 //!
 //! Called by `cargo xtask conformance`, which gets the programs ready.
 
@@ -12,11 +13,14 @@ use karve_testkit::conformance::Ingredients;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [agnhost, nginx_root, folder, references @ ..] = arguments.as_slice() else {
-        bail!("usage: conformance-images AGNHOST NGINX_ROOT FOLDER IMAGE...");
+    let [agnhost, nginx_root, sample, etcd, folder, references @ ..] = arguments.as_slice() else {
+        bail!("usage: conformance-images AGNHOST NGINX_ROOT SAMPLE_APISERVER ETCD FOLDER IMAGE...");
     };
     let folder = PathBuf::from(folder);
+    let program = |path: &String| (path != "-").then(|| PathBuf::from(path));
     let ingredients = Ingredients {
+        sample_apiserver: program(sample),
+        etcd: program(etcd),
         agnhost: agnhost.into(),
         nginx_root: nginx_root.into(),
     };

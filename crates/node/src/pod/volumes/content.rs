@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{
 
 use self::collect::{Collected, Keyed};
 use super::owner;
+use super::trust::{self, Bundles};
 use crate::objects::Seen;
 use crate::pod::downward;
 
@@ -45,6 +46,8 @@ pub struct Facts<'a> {
     pub config_maps: BTreeMap<String, Seen<ConfigMap>>,
     /// Secrets by name.
     pub secrets: BTreeMap<String, Seen<Secret>>,
+    /// The trust bundles, once all are known.
+    pub bundles: Option<Bundles>,
     /// Tokens, or why there is none; one that is not here is on its way.
     pub tokens: BTreeMap<Place, Result<String, String>>,
 }
@@ -125,6 +128,7 @@ fn projected(
         }
         let place = (volume.to_owned(), at);
         token(collected, facts, &place, source, mode);
+        bundle(collected, facts, source, mode);
     }
 }
 
@@ -144,6 +148,19 @@ fn token(
         Some(Ok(token)) => {
             let data = token.clone().into_bytes();
             collected.credential(facts.spec, &source.path, data, mode);
+        }
+    }
+}
+
+fn bundle(collected: &mut Collected, facts: &Facts<'_>, source: &VolumeProjection, mode: u32) {
+    let Some(source) = &source.cluster_trust_bundle else {
+        return;
+    };
+    match facts.bundles.as_ref().map(|b| trust::anchors(source, b)) {
+        None => collected.unknown = Some("ClusterTrustBundle"),
+        Some(Err(message)) => collected.failed.push(message),
+        Some(Ok(text)) => {
+            collected.credential(facts.spec, &source.path, text.into_bytes(), mode);
         }
     }
 }

@@ -253,6 +253,9 @@ fn content(volume: &Volume, facts: &content::Facts<'_>) -> Result<Option<Vec<Fil
 fn failed(volume: &Volume, lack: Lack) -> Error {
     let message = match lack {
         Lack::Failed(message) => message,
+        Lack::Unknown("ClusterTrustBundle") => {
+            "ClusterTrustBundle informer has not yet synced".to_owned()
+        }
         Lack::Unknown(kind) => {
             format!("failed to sync {kind} cache: timed out waiting for the condition")
         }

@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{BoxFuture, FutureExt, pending, select_all};
+use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodSpec, Secret};
 
 use super::content::Facts;
-use crate::objects::{One, Seen, Shared, Watched};
+use crate::objects::{All, One, Seen, Shared, Watched};
 use crate::pod::Node;
 
 /// What the volumes of one pod are made from.
 pub struct Sources {
     config_maps: BTreeMap<String, Watched<One<ConfigMap>>>,
     secrets: BTreeMap<String, Watched<One<Secret>>>,
+    bundles: Option<Watched<All<ClusterTrustBundle>>>,
 }
 
 impl Sources {
@@ -30,6 +32,7 @@ impl Sources {
                 .into_iter()
                 .map(|name| watched(&node.secrets, namespace, name))
                 .collect(),
+            bundles: names.bundles.then(|| node.bundles.watch(&All::default())),
         }
     }
 
@@ -46,6 +49,10 @@ impl Sources {
             allocatable,
             config_maps: seen(&mut self.config_maps),
             secrets: seen(&mut self.secrets),
+            bundles: self.bundles.as_mut().and_then(|bundles| {
+                let known = bundles.look();
+                known.complete.then(|| known.objects.clone())
+            }),
             tokens: BTreeMap::new(),
         }
     }
@@ -54,7 +61,8 @@ impl Sources {
     pub async fn changed(&mut self) {
         let maps = self.config_maps.values_mut().map(|w| w.changed().boxed());
         let secrets = self.secrets.values_mut().map(|w| w.changed().boxed());
-        let all: Vec<BoxFuture<'_, ()>> = maps.chain(secrets).collect();
+        let bundles = self.bundles.as_mut().map(|w| w.changed().boxed());
+        let all: Vec<BoxFuture<'_, ()>> = maps.chain(secrets).chain(bundles).collect();
         if all.is_empty() {
             return pending().await;
         }
@@ -85,6 +93,8 @@ fn seen<K: crate::objects::Single>(
 struct Names {
     config_maps: BTreeSet<String>,
     secrets: BTreeSet<String>,
+    /// Whether they show trust bundles.
+    bundles: bool,
 }
 
 /// The objects that the volumes of a pod show.
@@ -100,6 +110,7 @@ fn names(spec: &PodSpec) -> Names {
             let secret = source.secret.as_ref().map(|secret| &secret.name);
             names.config_maps.extend(map.cloned());
             names.secrets.extend(secret.cloned());
+            names.bundles |= source.cluster_trust_bundle.is_some();
         }
     }
     names
@@ -117,12 +128,13 @@ mod tests {
             {"name": "a", "configMap": {"name": "m"}}, {"name": "b", "secret": {"secretName": "s"}},
             {"name": "c", "emptyDir": {}},
             {"name": "d", "projected": {"sources": [{"configMap": {"name": "m"}}, {"secret": {"name": "t"}},
-                {"serviceAccountToken": {"path": "t"}}]}}]});
+                {"serviceAccountToken": {"path": "t"}}, {"clusterTrustBundle": {"name": "b", "path": "p"}}]}}]});
         let spec: PodSpec = serde_json::from_value(spec).expect("a spec");
         let set = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
         let want = Names {
             config_maps: set(&["m"]),
             secrets: set(&["s", "t"]),
+            bundles: true,
         };
         assert_eq!(names(&spec), want);
     }

@@ -28,7 +28,7 @@ pub struct Collected {
     /// Whatever went wrong, in upstream's words.
     pub failed: Vec<String>,
     /// The kind of an object that was not yet looked up.
-    unknown: Option<&'static str>,
+    pub unknown: Option<&'static str>,
     /// Whether something is on its way.
     pub awaited: bool,
 }

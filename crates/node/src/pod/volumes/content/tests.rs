@@ -33,6 +33,7 @@ fn shown(volume: Value, security: Value) -> String {
             ("sec".to_owned(), seen(json!({"data": {"pw": "c2VjcmV0"}}))),
             ("none".to_owned(), Seen::Missing),
         ]),
+        bundles: None,
         tokens: BTreeMap::from([
             (("v".to_owned(), 0), Ok("token".to_owned())),
             (("v".to_owned(), 1), Err("no token".to_owned())),
