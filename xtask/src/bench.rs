@@ -8,6 +8,7 @@ mod dns;
 mod endpoint_change;
 mod idle;
 mod pod_start;
+mod services;
 mod time_to_k8s;
 
 use std::path::{Path, PathBuf};
@@ -36,9 +37,9 @@ pub struct Options {
     /// How often, where one run gives one sample.
     #[arg(long, default_value_t = 5)]
     runs: u32,
-    /// Services that exist, where they matter.
-    #[arg(long, default_value_t = 1000)]
-    services: u32,
+    /// Services that exist, where they matter: 1,000 by default, or 10,000 and 30,000.
+    #[arg(long)]
+    services: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -55,6 +56,8 @@ enum Bench {
     Dns,
     /// From a changed EndpointSlice to the first answer of the new endpoint.
     EndpointChange,
+    /// Many Services: programming all, changing one, connections, memory.
+    Services,
 }
 
 /// Runs one and removes what it made.
@@ -70,8 +73,9 @@ pub fn run(options: &Options) -> Result<()> {
         Bench::TimeToK8s => time_to_k8s::run(&bench, options.runs, &mut interrupt),
         Bench::Idle => idle::run(&bench),
         Bench::PodStart => pod_start::run(&bench),
-        Bench::Dns => dns::run(&bench, options.services),
-        Bench::EndpointChange => endpoint_change::run(&bench, options.services),
+        Bench::Dns => dns::run(&bench, options.services.unwrap_or(1000)),
+        Bench::EndpointChange => endpoint_change::run(&bench, options.services.unwrap_or(1000)),
+        Bench::Services => services::run(&bench, options.services),
     };
     let cleared = bench.stage.clear();
     result.and(cleared)

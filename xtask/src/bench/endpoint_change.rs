@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Ground, row};
 use crate::workspace::{self, Profile};
 
-const CLIENT: &str = "karve-bench-client";
+pub(super) const CLIENT: &str = "karve-bench-client";
 const BACKEND: &str = "karve-bench-backend";
 
 /// Quiet, then with ten other changes a second.
@@ -64,12 +64,12 @@ pub fn run(ground: &Ground, services: u32) -> Result<()> {
 }
 
 /// The client's and the endpoints' namespaces; removed when dropped.
-struct Surroundings {
+pub(super) struct Surroundings {
     backend: Child,
 }
 
 impl Surroundings {
-    fn make(ground: &Ground, tool: &str) -> Result<Self> {
+    pub(super) fn make(ground: &Ground, tool: &str) -> Result<Self> {
         let node = ground.node_netns();
         let node = node.trim_start_matches("/run/netns/");
         for (netns, link, ours, theirs) in [
