@@ -91,7 +91,7 @@ fn tell(services: u32, quiet: &Value, churn: &Value, full: f64, kib_each: f64) {
     );
     row(
         "short connections, against direct ones",
-        &quiet["ratio"]["short"].to_string(),
+        &quiet["ratio"]["short_p50_ratio"]["p50"].to_string(),
         "1.2",
     );
     row(
