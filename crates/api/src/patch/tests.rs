@@ -294,24 +294,24 @@ fn strategic_patches_that_are_refused() {
 fn json_patches_cannot_nest_what_nobody_can_walk_through() {
     let nested = format!("{}1{}", "{\"a\":".repeat(90), "}".repeat(90));
     let bottom = format!("/metadata/n{}", "/a".repeat(90));
-    let mut operations = Vec::new();
+    let mut steps = Vec::new();
     for _ in 0..3_000 {
-        operations.push(format!(
+        steps.push(format!(
             r#"{{"op":"add","path":"/metadata/n","value":{nested}}}"#
         ));
-        operations.push(format!(
+        steps.push(format!(
             r#"{{"op":"move","from":"/metadata/m","path":"{bottom}"}}"#
         ));
-        operations.push(r#"{"op":"move","from":"/metadata/n","path":"/metadata/m"}"#.to_owned());
+        steps.push(r#"{"op":"move","from":"/metadata/n","path":"/metadata/m"}"#.to_owned());
     }
     // The first one has nothing to move yet.
-    operations[1] = r#"{"op":"test","path":"/kind","value":"ConfigMap"}"#.to_owned();
-    for count in [6, 60, operations.len()] {
-        let body = format!("[{}]", operations[..count].join(","));
+    steps[1] = r#"{"op":"test","path":"/kind","value":"ConfigMap"}"#.to_owned();
+    for count in [6, 60, steps.len()] {
+        let body = format!("[{}]", steps[..count].join(","));
         let result = operations(&config_map(), body.as_bytes());
         assert_eq!(result, Err(PatchError::Rejected), "{count}");
     }
-    let once = format!("[{}]", operations[..1].join(","));
+    let once = format!("[{}]", steps[..1].join(","));
     assert!(operations(&config_map(), once.as_bytes()).is_ok());
 }
 

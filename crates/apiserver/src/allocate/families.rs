@@ -297,7 +297,7 @@ mod tests {
                 "not configured on this cluster",
             ),
             (
-                json!({"clusterIPs": ["fd00::5"]}),
+                json!({"clusterIP": "fd00::5", "clusterIPs": ["fd00::5"]}),
                 "IPv6 is not configured on this cluster",
             ),
             (
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn one_stack_again_drops_the_second_of_unchanged_lists() {
-        let old = json!({"spec": {"type": "ClusterIP", "ipFamilyPolicy": PREFER,
+        let old = json!({"spec": {"type": "ClusterIP", "ipFamilyPolicy": PREFER, "clusterIP": "10.96.0.5",
             "clusterIPs": ["10.96.0.5", "fd00::5"], "ipFamilies": ["IPv4", "IPv6"]}});
         let mut new = old.clone();
         new["spec"]["ipFamilyPolicy"] = SINGLE.into();
