@@ -20,7 +20,7 @@ use super::scenario::entries;
 use super::server::Server;
 
 /// The version where a step names none.
-pub const DEFAULT_VERSION: &str = "1.33";
+const DEFAULT_VERSION: &str = "1.33";
 /// One command may take this long.
 const COMMAND_MAX: Duration = Duration::from_secs(120);
 

@@ -116,7 +116,15 @@ pub const KINDS: [Kind; 31] = [
     kind("Role", "/apis/rbac.authorization.k8s.io/v1", "roles", true),
 ];
 
+/// Kinds that scenarios send and that were not watched: what becomes of their objects is not compared.
+const UNSEEN: [&str; 3] = ["PriorityClass", "RuntimeClass", "StorageClass"];
+
 impl Kind {
+    /// Whether objects of a kind of this name are part of what a scenario shows.
+    pub fn is_shown(name: &str) -> bool {
+        name != "Event" && !UNSEEN.contains(&name)
+    }
+
     /// The kind of this name.
     pub fn of(name: &str) -> Option<Self> {
         KINDS.into_iter().find(|kind| kind.name == name)

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::Player;
 use crate::recorded_cluster::compare::{Event, Observed, Shown};
 use crate::recorded_cluster::journal::Life;
+use crate::recorded_cluster::kinds::Kind;
 use crate::recorded_cluster::normal::Normal;
 use crate::recorded_cluster::view::view;
 
@@ -49,7 +50,7 @@ impl Player<'_> {
         );
         let objects = lives
             .iter()
-            .filter(|life| life.kind != "Event" && !self.is_default(life));
+            .filter(|life| Kind::is_shown(life.kind) && !self.is_default(life));
         let mut events: Vec<Life> = lives
             .iter()
             .filter(|life| life.kind == "Event" && life.namespace == scenario.name)

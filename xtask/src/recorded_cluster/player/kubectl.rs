@@ -10,8 +10,10 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::Player;
-use crate::recorded::kubectl::{DEFAULT_VERSION, finish};
+use crate::recorded::kubectl::finish;
 
+/// The version that the recordings were made with, or the nearest that there is.
+const VERSION: &str = "1.37";
 /// One command may take this long.
 const COMMAND_MAX: Duration = Duration::from_secs(120);
 /// So long may a forwarded connection take.
@@ -21,9 +23,7 @@ const KILLED: &str = "-9";
 
 impl Player<'_> {
     fn kubectl_command(&self, action: &Value, words: &[&str]) -> Result<Command> {
-        let mut command = self
-            .place
-            .command(self.stage.kubectl.program(DEFAULT_VERSION)?);
+        let mut command = self.place.command(self.stage.kubectl.program(VERSION)?);
         command.args(self.stage.cluster.kubectl_arguments());
         if action["no_namespace"] != true {
             command.args(["-n", &self.scenario.name]);
