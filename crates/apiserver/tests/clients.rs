@@ -152,7 +152,7 @@ async fn object_that_patches_would_make_too_deep_stays_as_it_was() {
             .await
             .expect_err("too deep"),
     );
-    assert_eq!(status, 400);
+    assert_eq!(status, 422);
     classes
         .delete("deep", &DeleteParams::default())
         .await
