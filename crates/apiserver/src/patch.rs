@@ -69,13 +69,12 @@ async fn apply_configuration(
 ) -> Result<HttpResponse, Refusal> {
     let document =
         yaml::parse(body).map_err(|e| Status::bad_request(format!("error encoding patch: {e}")))?;
-    if matches!(validation, FieldValidation::Warn) {
-        call.warnings.extend(document.duplicates);
-    }
+    let strict = Strict::of(call, &document, validation);
     let config = document.node.to_value();
     write::check_names(call, &config)?;
     if call.path.subresource.is_empty() && server.store.get(&call.key()).is_none() {
         let mut object = merge(call, None, &config, ty)?;
+        strict.check()?;
         semantics::fit(call, &mut object)?;
         semantics::set_defaults(call, &mut object);
         let name = call.name().to_owned();
@@ -91,6 +90,7 @@ async fn apply_configuration(
     let stored = update::apply(server, call, dry_run, |call, old: &Value| {
         let live = convert::read_value(&call.resource, old.clone());
         let mut next = merge(call, Some(&live), &config, ty)?;
+        strict.check()?;
         // Only a version that the configuration names is a precondition.
         let version = config.meta("resourceVersion").to_owned();
         next.set_meta("resourceVersion", version);
@@ -118,6 +118,31 @@ fn merge(
         apply::apply(live, config, ty, &call.resource.gvk(), writer, force)
     })
     .map_err(apply_refusal)
+}
+
+/// What is wrong with a configuration that can be read all the same.
+pub struct Strict(Option<String>);
+
+impl Strict {
+    /// Members that are there twice: a warning, or a fault, as the client wants it.
+    pub fn of(call: &mut Call, document: &yaml::Yaml, validation: FieldValidation) -> Strict {
+        if matches!(validation, FieldValidation::Warn) {
+            call.warnings.extend(document.duplicates.iter().cloned());
+        }
+        let fault = document.strict();
+        Strict(fault.filter(|_| matches!(validation, FieldValidation::Strict)))
+    }
+
+    /// Refuses the fault; conflicts come before it.
+    pub fn check(&self) -> Result<(), Refusal> {
+        match &self.0 {
+            Some(fault) => {
+                let text = format!("error strict decoding patch: {fault}");
+                Err(Status::bad_request(text).into())
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// The answer to a configuration that can't be applied.

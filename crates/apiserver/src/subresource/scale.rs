@@ -101,9 +101,7 @@ async fn apply_configuration(
 ) -> Result<HttpResponse, Refusal> {
     let document =
         yaml::parse(body).map_err(|e| Status::bad_request(format!("error encoding patch: {e}")))?;
-    if matches!(validation, FieldValidation::Warn) {
-        call.warnings.extend(document.duplicates);
-    }
+    let strict = patch::Strict::of(call, &document, validation);
     let config = document.node.to_value();
     write::check_names(call, &config)?;
     let stored = update::apply(server, call, dry_run, |call, old| {
@@ -123,6 +121,7 @@ async fn apply_configuration(
             apply::apply(Some(&live), &config, ty, &expected, &writer, force)
         })
         .map_err(patch::apply_refusal)?;
+        strict.check()?;
         validate(call, &merged)?;
         let mut next = old.clone();
         set(&call.resource, &mut next, &merged);
