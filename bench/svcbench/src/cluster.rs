@@ -1,5 +1,6 @@
-//! The Services and EndpointSlices under test. Service i has two endpoints of set A or of set B,
-//! all with addresses of their own inside 10.244.0.0/16, beyond those of the nodes' own Pods.
+//! The Services and EndpointSlices under test. Service i has two endpoints of set A or of set B, inside
+//! 10.244.0.0/16, beyond those of the nodes' own Pods. Services that are `APART` numbers from each other share
+//! theirs, as Services of the same Pods do.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Instant;
@@ -10,7 +11,9 @@ use serde_json::{Value, json};
 
 pub const PORT: u16 = 80;
 pub const BACKEND_PORT: u16 = 8080;
-pub const MAX: usize = 16_000;
+pub const MAX: usize = 50_000;
+/// So many Services have endpoints of their own.
+const APART: usize = 1 << 13;
 const SPACE: &str = "svcbench";
 const CALLERS: usize = 32;
 
@@ -28,8 +31,9 @@ impl Set {
 
 /// The two endpoint addresses of service `i`.
 pub fn endpoints(i: usize, set: Set) -> [Ipv4Addr; 2] {
-    let base = u32::from(Ipv4Addr::new(10, 244, 64, 2)) + if set == Set::B { 1 << 14 } else { 0 };
-    [0, 1].map(|k| Ipv4Addr::from(base + 2 * i as u32 + k))
+    let base =
+        u32::from(Ipv4Addr::new(10, 244, 64, 2)) + if set == Set::B { 2 * APART as u32 } else { 0 };
+    [0, 1].map(|k| Ipv4Addr::from(base + 2 * (i % APART) as u32 + k))
 }
 
 fn service(name: &str) -> Value {
