@@ -7,9 +7,6 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use karve_store::Store;
-use rustls::server::WebPkiClientVerifier;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +15,7 @@ use crate::authenticate;
 use crate::body::Body;
 use crate::identity::Identity;
 use crate::server::Server;
+use crate::tls::{ServerTls, TlsChoice, UnknownSuite};
 use crate::{Options, aggregate, bootstrap, compaction, crd, expiry, flow, listen};
 
 /// Why a server could not be made.
@@ -44,6 +42,9 @@ pub enum Error {
     /// Certificates and key do not make a TLS server.
     #[error("set up TLS")]
     Tls(#[from] rustls::Error),
+    /// A cipher suite that was asked for is none.
+    #[error(transparent)]
+    CipherSuite(#[from] UnknownSuite),
     /// The client CA can't verify anybody.
     #[error("set up the verification of clients")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
@@ -60,7 +61,11 @@ impl ApiServer {
     /// which it blocks. Inside a tokio runtime, which it needs for what runs until [`Options::shutdown`].
     pub fn new(store: Store, options: Options) -> Result<ApiServer, Error> {
         bootstrap::run(&store, &options).map_err(Error::Bootstrap)?;
-        tokio::spawn(expiry::run(store.clone(), options.shutdown.clone()));
+        tokio::spawn(expiry::run(
+            store.clone(),
+            options.limits.event_ttl,
+            options.shutdown.clone(),
+        ));
         tokio::spawn(compaction::run(store.clone(), options.shutdown.clone()));
         tokio::spawn(bootstrap::keep(store.clone(), options.clone()));
         tokio::spawn(aggregate::keep_local(
@@ -84,12 +89,7 @@ impl ApiServer {
     }
 
     /// Serves a listening socket until `shutdown`.
-    pub async fn serve(
-        &self,
-        listener: TcpListener,
-        tls: Arc<rustls::ServerConfig>,
-        shutdown: CancellationToken,
-    ) {
+    pub async fn serve(&self, listener: TcpListener, tls: ServerTls, shutdown: CancellationToken) {
         listen::serve(self.server.clone(), listener, tls, shutdown).await;
     }
 
@@ -137,28 +137,6 @@ where
 
 /// TLS for [`ApiServer::serve`]: certificates of the client CA are asked for, and tell who the client is; a client
 /// without one is anonymous. All arguments are PEM.
-pub fn server_tls(
-    certificate: &[u8],
-    key: &[u8],
-    client_ca: &[u8],
-) -> Result<rustls::ServerConfig, Error> {
-    let pem = |what| move |err| Error::Pem { what, err };
-    let chain = CertificateDer::pem_slice_iter(certificate)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(pem("certificate"))?;
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(pem("key"))?;
-    let mut roots = rustls::RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(client_ca) {
-        roots.add(root.map_err(pem("client CA"))?)?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .allow_unauthenticated()
-        .build()?;
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+pub fn server_tls(certificate: &[u8], key: &[u8], client_ca: &[u8]) -> Result<ServerTls, Error> {
+    ServerTls::new(certificate, key, client_ca, &TlsChoice::default())
 }

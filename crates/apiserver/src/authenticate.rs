@@ -1,14 +1,14 @@
 //! Who asks: client certificates, bearer tokens of a file or of ServiceAccounts, or nobody.
 //!
-//! TLS has verified certificates before a request is read (`listen`); here it is decided what counts. In upstream's
-//! order: a certificate, a token, nobody. Deliberately absent: webhooks and OIDC providers
-//! (`--authentication-token-webhook-config-file`, `--authentication-config`), which this server has no flags for.
-//!
-//! DEVIATION: headers of a trusted proxy (`--requestheader-*`) are not believed.
+//! What a certificate is worth is found out once a connection ([`Authenticator::look_at`]). In upstream's order: the
+//! headers of a trusted proxy, a certificate, a token, nobody. Who shows a certificate that nobody knows and nothing
+//! better is refused. Deliberately absent: webhooks and OIDC providers (`--authentication-token-webhook-config-file`,
+//! `--authentication-config`), which this server has no flags for.
 
 mod bootstrap_token;
 mod claims;
 mod discovery;
+mod front_proxy;
 mod jwt;
 mod key;
 mod pem;
@@ -22,10 +22,13 @@ use std::sync::Arc;
 use http::{HeaderMap, header};
 use karve_api::status::Status;
 use karve_store::Store;
+use rustls::server::danger::ClientCertVerifier;
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::answer::Refusal;
 use crate::identity::Identity;
 use crate::options::Authentication;
+use front_proxy::FrontProxy;
 use token_file::TokenFile;
 
 pub use claims::Bound;
@@ -42,6 +45,14 @@ pub enum Error {
         /// The cause.
         #[source]
         err: std::io::Error,
+    },
+    /// A file has no certificate of an authority.
+    #[error("{path} is no authority: {why}")]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
     },
     /// A line of the token file is none.
     #[error("token file '{path}': {why}")]
@@ -72,8 +83,18 @@ pub struct Authenticated {
     pub warning: Option<&'static str>,
 }
 
+/// What the certificate of a connection is worth. In the extensions of its requests.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Shown {
+    /// It was shown, and nobody knows its authority.
+    unknown: bool,
+    /// It is the trusted proxy's.
+    proxy: bool,
+}
+
 /// Tells who asks.
 pub struct Authenticator {
+    front_proxy: Option<FrontProxy>,
     anonymous: bool,
     tokens: TokenFile,
     store: Store,
@@ -93,7 +114,9 @@ impl Authenticator {
         store: Store,
     ) -> Result<Authenticator, Error> {
         let tokens = options.token_auth_file.as_deref().map(TokenFile::open);
+        let front_proxy = options.request_header.as_ref().map(FrontProxy::open);
         Ok(Authenticator {
+            front_proxy: front_proxy.transpose()?,
             anonymous: options.anonymous,
             tokens: tokens.transpose()?.unwrap_or_default(),
             accounts: ServiceAccounts::open(options, address, store.clone())?.map(Arc::new),
@@ -106,12 +129,43 @@ impl Authenticator {
         self.accounts.as_deref()
     }
 
-    /// Who asks, and what to warn them of. `known` is whom a certificate or the process itself vouches for.
+    /// Whom the certificates of a connection speak for, and what they are worth beside that.
+    pub fn look_at(
+        &self,
+        chain: &[CertificateDer<'_>],
+        clients: &dyn ClientCertVerifier,
+    ) -> (Identity, Shown) {
+        let Some((own, others)) = chain.split_first() else {
+            return (Identity::anonymous(), Shown::default());
+        };
+        let now = UnixTime::now();
+        let known = clients.verify_client_cert(own, others, now).is_ok();
+        let identity = known.then(|| Identity::from_certificate(own)).flatten();
+        let shown = Shown {
+            unknown: !known,
+            proxy: self
+                .front_proxy
+                .as_ref()
+                .is_some_and(|proxy| proxy.is(chain, now)),
+        };
+        (identity.unwrap_or_else(Identity::anonymous), shown)
+    }
+
+    /// Who asks, and what to warn them of. `known` is whom a certificate or the process itself vouches for. The headers
+    /// of a proxy are taken away, whether they were believed or not.
     pub fn identify(
         &self,
-        headers: &HeaderMap,
+        headers: &mut HeaderMap,
         known: Option<Identity>,
+        shown: Shown,
     ) -> Result<(Identity, Option<&'static str>), Refusal> {
+        if let Some(proxy) = &self.front_proxy {
+            let spoken_for = shown.proxy.then(|| proxy.user(headers)).flatten();
+            proxy.forget(headers);
+            if let Some(identity) = spoken_for {
+                return Ok((identity, None));
+            }
+        }
         if let Some(identity) = known {
             return Ok((identity, None));
         }
@@ -120,6 +174,7 @@ impl Authenticator {
                 Ok(user) => Ok((user.identity, user.warning)),
                 Err(_) => Err(Status::unauthorized().into()),
             },
+            Bearer::None | Bearer::Spaced if shown.unknown => Err(Status::unauthorized().into()),
             Bearer::None if self.anonymous => Ok((Identity::anonymous(), None)),
             Bearer::Spaced if self.anonymous => Ok((Identity::anonymous(), Some(SPACED))),
             Bearer::None | Bearer::Spaced => Err(Status::unauthorized().into()),

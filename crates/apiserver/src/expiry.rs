@@ -1,4 +1,4 @@
-//! Events end an hour after they were last written, as upstream's leases in etcd have it.
+//! Events end some time (an hour, unless told otherwise) after they were last written, as upstream's leases in etcd have it.
 //!
 //! One timer for the oldest event: a cluster in which nothing happens is not woken.
 
@@ -11,7 +11,6 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-const TTL: Duration = Duration::from_secs(3600);
 const PREFIX: &str = "/core/events/";
 
 /// A version of an event and when it ends.
@@ -22,17 +21,17 @@ struct Ending {
 }
 
 /// Deletes events that are old, until `shutdown`.
-pub async fn run(store: Store, shutdown: CancellationToken) {
+pub async fn run(store: Store, ttl: Duration, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            ended = follow(&store) => if ended { return },
+            ended = follow(&store, ttl) => if ended { return },
         }
     }
 }
 
 /// Follows all events; answers whether the store has ended.
-async fn follow(store: &Store) -> bool {
+async fn follow(store: &Store, ttl: Duration) -> bool {
     let range = Range {
         prefix: PREFIX,
         ..Range::default()
@@ -44,7 +43,7 @@ async fn follow(store: &Store) -> bool {
         .entries
         .iter()
         .map(|entry| Ending {
-            at: Instant::now() + left(entry.value()),
+            at: Instant::now() + left(entry.value(), ttl),
             key: entry.key().clone(),
             revision: entry.revision(),
         })
@@ -56,7 +55,7 @@ async fn follow(store: &Store) -> bool {
         tokio::select! {
             changed = watch.next() => match changed {
                 Ok(Some(event)) => endings.extend(event.current().map(|entry| Ending {
-                    at: Instant::now() + TTL,
+                    at: Instant::now() + ttl,
                     key: entry.key().clone(),
                     revision: entry.revision(),
                 })),
@@ -72,7 +71,7 @@ async fn follow(store: &Store) -> bool {
 }
 
 /// How long an event that was stored before this server began has left.
-fn left(stored: &[u8]) -> Duration {
+fn left(stored: &[u8], ttl: Duration) -> Duration {
     let event: Value = serde_json::from_slice(stored).unwrap_or_default();
     let last = [
         &event["lastTimestamp"],
@@ -85,7 +84,7 @@ fn left(stored: &[u8]) -> Duration {
     let age = age
         .and_then(|age| Duration::try_from(age).ok())
         .unwrap_or_default();
-    TTL.saturating_sub(age)
+    ttl.saturating_sub(age)
 }
 
 async fn end(store: &Store, ending: Ending) {
@@ -130,7 +129,11 @@ mod tests {
         store.commit(ops).await.expect("stored");
         let mut watch = store.watch(PREFIX, store.revision()).expect("now");
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(run(store.clone(), shutdown.clone()));
+        let task = tokio::spawn(run(
+            store.clone(),
+            Duration::from_secs(3600),
+            shutdown.clone(),
+        ));
         let event = watch.next().await.expect("keeps up").expect("open");
         assert_eq!((&**event.key(), event.current().is_none()), (old, true));
         assert!(store.get(young).is_some());

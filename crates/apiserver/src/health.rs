@@ -4,6 +4,7 @@
 //! has for a step of its start is true from the first answer on. What can turn false later is looked at: the store, the
 //! end of the server.
 
+use crate::Options;
 use crate::answer::{self, HttpResponse};
 use crate::query::Query;
 use crate::server::Server;
@@ -134,9 +135,13 @@ pub fn paths() -> Vec<String> {
 fn failure(server: &Server, check: &str) -> Option<&'static str> {
     match check {
         "etcd" | "etcd-readiness" if server.store.is_closed() => Some("the store is closed"),
-        "shutdown" if server.options.shutdown.is_cancelled() => Some("process is shutting down"),
+        "shutdown" if is_ending(&server.options) => Some("process is shutting down"),
         _ => None,
     }
+}
+
+fn is_ending(options: &Options) -> bool {
+    options.terminating.is_cancelled() || options.shutdown.is_cancelled()
 }
 
 /// Every check of every root: its name, the root, whether it is well.

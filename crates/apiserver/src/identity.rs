@@ -42,6 +42,26 @@ impl Identity {
         }
     }
 
+    /// A user that somebody who is believed speaks for. Who is said to be nobody stays so.
+    pub fn claimed(
+        user: &str,
+        uid: &str,
+        groups: Vec<String>,
+        extra: BTreeMap<String, Vec<String>>,
+    ) -> Identity {
+        let nobody = user == "system:anonymous"
+            || groups.iter().any(|group| group == "system:unauthenticated");
+        let identity = match nobody {
+            true => Identity {
+                user: user.into(),
+                groups: groups.into(),
+                ..Identity::anonymous()
+            },
+            false => Identity::authenticated(user, groups),
+        };
+        identity.with(uid, extra)
+    }
+
     /// Somebody without a certificate.
     pub fn anonymous() -> Identity {
         Identity {

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rand::Rng as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -16,19 +17,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::identity::Identity;
 use crate::presence;
 use crate::server::Server;
+use crate::tls::ServerTls;
 
 /// A client has this long for its handshake and for the head of a request.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Longer than clients keep idle connections, so that it is they who close them.
 const HEAD_MAX: Duration = Duration::from_secs(120);
-/// Requests that run may take this long when the server ends; watches end at once.
-const DRAIN_MAX: Duration = Duration::from_millis(500);
 const CONNECTIONS_MAX: usize = 8192;
-/// Streams at once in one HTTP/2 connection: a controller watches many kinds over one.
-const STREAMS_MAX: u32 = 1000;
 
 /// The other end of the connection. In the extensions of a request.
 #[derive(Debug, Clone, Copy)]
@@ -44,10 +41,10 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 pub async fn serve(
     server: Arc<Server>,
     listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
+    tls: ServerTls,
     shutdown: CancellationToken,
 ) {
-    let acceptor = TlsAcceptor::from(tls);
+    let drain = server.options.limits.drain;
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let tasks = TaskTracker::new();
     loop {
@@ -64,9 +61,9 @@ pub async fn serve(
                 }
             },
         };
-        let (server, acceptor, shutdown) = (server.clone(), acceptor.clone(), shutdown.clone());
+        let (server, tls, shutdown) = (server.clone(), tls.clone(), shutdown.clone());
         tasks.spawn(async move {
-            if let Err(err) = connection(server, stream, acceptor, shutdown).await {
+            if let Err(err) = connection(server, stream, tls, shutdown).await {
                 tracing::debug!(err = &*err as &dyn std::error::Error, "connection ended");
             }
             drop(place);
@@ -74,7 +71,7 @@ pub async fn serve(
     }
     tasks.close();
     // What is left after the drain is dropped with the runtime.
-    let _ = timeout(DRAIN_MAX, tasks.wait()).await;
+    let _ = timeout(drain, tasks.wait()).await;
 }
 
 /// Without descriptors accepting fails at once, again and again: let others finish first.
@@ -86,13 +83,13 @@ async fn accept_failed(err: &io::Error) {
 async fn connection(
     server: Arc<Server>,
     stream: TcpStream,
-    acceptor: TlsAcceptor,
+    tls: ServerTls,
     shutdown: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     // Events are small and must not wait for more of them.
     stream.set_nodelay(true)?;
     let peer = Peer(stream.peer_addr()?);
-    let handshake = timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await;
+    let handshake = timeout(HANDSHAKE_MAX, TlsAcceptor::from(tls.config).accept(stream)).await;
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
         failed => {
@@ -101,13 +98,20 @@ async fn connection(
         }
     };
     let certificates = stream.get_ref().1.peer_certificates();
-    let identity = certificates
-        .and_then(|chain| chain.first())
-        .and_then(Identity::from_certificate)
-        .unwrap_or_else(Identity::anonymous);
+    let chain = certificates.unwrap_or_default();
+    let (identity, shown) = server.authenticator.look_at(chain, &*tls.clients);
     let _present = identity.node().map(|node| presence::arrive(&server, node));
+    let options = server.options.clone();
+    let chance = options.limits.goaway_chance;
+    let come_again = CancellationToken::new();
+    let leaves = come_again.clone();
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(shown);
+        // HTTP/1 has no word for it; upstream tells HTTP/2 alone.
+        if request.version() == http::Version::HTTP_2 && happens(chance) {
+            leaves.cancel();
+        }
         let (server, identity) = (server.clone(), identity.clone());
         async move { Ok::<_, std::convert::Infallible>(server.handle(request, identity).await) }
     });
@@ -119,7 +123,7 @@ async fn connection(
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
+        .max_concurrent_streams(options.limits.streams_per_connection)
         .max_header_list_size(HEADERS_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
@@ -127,7 +131,21 @@ async fn connection(
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = shutdown.cancelled() => {}
+        () = come_again.cancelled() => {
+            // What runs goes on, watches included; new requests take another connection.
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection.as_mut() => return ended,
+                () = shutdown.cancelled() => {}
+            }
+        }
     }
-    timeout(DRAIN_MAX, connection).await.unwrap_or(Ok(()))
+    connection.as_mut().graceful_shutdown();
+    let drained = timeout(options.limits.drain, connection).await;
+    drained.unwrap_or(Ok(()))
+}
+
+fn happens(chance: f64) -> bool {
+    chance > 0.0 && rand::rng().random::<f64>() < chance
 }

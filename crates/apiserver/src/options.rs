@@ -42,6 +42,8 @@ pub struct Options {
     /// Whom servers of other groups may believe: what the ConfigMap `kube-system/extension-apiserver-authentication`
     /// says. `client-ca-file`, `requestheader-client-ca-file` and others, as upstream names them.
     pub extension_authentication: BTreeMap<String, String>,
+    /// The server is about to end, and says so at `/readyz`; it serves on until `shutdown`.
+    pub terminating: CancellationToken,
     /// Ends what runs in the background.
     pub shutdown: CancellationToken,
     /// How the server shows itself to the kubelet API of nodes (for logs). Absent: logs answer 503.
@@ -116,6 +118,19 @@ pub struct Limits {
     pub priority_and_fairness: bool,
     /// A request that is no watch ends after this time.
     pub request_timeout: Duration,
+    /// A watch that says nothing of its time lasts this long, up to twice as long (`--min-request-timeout`); zero: without
+    /// an end.
+    pub min_request_timeout: Duration,
+    /// How long events are kept (`--event-ttl`).
+    pub event_ttl: Duration,
+    /// How often, of 1, an HTTP/2 connection is told to come again after a request (`--goaway-chance`), so that a load
+    /// balancer in front may choose anew.
+    pub goaway_chance: f64,
+    /// Requests at once in one HTTP/2 connection (`--http2-max-streams-per-connection`): a controller watches many kinds
+    /// over one.
+    pub streams_per_connection: u32,
+    /// How long requests that run may take when the server ends; watches end at once.
+    pub drain: Duration,
 }
 
 impl Default for Limits {
@@ -125,6 +140,11 @@ impl Default for Limits {
             mutating_in_flight: 200,
             priority_and_fairness: true,
             request_timeout: Duration::from_secs(60),
+            min_request_timeout: Duration::from_secs(1800),
+            event_ttl: Duration::from_secs(3600),
+            goaway_chance: 0.0,
+            streams_per_connection: 1000,
+            drain: Duration::from_millis(500),
         }
     }
 }
@@ -164,6 +184,7 @@ impl Default for Options {
             limits: Limits::default(),
             audit: None,
             extension_authentication: BTreeMap::new(),
+            terminating: CancellationToken::new(),
             shutdown: CancellationToken::new(),
             kubelet_tls: None,
         }

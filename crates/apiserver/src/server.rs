@@ -146,7 +146,10 @@ impl Server {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let known = (!identity.is_anonymous()).then_some(identity);
-        let (user, warning) = self.authenticator.identify(&parts.headers, known)?;
+        let shown = parts.extensions.get().copied().unwrap_or_default();
+        let (user, warning) = self
+            .authenticator
+            .identify(&mut parts.headers, known, shown)?;
         trail::note(|trail| trail.user = Some(user.clone()));
         let query = Query::parse(parts.uri.query());
         let target = path::parse(parts.uri.path());

@@ -39,8 +39,8 @@ const PIECE: usize = 64 << 10;
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How long before its end a watch tells how far it is.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
-/// A watch without `timeoutSeconds` ends after this, or up to twice as long, as upstream's do.
-const MIN_TIMEOUT_SECONDS: u64 = 1800;
+/// What is as good as no end.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// What ends the initial events (KEP-3157).
 const INITIAL_EVENTS_END: (&str, &str) = ("k8s.io/initial-events-end", "true");
 
@@ -103,7 +103,7 @@ pub fn watch(server: &Server, call: &Call) -> Result<HttpResponse, Refusal> {
             return Ok(respond::stream(call, Body::from(line), compressed));
         }
     };
-    let timeout = timeout(seconds);
+    let timeout = timeout(seconds, server.options.limits.min_request_timeout);
     let now = Instant::now();
     let ends_at = now + timeout;
     let watcher = Watcher {
@@ -139,12 +139,11 @@ pub fn watch(server: &Server, call: &Call) -> Result<HttpResponse, Refusal> {
 }
 
 /// How long a watch lasts. Go multiplies without looking, and what becomes negative ends at once.
-fn timeout(seconds: Option<i64>) -> Duration {
+fn timeout(seconds: Option<i64>, least: Duration) -> Duration {
     let nanos = seconds.unwrap_or_default().wrapping_mul(1_000_000_000);
     match nanos {
-        0 => {
-            Duration::from_secs_f64(MIN_TIMEOUT_SECONDS as f64 * rand::rng().random_range(1.0..2.0))
-        }
+        0 if least.is_zero() => FOREVER,
+        0 => least.mul_f64(rand::rng().random_range(1.0..2.0)),
         nanos => Duration::from_nanos(u64::try_from(nanos).unwrap_or_default()),
     }
 }

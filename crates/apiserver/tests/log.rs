@@ -44,7 +44,7 @@ async fn node(served: &Served, lines: mpsc::Receiver<Bytes>) -> u16 {
         .await
         .expect("a port is free");
     let port = listener.local_addr().expect("bound").port();
-    let acceptor = TlsAcceptor::from(Arc::new(served.node_tls()));
+    let acceptor = TlsAcceptor::from(served.node_tls());
     let lines = Arc::new(parking_lot::Mutex::new(Some(lines)));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

@@ -46,6 +46,6 @@ async fn main() -> anyhow::Result<()> {
         let _ = tokio::signal::ctrl_c().await;
         ended.cancel();
     });
-    server.serve(listener, Arc::new(tls), shutdown).await;
+    server.serve(listener, tls, shutdown).await;
     Ok(())
 }

@@ -250,7 +250,9 @@ fn requests_say_who_asks() {
             header::AUTHORIZATION,
             HeaderValue::from_static(authorization),
         );
-        let found = server.authenticator.identify(&headers, None);
+        let found = server
+            .authenticator
+            .identify(&mut headers, None, Shown::default());
         found
             .map(|(who, warning)| (who.user.to_string(), warning))
             .map_err(|refused| refused.status().code)
@@ -277,7 +279,7 @@ fn requests_say_who_asks() {
     );
     let (alice, _) = server
         .authenticator
-        .identify(&headers, None)
+        .identify(&mut headers, None, Shown::default())
         .expect("known");
     assert_eq!((&*alice.user, &*alice.uid), ("alice", "alice-uid"));
 }

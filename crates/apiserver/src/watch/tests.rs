@@ -8,11 +8,15 @@ fn timeouts_are_gos() {
         (Some(i64::MAX), Duration::ZERO),
     ];
     for (seconds, want) in rows {
-        assert_eq!(timeout(seconds), want, "{seconds:?}");
+        assert_eq!(
+            timeout(seconds, Duration::from_secs(1800)),
+            want,
+            "{seconds:?}"
+        );
     }
     for seconds in [None, Some(0)] {
         let range = Duration::from_secs(1800)..Duration::from_secs(3600);
-        assert!(range.contains(&timeout(seconds)));
+        assert!(range.contains(&timeout(seconds, Duration::from_secs(1800))));
     }
 }
 

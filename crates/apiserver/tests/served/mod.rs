@@ -53,7 +53,7 @@ impl Served {
         )
         .expect("TLS is set up");
         let (serving, stop) = (api.clone(), shutdown.clone());
-        tokio::spawn(async move { serving.serve(listener, Arc::new(tls), stop).await });
+        tokio::spawn(async move { serving.serve(listener, tls, stop).await });
         Served {
             api,
             store,
@@ -65,7 +65,7 @@ impl Served {
     }
 
     /// TLS of a node's kubelet API.
-    pub fn node_tls(&self) -> rustls::ServerConfig {
+    pub fn node_tls(&self) -> Arc<rustls::ServerConfig> {
         let (certificate, key) = &self.pki.server;
         server_tls(
             certificate.as_bytes(),
@@ -73,6 +73,7 @@ impl Served {
             self.pki.ca.as_bytes(),
         )
         .expect("TLS is set up")
+        .config()
     }
 
     /// The kubeconfig of a user.

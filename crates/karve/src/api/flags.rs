@@ -88,6 +88,13 @@ pub struct Serving {
     /// A directory with apiserver.crt and apiserver.key, or in which they are made.
     #[arg(long, value_name = "DIR")]
     pub cert_dir: Option<PathBuf>,
+    /// The oldest version of TLS that is spoken. Older ones than 1.2 mean 1.2.
+    #[arg(long, value_name = "VERSION", default_value = "VersionTLS12",
+          value_parser = ["VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13"])]
+    pub tls_min_version: String,
+    /// Cipher suites of TLS 1.2, by their IANA names. Default: all that there are.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub tls_cipher_suites: Vec<String>,
     /// One more name of the server in a certificate that is made.
     #[arg(long, value_name = "NAME")]
     pub external_hostname: Option<String>,
@@ -232,6 +239,21 @@ pub struct Limits {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
           default_missing_value = "true", action = clap::ArgAction::Set)]
     pub enable_priority_and_fairness: bool,
+    /// Requests at once in one HTTP/2 connection; 0: 1000.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub http2_max_streams_per_connection: u32,
+    /// How often, of 1, an HTTP/2 client is told to connect anew, for a load balancer in front; at most 0.02.
+    #[arg(long, value_name = "CHANCE", default_value_t = 0.0)]
+    pub goaway_chance: f64,
+    /// Seconds that a watch lasts at least which says nothing of its time; it lasts up to twice as long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    pub min_request_timeout: u64,
+    /// How long events are kept.
+    #[arg(long, value_name = "DURATION", default_value = "1h0m0s", value_parser = karve_apiserver::parse_duration)]
+    pub event_ttl: Duration,
+    /// How long the server still serves when it was told to end, while /readyz says so already.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = karve_apiserver::parse_duration)]
+    pub shutdown_delay_duration: Duration,
     /// The longest time for a request that is no watch.
     #[arg(long, value_name = "DURATION", default_value = "1m0s", value_parser = karve_apiserver::parse_duration)]
     pub request_timeout: Duration,

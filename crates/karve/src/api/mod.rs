@@ -13,11 +13,13 @@ pub mod without_effect;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use karve_apiserver::ApiServer;
 use karve_store::Store;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::layout::create_private_dir;
 use crate::envtest::Home;
@@ -35,7 +37,8 @@ pub fn run(flags: &Flags) -> Result<()> {
 }
 
 async fn serve(flags: &Flags) -> Result<()> {
-    let shutdown = process::stop_on_signal()?;
+    let terminating = process::stop_on_signal()?;
+    let shutdown = after(&terminating, flags.limits.shutdown_delay_duration);
     for name in &flags.without_effect.given {
         tracing::info!(flag = name, "flag has no effect here");
     }
@@ -52,7 +55,7 @@ async fn serve(flags: &Flags) -> Result<()> {
             file
         }
     };
-    let options = options::of(flags, address, signing_key, shutdown.clone())?;
+    let options = options::of(flags, address, signing_key, terminating, shutdown.clone())?;
     let addresses = certificate_addresses(address, &options);
     let tls = tls::server(flags, &authority, &addresses)?;
     let state = home.dir.join("state.db");
@@ -68,6 +71,18 @@ async fn serve(flags: &Flags) -> Result<()> {
     say_ready(&url, kubeconfig.as_deref());
     api.serve(listener, tls.config, shutdown).await;
     Ok(())
+}
+
+/// Comes some time after `first`.
+fn after(first: &CancellationToken, delay: Duration) -> CancellationToken {
+    let (first, then) = (first.clone(), CancellationToken::new());
+    let token = then.clone();
+    tokio::spawn(async move {
+        first.cancelled().await;
+        tokio::time::sleep(delay).await;
+        then.cancel();
+    });
+    token
 }
 
 async fn listen(flags: &Flags) -> Result<TcpListener> {

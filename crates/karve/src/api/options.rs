@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
@@ -20,6 +21,7 @@ pub fn of(
     flags: &Flags,
     address: SocketAddr,
     signing_key: PathBuf,
+    terminating: CancellationToken,
     shutdown: CancellationToken,
 ) -> Result<Options> {
     let (service_cidr, secondary_service_cidr) = match flags.cluster.service_cluster_ip_range[..] {
@@ -43,14 +45,32 @@ pub fn of(
             mutating_in_flight: flags.limits.max_mutating_requests_inflight,
             priority_and_fairness: flags.limits.enable_priority_and_fairness,
             request_timeout: flags.limits.request_timeout,
+            min_request_timeout: Duration::from_secs(flags.limits.min_request_timeout),
+            event_ttl: flags.limits.event_ttl,
+            goaway_chance: goaway_chance(flags)?,
+            streams_per_connection: match flags.limits.http2_max_streams_per_connection {
+                0 => Limits::default().streams_per_connection,
+                given => given,
+            },
+            // As upstream, which waits for what runs.
+            drain: flags.limits.request_timeout,
         },
         audit: audit(flags),
         kubelet_tls: tls::kubelet_client(flags)?,
         proxy_client: proxy_client(flags)?,
         extension_authentication: extension_authentication(flags)?,
+        terminating,
         shutdown,
         ..Options::default()
     })
+}
+
+/// Upstream's bound, and its words.
+fn goaway_chance(flags: &Flags) -> Result<f64> {
+    match flags.limits.goaway_chance {
+        chance if (0.0..=0.02).contains(&chance) => Ok(chance),
+        _ => bail!("--goaway-chance can not be less than 0 or greater than 0.02"),
+    }
 }
 
 fn advertise(flags: &Flags, address: SocketAddr) -> Result<SocketAddrV4> {

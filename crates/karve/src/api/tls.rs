@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use karve_apiserver::{ServerTls, TlsChoice};
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -15,7 +16,7 @@ use super::flags::Flags;
 
 /// What the server shows and whom it believes.
 pub struct Tls {
-    pub config: Arc<ServerConfig>,
+    pub config: ServerTls,
     /// The authority that clients check the server with, where we know it.
     pub authority: Option<PathBuf>,
 }
@@ -27,12 +28,14 @@ pub fn server(flags: &Flags, own: &Authority, addresses: &[IpAddr]) -> Result<Tl
     if let Some(file) = &flags.authentication.client_ca_file {
         client_ca.extend(read(file)?);
     }
-    let config = karve_apiserver::server_tls(&certificate, &key, &client_ca)
+    let serving = &flags.serving;
+    let choice = TlsChoice {
+        only_1_3: serving.tls_min_version == "VersionTLS13",
+        cipher_suites: serving.tls_cipher_suites.clone(),
+    };
+    let config = ServerTls::new(&certificate, &key, &client_ca, &choice)
         .context("set up the server's TLS")?;
-    Ok(Tls {
-        config: Arc::new(config),
-        authority,
-    })
+    Ok(Tls { config, authority })
 }
 
 type ServingPair = (Vec<u8>, Vec<u8>, Option<PathBuf>);

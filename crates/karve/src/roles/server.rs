@@ -60,7 +60,7 @@ async fn serve(cluster: Cluster) -> Result<()> {
             &read(&pki.ca())?,
         )
     };
-    let tls = Arc::new(tls.context("set up TLS of the API server")?);
+    let tls = tls.context("set up TLS of the API server")?;
     for listener in listeners {
         let (api, tls, shutdown) = (api.clone(), tls.clone(), parts.shutdown());
         parts.start("the API server", async move {

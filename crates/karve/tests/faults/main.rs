@@ -1,5 +1,7 @@
 //! What happens to `karve api` when things go wrong around it: kills, full disks, clients that send nonsense.
 
+mod clients;
+mod overload;
 mod served;
 
 use std::collections::BTreeMap;
