@@ -21,7 +21,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     target("label_selector", api::label_selector),
     target("field_selector", api::field_selector),
     target("patch", api::patch),
@@ -32,6 +32,7 @@ pub const TARGETS: [Target; 11] = [
     target("web_token", tokens::web_token),
     target("cel", cel::expression),
     target("dns", node::dns),
+    target("corefile", node::corefile),
     target("netlink", node::netlink),
 ];
 

@@ -5,7 +5,6 @@
 mod pki;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use karve_apiserver::{ApiServer, Options, server_tls};
