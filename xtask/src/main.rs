@@ -1,6 +1,7 @@
 //! Tasks around the code: `cargo xtask TASK`.
 
 mod bench;
+mod bpf;
 mod conformance;
 mod demo;
 mod images;
@@ -47,6 +48,8 @@ enum Task {
     Conformance(conformance::Options),
     /// Check that crates depend on lower layers only.
     Layers,
+    /// Compile the socket balancer's BPF programs.
+    Bpf(bpf::Options),
     /// Make the schema table of `crates/api` from the Go modules of Kubernetes.
     Schema {
         /// The directory with the unpacked modules.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Task::RecordedCluster(options) => recorded_cluster::run(&options),
         Task::Conformance(options) => conformance::run(&options),
         Task::Layers => layers::run(),
+        Task::Bpf(options) => bpf::run(&options),
         Task::Schema { modules, output } => schema::run(&modules, &output),
     };
     match result {

@@ -112,6 +112,11 @@ impl Kernel {
             .expect("enter namespace")
     }
 
+    /// What the rules depend on besides the objects.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// The address family.
     pub fn family(&self) -> Family {
         self.layout.family

@@ -6,7 +6,8 @@
 //! Invariants: nothing is programmed before Services, EndpointSlices *and* this node's object have been
 //! listed; a packet meets the table before a change or after it; a restarted proxy adopts the table that
 //! it finds, so its start changes nothing. The agent may be away: the kernel goes on serving. What
-//! someone else changes in a table is read back and mended at once.
+//! someone else changes in a table is read back and mended at once. Sockets of the node's own cgroup take a
+//! short path (`socket`), which chooses as the rules do and leaves to them what it doesn't know.
 //!
 //! Absent on purpose: host ports of Pods, which are the node's, and sockets on node ports.
 
@@ -24,6 +25,7 @@ mod objects;
 mod plan;
 mod proxier;
 mod run;
+mod socket;
 mod stale;
 mod state;
 mod sysctl;
@@ -40,6 +42,7 @@ use tokio::task::JoinError;
 
 pub use crate::dataplane::Family;
 pub use crate::run::run;
+pub use crate::socket::Options as SocketOptions;
 
 /// Where kube-proxy serves `/healthz` and `/livez` unless told otherwise.
 pub const HEALTHZ: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 10256);
@@ -65,6 +68,8 @@ pub struct Options {
     pub metrics: Option<SocketAddr>,
     /// Who wants to know of each Service whether it is in the kernel: told once it is, or is no more.
     pub programmed: Option<mpsc::UnboundedSender<Programmed>>,
+    /// Lets sockets of this node's cgroup connect to endpoints themselves, where the kernel can do that.
+    pub sockets: Option<SocketOptions>,
 }
 
 /// A Service, and whether its rules are in the kernel.

@@ -10,6 +10,7 @@ use crate::dataplane::Family;
 use crate::desired::Contest;
 use crate::kernel::{Applied, Error, Kernel};
 use crate::plan::UdpPort;
+use crate::socket::Balancer;
 use crate::state::State;
 
 /// The state of one address family and the kernel that follows it.
@@ -18,6 +19,8 @@ pub struct Proxier {
     /// The objects.
     pub state: State,
     kernel: Kernel,
+    /// The short path, where there is one: it follows the rules.
+    balancer: Option<Balancer>,
     /// The kernel is as was last desired; otherwise its table is read and compared as a whole.
     in_step: bool,
     /// The kernel has refused some elements, and has all others.
@@ -47,10 +50,16 @@ impl Proxier {
         Self {
             state: State::default(),
             kernel,
+            balancer: None,
             in_step: false,
             partly: false,
             news: News::default(),
         }
+    }
+
+    /// Lets sockets follow the rules.
+    pub fn set_balancer(&mut self, balancer: Balancer) {
+        self.balancer = Some(balancer);
     }
 
     /// The address family.
@@ -115,6 +124,9 @@ impl Proxier {
                 }
             }
             self.in_step = true;
+            if let Some(balancer) = &mut self.balancer {
+                balancer.follow(self.kernel.layout(), &replanned.changes);
+            }
         }
         self.finish(applied, &replanned.udp, &replanned.gone)
     }
@@ -129,6 +141,11 @@ impl Proxier {
         let result = self.kernel.resync(self.state.desired());
         self.partly = matches!(result, Err(Error::Partly { .. }));
         self.in_step = self.partly;
+        if let Some(balancer) = &mut self.balancer
+            && (result.is_ok() || self.partly)
+        {
+            balancer.resync(self.kernel.layout(), self.state.desired());
+        }
         let applied = result?;
         self.in_step = true;
         self.finish(Some(applied), &self.state.udp_ports(), &replanned.gone)

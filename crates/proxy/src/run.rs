@@ -25,7 +25,7 @@ use crate::monitor::Monitor;
 use crate::proxier::Proxier;
 use crate::table::Layout;
 use crate::watch::{self, Change, Intake};
-use crate::{Error, Options, events, sysctl};
+use crate::{Error, Options, events, socket, sysctl};
 
 /// Most changes that one transaction takes together, so that a flood cannot delay the first of them
 /// for ever.
@@ -51,6 +51,12 @@ pub async fn run(
         proxiers.push(Proxier::new(
             Kernel::open(layout(&options, *family)).map_err(Error::Kernel)?,
         ));
+    }
+    if let Some(sockets) = &options.sockets {
+        let balancers = socket::open(sockets, &options.families);
+        for (proxier, balancer) in proxiers.iter_mut().zip(balancers) {
+            proxier.set_balancer(balancer);
+        }
     }
     let ports: Result<Vec<u32>, _> = proxiers.iter().map(Proxier::port).collect();
     let mut monitor = Monitor::open(&ports.map_err(Error::Kernel)?).map_err(Error::Monitor)?;

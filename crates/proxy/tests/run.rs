@@ -84,6 +84,7 @@ async fn follow_an_api_server() {
         healthz: None,
         metrics: None,
         programmed: None,
+        sockets: None,
     };
     let proxy = tokio::spawn(run(api.client(), options.clone(), shutdown.clone()));
     until_endpoints_are(&[[10, 244, 1, 1], [10, 244, 1, 2]]).await;

@@ -5,11 +5,11 @@
 //! controller"). The program made here allows what a list of rules allows, and denies all else.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// Commands and constants of `linux/bpf.h`.
-const BPF_PROG_LOAD: libc::c_long = 5;
-const BPF_PROG_ATTACH: libc::c_long = 8;
+use crate::bpf::{self, Command};
+
+/// Constants of `linux/bpf.h`.
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
 /// Asks the kernel to keep programs of groups above and below.
@@ -174,7 +174,7 @@ struct AttachAttributes {
 /// The filter stays for as long as the group.
 pub fn attach(cgroup: BorrowedFd<'_>, rules: &[Rule]) -> io::Result<()> {
     let code = program(rules);
-    let load = LoadAttributes {
+    let mut load = LoadAttributes {
         kind: BPF_PROG_TYPE_CGROUP_DEVICE,
         instruction_count: u32::try_from(code.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
         instructions: code.as_ptr() as u64,
@@ -186,36 +186,17 @@ pub fn attach(cgroup: BorrowedFd<'_>, rules: &[Rule]) -> io::Result<()> {
         flags: 0,
     };
     // SAFETY: the attributes and what they point to live until the call returns; the kernel only reads.
-    let loaded = unsafe { bpf(BPF_PROG_LOAD, &load) }?;
-    // SAFETY: BPF_PROG_LOAD gave a new descriptor that nobody else owns.
-    let program = unsafe { OwnedFd::from_raw_fd(loaded) };
-    let attach = AttachAttributes {
+    // The command returns a descriptor.
+    let program = unsafe { bpf::open(Command::ProgramLoad, &mut load) }?;
+    let mut attach = AttachAttributes {
         target: cgroup.as_raw_fd().cast_unsigned(),
         program: program.as_fd().as_raw_fd().cast_unsigned(),
         kind: BPF_CGROUP_DEVICE,
         flags: BPF_F_ALLOW_MULTI,
     };
     // SAFETY: as above; both descriptors are open.
-    unsafe { bpf(BPF_PROG_ATTACH, &attach) }?;
+    unsafe { bpf::call(Command::ProgramAttach, &mut attach) }?;
     Ok(())
-}
-
-/// # Safety
-/// `attributes` must be a prefix of `union bpf_attr` for `command`, with valid pointers in it.
-unsafe fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<i32> {
-    // SAFETY: the kernel reads as many bytes as it is told.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attributes),
-            size_of::<T>(),
-        )
-    };
-    i32::try_from(result)
-        .ok()
-        .filter(|result| *result >= 0)
-        .ok_or_else(io::Error::last_os_error)
 }
 
 #[cfg(test)]

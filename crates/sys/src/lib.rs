@@ -1,4 +1,4 @@
-//! The kernel: namespaces, netlink (links, nf_tables, conntrack) and packet sockets.
+//! The kernel: namespaces, BPF, netlink (links, nf_tables, conntrack) and packet sockets.
 //!
 //! Invariant: this is the only crate with `unsafe` code, and each block says why it is sound. Nothing
 //! here knows Kubernetes: it offers kernel objects under the kernel's own names. All calls are
@@ -7,6 +7,7 @@
 // The workspace denies unsafe code everywhere else.
 #![allow(unsafe_code)]
 
+pub mod bpf;
 pub mod conntrack;
 pub mod datagram;
 pub mod decode;

@@ -1,5 +1,6 @@
 //! `karve status`.
 
+use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -52,12 +53,16 @@ struct ServerStatus {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct NodeStatus {
     name: String,
     ip: String,
     pid: Option<i32>,
     /// `Ready`, `NotReady`, or `Unknown` when the API can't be asked.
     status: &'static str,
+    /// Which way its connections to Services take: `bpf`, or `nf_tables: REASON`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_path: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -125,7 +130,9 @@ async fn gather(cluster: &Cluster) -> Result<Status> {
         let answer = timeout(ANSWER_MAX, ready::ask_dns(cluster, &node.name)).await;
         dns_answers &= matches!(answer, Ok(Ok(true)));
         let pid = pid(&Role::Agent(node.name.clone()));
+        let service_path = fs::read_to_string(cluster.layout.service_path(&node.name)).ok();
         nodes.push(NodeStatus {
+            service_path: service_path.map(|text| text.trim().to_owned()),
             name: node.name,
             ip: node.ip.to_string(),
             pid,
@@ -177,7 +184,10 @@ fn print(status: &Status) -> Result<()> {
             node.name.clone(),
             node.status.to_owned(),
             node.ip.clone(),
-            process(node.pid),
+            match &node.service_path {
+                Some(path) => format!("{}, Services by {path}", process(node.pid)),
+                None => process(node.pid),
+            },
         ]);
     }
     let dns = &status.dns;

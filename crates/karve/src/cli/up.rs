@@ -46,6 +46,9 @@ pub struct Options {
     /// Give LoadBalancer Services no addresses.
     #[arg(long)]
     no_load_balancer: bool,
+    /// Let every connection to a Service go through nf_tables, also those of Pods and nodes.
+    #[arg(long)]
+    no_socket_balancer: bool,
     /// Stay, show the logs, and remove the cluster on Ctrl-C.
     #[arg(long)]
     foreground: bool,
@@ -139,6 +142,7 @@ fn make(options: &Options, layout: Layout, kubeconfig: PathBuf) -> Result<Cluste
         nodes: options.nodes,
         loopback_port: life::choose_loopback_port()?,
         kubeconfig,
+        socket_balancer: !options.no_socket_balancer,
     };
     config.write(&layout.config())?;
     network::ensure_lan(&options.cluster.name, &config)?;

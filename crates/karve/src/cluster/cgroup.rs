@@ -22,6 +22,23 @@ pub fn traces(name: &ClusterName) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
+/// Puts this process into the node's cgroup of version 2, beside the node's Pods. Returns the node's cgroup.
+///
+/// What it starts is born there, so that the group holds all of the node's sockets.
+pub fn join(name: &ClusterName, node: &str) -> Result<PathBuf> {
+    let unified = mounts::list()?
+        .into_iter()
+        .find(|mount| mount.kind == "cgroup2")
+        .context("no cgroup hierarchy of version 2 is mounted")?;
+    let group = unified.point.join(name.cgroup()).join(node);
+    // A group with groups below it may hold no processes itself.
+    let own = group.join("agent");
+    fs::create_dir_all(&own).with_context(|| format!("make cgroup {}", own.display()))?;
+    fs::write(own.join("cgroup.procs"), "0")
+        .with_context(|| format!("enter cgroup {}", own.display()))?;
+    Ok(group)
+}
+
 /// Kills what runs in the cgroup and removes it, and the one above when it was the last in it.
 pub fn remove(cgroup: &Path) -> Result<()> {
     remove_tree(cgroup)?;

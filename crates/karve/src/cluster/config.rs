@@ -41,6 +41,13 @@ pub struct ClusterConfig {
     pub loopback_port: u16,
     /// The kubeconfig file that has the cluster's context.
     pub kubeconfig: PathBuf,
+    /// Sockets of Pods and nodes connect to Services' endpoints themselves, where the kernel can do that.
+    #[serde(default = "yes")]
+    pub socket_balancer: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A node of a cluster.

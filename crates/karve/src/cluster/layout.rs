@@ -78,6 +78,11 @@ impl Layout {
         self.data.join("nodes").join(node)
     }
 
+    /// Which way connections to Services take on the node: `bpf`, or `nf_tables: REASON`.
+    pub fn service_path(&self, node: &str) -> PathBuf {
+        self.node_run(node).join("service-path")
+    }
+
     /// Which process is the node's agent.
     pub fn agent_pid(&self, node: &str) -> PathBuf {
         self.node_run(node).join("agent.pid")

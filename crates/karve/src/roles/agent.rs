@@ -23,7 +23,7 @@ use crate::cluster::config::{
 use crate::cluster::file::write_private;
 use crate::cluster::network::NODE_INTERFACE;
 use crate::cluster::pki::KeyPairFiles;
-use crate::cluster::{Cluster, client};
+use crate::cluster::{Cluster, cgroup, client};
 
 /// As upstream.
 const PODS_MAX: u32 = 110;
@@ -46,10 +46,15 @@ pub fn run(options: &Options) -> Result<()> {
         .into_iter()
         .find(|node| node.name == options.node)
         .with_context(|| format!("cluster {} has no node {}", cluster.name, options.node))?;
-    process::block_on(serve(cluster, node))
+    let sockets = balance_sockets(&cluster, &node)?;
+    process::block_on(serve(cluster, node, sockets))
 }
 
-async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
+async fn serve(
+    cluster: Cluster,
+    node: LocalNode,
+    sockets: Option<karve_proxy::SocketOptions>,
+) -> Result<()> {
     let mut parts = Parts::new(process::stop_on_signal()?);
     hold_dns_address().context("give the node the DNS address")?;
     let pki = cluster.pki();
@@ -87,6 +92,7 @@ async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
         healthz: Some(karve_proxy::HEALTHZ),
         metrics: Some(karve_proxy::METRICS),
         programmed: Some(programmed),
+        sockets,
     };
     parts.start(
         "the Service proxy",
@@ -111,6 +117,25 @@ async fn serve(cluster: Cluster, node: LocalNode) -> Result<()> {
     process::say_ready()?;
     tracing::info!(cluster = %cluster.name, node = node.name, ip = %node.ip, "agent is ready");
     parts.join().await
+}
+
+/// Where the node's sockets balance by themselves; `None` when they don't, which is written down.
+fn balance_sockets(
+    cluster: &Cluster,
+    node: &LocalNode,
+) -> Result<Option<karve_proxy::SocketOptions>> {
+    let report = cluster.layout.service_path(&node.name);
+    let reason = match cgroup::join(&cluster.name, &node.name) {
+        Ok(cgroup) if cluster.config.socket_balancer => {
+            return Ok(Some(karve_proxy::SocketOptions { cgroup, report }));
+        }
+        Ok(_) => "switched off by --no-socket-balancer".to_owned(),
+        Err(error) => format!("{error:#}"),
+    };
+    let text = format!("nf_tables: {reason}\n");
+    write_private(&report, text.as_bytes())
+        .with_context(|| format!("write {}", report.display()))?;
+    Ok(None)
 }
 
 /// The node answers at the cluster's DNS address itself: no packet to it ever leaves the node.

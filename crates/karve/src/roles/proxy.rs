@@ -113,6 +113,7 @@ async fn serve(flags: &Flags) -> Result<()> {
         healthz: address("healthz-bind-address", &flags.healthz_bind_address)?,
         metrics: address("metrics-bind-address", &flags.metrics_bind_address)?,
         programmed: None,
+        sockets: None,
         node_name,
     };
     tracing::info!(node = options.node_name, "service proxy starts");

@@ -3,6 +3,7 @@
 mod faults;
 mod history;
 mod net;
+mod paths;
 mod spread;
 
 use std::collections::BTreeSet;
