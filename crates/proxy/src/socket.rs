@@ -216,13 +216,13 @@ impl Balancer {
 }
 
 /// A set's elements of `endpoints`.
-fn slots(set: &Set) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+fn slots(set: &Set) -> impl Iterator<Item = bpf::Entry> {
     let numbered = (0..).zip(&set.endpoints.addresses);
     numbered.map(|(number, address)| (layout::slot(set.number, number), layout::endpoint(address)))
 }
 
 /// A set's elements of `members`.
-fn members_of(set: &Set) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+fn members_of(set: &Set) -> impl Iterator<Item = bpf::Entry> {
     let Endpoints { addresses, sticky } = &set.endpoints;
     let members: &[SocketAddr] = if *sticky { addresses } else { &[] };
     members

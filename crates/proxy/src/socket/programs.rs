@@ -137,10 +137,8 @@ impl Programs {
         };
         families.retain(|other| *other != family);
         if families.is_empty() {
-            let programs = self.programs.iter();
-            programs
-                .map(|(hook, program)| self.attach(*hook, program))
-                .collect::<Result<(), _>>()?;
+            let mut programs = self.programs.iter();
+            programs.try_for_each(|(hook, program)| self.attach(*hook, program))?;
             info!("sockets of pods and of the node balance by themselves");
             report(&self.options.report, "bpf");
         }
@@ -179,7 +177,7 @@ impl Programs {
 #[cfg(test)]
 pub(crate) fn contents(
     cgroup: &Path,
-) -> Result<Vec<(&'static str, Vec<(Vec<u8>, Vec<u8>)>)>, Error> {
+) -> Result<Vec<(&'static str, Vec<karve_sys::bpf::Entry>)>, Error> {
     let dir = File::open(cgroup).map_err(|source| Error::Cgroup {
         path: cgroup.to_path_buf(),
         source,

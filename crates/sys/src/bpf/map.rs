@@ -44,6 +44,9 @@ pub struct MapSpec {
     pub max: u32,
 }
 
+/// A key and its value, as they lie in memory.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// An open map.
 #[derive(Debug)]
 pub struct Map {
@@ -196,7 +199,7 @@ impl Map {
     }
 
     /// Sets many elements by as few calls as the kernel allows.
-    pub fn set_all(&self, elements: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Error> {
+    pub fn set_all(&self, elements: &[Entry]) -> Result<(), Error> {
         /// For `BPF_MAP_UPDATE_BATCH`.
         #[repr(C)]
         struct Batch {
@@ -211,8 +214,7 @@ impl Map {
         }
         /// Below this a call for each is as good.
         const BATCH_MIN: usize = 4;
-        let sized =
-            |(k, v): &(Vec<u8>, Vec<u8>)| (k.len(), v.len()) == (self.spec.key, self.spec.value);
+        let sized = |(k, v): &Entry| (k.len(), v.len()) == (self.spec.key, self.spec.value);
         if elements.len() < BATCH_MIN || !elements.iter().all(sized) {
             return elements
                 .iter()
@@ -246,7 +248,7 @@ impl Map {
     }
 
     /// All elements. Those that come and go meanwhile may be left out or listed twice.
-    pub fn elements(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    pub fn elements(&self) -> Result<Vec<Entry>, Error> {
         let mut elements = Vec::new();
         let mut key: Option<Vec<u8>> = None;
         // Each step gives one element, so that a map that others fill for ever still ends.

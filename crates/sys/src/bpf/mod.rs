@@ -12,7 +12,7 @@ mod program;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-pub use map::{Kind, Map, MapSpec};
+pub use map::{Entry, Kind, Map, MapSpec};
 pub use object::{Object, ObjectError};
 pub use program::{Hook, Program};
 
