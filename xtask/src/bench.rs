@@ -90,7 +90,7 @@ struct Ground {
 impl Ground {
     /// An empty network, with the tutorial's images in the content store.
     fn prepare() -> Result<Self> {
-        let karve = workspace::build("karve", "karve", Profile::Release)?;
+        let karve = workspace::build("karve", Profile::Release)?;
         let images = images::make(Profile::Release)?;
         let stage = Stage::new(&karve, CLUSTER)?;
         stage.clear()?;

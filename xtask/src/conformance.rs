@@ -70,7 +70,7 @@ pub fn run(options: &Options) -> Result<()> {
             );
             std::path::absolute(path).context("find the binary")?
         }
-        None => workspace::build("karve", "karve", Profile::Dev)?,
+        None => workspace::build("karve", Profile::Dev)?,
     };
     let e2e = std::path::absolute(&options.e2e_test).context("find e2e.test")?;
     let archives = match &options.images {

@@ -27,7 +27,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     machine::prepare_for_demo()?;
     let mut interrupt = Interrupt::hold()?;
-    let karve = workspace::build("karve", "karve", Profile::Release)?;
+    let karve = workspace::build("karve", Profile::Release)?;
     let stage = Stage::new(&karve, CLUSTER)?;
     stage.clear()?;
     if options.down {

@@ -22,8 +22,8 @@ pub fn make(profile: Profile) -> Result<PathBuf> {
         &["redis-server", "redis-tools"],
         "usr/bin/redis-server",
     )?;
-    let counter = workspace::build("counter", "counter", profile)?;
-    let writer = workspace::build("karve-testkit", "tutorial-images", profile)?;
+    let counter = workspace::build("counter", profile)?;
+    let writer = workspace::build("tutorial-images", profile)?;
     let archives = folder.join("archives");
     let mut write = Command::new(writer);
     // The names of the images are no news, and our own output is the folder.

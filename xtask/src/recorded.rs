@@ -64,7 +64,7 @@ pub fn run(options: &Options) -> Result<()> {
     let kubectl = Kubectl::find(options.kubectl_dir.as_deref())?;
     let karve = match &options.binary {
         Some(path) => path.clone(),
-        None => workspace::build("karve", "karve", Profile::Dev)?,
+        None => workspace::build("karve", Profile::Dev)?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

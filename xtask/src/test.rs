@@ -23,7 +23,7 @@ pub fn run(options: &Options) -> Result<()> {
     machine::prepare_for_test()?;
     let mut interrupt = Interrupt::hold()?;
     layers::run()?;
-    let karve = workspace::build("karve", "karve", Profile::Dev)?;
+    let karve = workspace::build("karve", Profile::Dev)?;
     let images = images::make(Profile::Dev)?;
     let path = path_with_registry()?;
     // For the tests' temporary files. Short, because sockets lie in it.

@@ -64,11 +64,19 @@ pub fn target() -> Result<PathBuf> {
     Ok(PathBuf::from(path))
 }
 
-/// What is built in one go: cargo builds a library once for all of them, with what each wants of it.
-const TOGETHER: [&str; 3] = ["karve", "counter", "karve-testkit"];
+/// What is built in one go in release, always: cargo builds a library with what all of its users want of it, so
+/// another choice of packages would build the libraries again.
+const TOGETHER: [&str; 6] = [
+    "karve",
+    "counter",
+    "karve-testkit",
+    "apibench",
+    "podbench",
+    "svcbench",
+];
 
-/// Builds a program of a package; its path.
-pub fn build(package: &str, program: &str, profile: Profile) -> Result<PathBuf> {
+/// Builds a program; its path.
+pub fn build(program: &str, profile: Profile) -> Result<PathBuf> {
     let mut cargo = cargo();
     cargo.args(["build", "--bins"]);
     match profile {
@@ -76,14 +84,11 @@ pub fn build(package: &str, program: &str, profile: Profile) -> Result<PathBuf> 
         Profile::Dev => {
             cargo.arg("--workspace");
         }
-        Profile::Release if TOGETHER.contains(&package) => {
+        Profile::Release => {
             cargo.arg("--release");
             for package in TOGETHER {
                 cargo.args(["--package", package]);
             }
-        }
-        Profile::Release => {
-            cargo.args(["--release", "--package", package]);
         }
     }
     run(&mut cargo)?;

@@ -22,8 +22,8 @@ const IDLE_SECONDS: &str = "30";
 /// Measures everything and prints the table of docs/performance.md.
 pub fn run(runs: u32) -> Result<()> {
     let bench = Bench {
-        karve: workspace::build("karve", "karve", Profile::Release)?,
-        tool: workspace::build("apibench", "apibench", Profile::Release)?,
+        karve: workspace::build("karve", Profile::Release)?,
+        tool: workspace::build("apibench", Profile::Release)?,
         dir: workspace::target()?.join("bench-api"),
     };
     let result = bench.all(runs);

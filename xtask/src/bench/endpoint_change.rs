@@ -16,7 +16,7 @@ const BACKEND: &str = "karve-bench-backend";
 
 /// Quiet, then with ten other changes a second.
 pub fn run(ground: &Ground, services: u32) -> Result<()> {
-    let tool = workspace::build("svcbench", "svcbench", Profile::Release)?;
+    let tool = workspace::build("svcbench", Profile::Release)?;
     ground.up("")?;
     let surroundings = Surroundings::make(ground, &tool.display().to_string())?;
     let measure = |more: &[&str]| -> Result<Value> {

@@ -7,7 +7,7 @@ use crate::workspace::{self, Profile};
 
 /// On one node; the image is there already.
 pub fn run(ground: &Ground) -> Result<()> {
-    let tool = workspace::build("podbench", "podbench", Profile::Release)?;
+    let tool = workspace::build("podbench", Profile::Release)?;
     ground.up("")?;
     let common = ["--image", "busybox", "--shell", APP];
     let pods = ground.measure(&tool, &[&common[..], &["pods", "--count", "30"]].concat())?;

@@ -36,7 +36,7 @@ const STAGES: [(&str, &str, &str); 8] = [
 
 /// A new cluster for each run; images are there already.
 pub fn run(ground: &Ground, runs: u32, interrupt: &mut Interrupt) -> Result<()> {
-    let tool = workspace::build("podbench", "podbench", Profile::Release)?;
+    let tool = workspace::build("podbench", Profile::Release)?;
     let mut results = Vec::new();
     for _ in 0..runs {
         let up = format!("karve up --name {CLUSTER}");

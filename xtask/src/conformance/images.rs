@@ -18,7 +18,7 @@ pub fn make(e2e: &Path, options: &Options) -> Result<PathBuf> {
     };
     let agnhost = program(agnhost, &folder)?;
     let nginx = packages::unpack(&folder.join("nginx"), &["nginx-light"], "usr/sbin/nginx")?;
-    let writer = workspace::build("karve-testkit", "conformance-images", Profile::Dev)?;
+    let writer = workspace::build("conformance-images", Profile::Dev)?;
     let mut write = Command::new(writer);
     write
         .arg(agnhost)
