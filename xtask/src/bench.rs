@@ -40,6 +40,18 @@ pub struct Options {
     /// Services that exist, where they matter: 1,000 by default, or 10,000 and 30,000.
     #[arg(long)]
     services: Option<u32>,
+    /// How `api` prints its figures.
+    #[arg(short, long, value_enum, default_value_t = Output::Human)]
+    output: Output,
+}
+
+/// For whom figures are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// People: a line for each, as it comes.
+    Human,
+    /// Programs: one document at the end.
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -63,7 +75,7 @@ enum Bench {
 /// Runs one and removes what it made.
 pub fn run(options: &Options) -> Result<()> {
     if matches!(options.name, Bench::Api) {
-        return api::run(options.runs);
+        return api::run(options.runs, options.output);
     }
     machine::prepare_for_demo()?;
     let mut interrupt = Interrupt::hold()?;

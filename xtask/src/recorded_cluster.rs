@@ -83,7 +83,7 @@ pub fn run(options: &Options) -> Result<()> {
     let kubectl = Kubectl::find(options.kubectl_dir.as_deref())?;
     let karve = match &options.binary {
         Some(path) => std::path::absolute(path).context("find the binary")?,
-        None => workspace::build("karve", "karve", Profile::Dev)?,
+        None => workspace::build("karve", Profile::Dev)?,
     };
     let archives = match &options.images {
         Some(folder) => entries(folder)?,

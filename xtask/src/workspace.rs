@@ -66,11 +66,12 @@ pub fn target() -> Result<PathBuf> {
 
 /// What is built in one go in release, always: cargo builds a library with what all of its users want of it, so
 /// another choice of packages would build the libraries again.
-const TOGETHER: [&str; 6] = [
+const TOGETHER: [&str; 7] = [
     "karve",
     "counter",
     "karve-testkit",
     "apibench",
+    "dnsbench",
     "podbench",
     "svcbench",
 ];

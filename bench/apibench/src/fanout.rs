@@ -61,7 +61,7 @@ pub async fn run(target: &Target, pids: &[Pid], args: &Args) -> Result<Value> {
         }));
     }
     ready.wait().await;
-    let watching = proc::read(pids);
+    let (watching, own) = (proc::read(pids), proc::own_cpu());
 
     let start = Instant::now();
     let (sent, acked) = write(&mut conn, &format!("{base}/one"), args).await?;
@@ -78,7 +78,7 @@ pub async fn run(target: &Target, pids: &[Pid], args: &Args) -> Result<Value> {
             }
         }
     }
-    let after = proc::read(pids);
+    let (after, client) = (proc::read(pids), proc::own_cpu() - own);
     space::clear(&mut conn, &space, "configmaps").await?;
     let write_ms = sent.iter().zip(&acked).map(|(s, a)| ms(*s, *a)).collect();
     Ok(json!({
@@ -87,6 +87,7 @@ pub async fn run(target: &Target, pids: &[Pid], args: &Args) -> Result<Value> {
         "events_per_s": round((args.updates * args.watchers) as f64 / start.elapsed().as_secs_f64().max(writing)),
         "write_ms": summary(write_ms), "sent_to_seen_ms": summary(from_sent), "acked_to_seen_ms": summary(from_ack),
         "opening_watches": proc::delta(pids, &at_rest, &watching),
+        "client_cpu_s": round(client),
         "updating": proc::delta(pids, &watching, &after),
     }))
 }

@@ -17,7 +17,7 @@ const ENDPOINTS: &str = "5";
 
 /// Runs with `services` Services of five endpoints each.
 pub fn run(ground: &Ground, services: u32) -> Result<()> {
-    let tool = workspace::build("dnsbench", "dnsbench", Profile::Release)?;
+    let tool = workspace::build("dnsbench", Profile::Release)?;
     ground.up("")?;
     let services = services.to_string();
     let load = ["load", "--services", &services, "--endpoints", ENDPOINTS];

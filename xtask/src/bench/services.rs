@@ -17,7 +17,7 @@ const CHURN: &str = "100";
 /// One size after the other, each in a cluster of its own.
 pub fn run(ground: &Ground, services: Option<u32>) -> Result<()> {
     let sizes = services.map_or_else(|| SIZES.to_vec(), |services| vec![services]);
-    let tool = workspace::build("svcbench", "svcbench", Profile::Release)?;
+    let tool = workspace::build("svcbench", Profile::Release)?;
     let tool_name = tool.display().to_string();
     for services in sizes {
         ground.up("")?;

@@ -14,7 +14,7 @@ pub fn make(agnhost: Option<&Path>) -> Result<Vec<PathBuf>> {
     if folder.exists() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
     }
-    let writer = workspace::build("karve-testkit", "recorded-images", Profile::Dev)?;
+    let writer = workspace::build("recorded-images", Profile::Dev)?;
     workspace::run(
         Command::new(writer)
             .arg(&folder)
