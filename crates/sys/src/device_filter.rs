@@ -7,13 +7,11 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use crate::bpf::{self, Command};
+use crate::bpf::{self, ALLOW_MULTI, Attach, Command, Load};
 
 /// Constants of `linux/bpf.h`.
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
-/// Asks the kernel to keep programs of groups above and below.
-const BPF_F_ALLOW_MULTI: u32 = 2;
 
 /// Offsets in `struct bpf_cgroup_dev_ctx`.
 const ACCESS_TYPE: i16 = 0;
@@ -146,53 +144,27 @@ fn program(rules: &[Rule]) -> Vec<Instruction> {
     code
 }
 
-/// The part of `union bpf_attr` that loading a program reads.
-#[repr(C)]
-struct LoadAttributes {
-    kind: u32,
-    instruction_count: u32,
-    instructions: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log: u64,
-    kernel_version: u32,
-    flags: u32,
-}
-
-/// The part of `union bpf_attr` that attaching a program reads.
-#[repr(C)]
-struct AttachAttributes {
-    target: u32,
-    program: u32,
-    kind: u32,
-    flags: u32,
-}
-
 /// Denies the processes of the group, given by its open directory, all devices but those of the rules.
 ///
 /// The filter stays for as long as the group.
 pub fn attach(cgroup: BorrowedFd<'_>, rules: &[Rule]) -> io::Result<()> {
     let code = program(rules);
-    let mut load = LoadAttributes {
+    let mut load = Load {
         kind: BPF_PROG_TYPE_CGROUP_DEVICE,
         instruction_count: u32::try_from(code.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
         instructions: code.as_ptr() as u64,
         license: c"Apache-2.0".as_ptr() as u64,
-        log_level: 0,
-        log_size: 0,
-        log: 0,
-        kernel_version: 0,
-        flags: 0,
+        ..Load::default()
     };
     // SAFETY: the attributes and what they point to live until the call returns; the kernel only reads.
     // The command returns a descriptor.
     let program = unsafe { bpf::open(Command::ProgramLoad, &mut load) }?;
-    let mut attach = AttachAttributes {
+    let mut attach = Attach {
         target: cgroup.as_raw_fd().cast_unsigned(),
         program: program.as_fd().as_raw_fd().cast_unsigned(),
         kind: BPF_CGROUP_DEVICE,
-        flags: BPF_F_ALLOW_MULTI,
+        flags: ALLOW_MULTI,
+        replaced: 0,
     };
     // SAFETY: as above; both descriptors are open.
     unsafe { bpf::call(Command::ProgramAttach, &mut attach) }?;

@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 pub use map::{Entry, Kind, Map, MapSpec};
 pub use object::{Object, ObjectError};
+pub(crate) use program::{ALLOW_MULTI, Attach, Load};
 pub use program::{Hook, Program};
 
 /// Commands of `linux/bpf.h`.

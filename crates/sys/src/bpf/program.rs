@@ -9,7 +9,7 @@ use super::{Command, Error, Map, by_id, call, name_bytes, open, read_info};
 /// `BPF_PROG_TYPE_CGROUP_SOCK_ADDR`.
 const SOCK_ADDR: u32 = 18;
 /// Programs of groups above and below run too.
-const ALLOW_MULTI: u32 = 1 << 1;
+pub(crate) const ALLOW_MULTI: u32 = 1 << 1;
 /// Takes the place of another program, atomically.
 const REPLACE: u32 = 1 << 2;
 /// The source of a load instruction that means "the map with this descriptor".
@@ -77,29 +77,29 @@ pub struct Facts {
 /// The prefix of `union bpf_attr` for `BPF_PROG_LOAD`.
 #[repr(C)]
 #[derive(Default)]
-struct Load {
-    kind: u32,
-    instruction_count: u32,
-    instructions: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log: u64,
-    kernel_version: u32,
-    flags: u32,
-    name: [u8; 16],
-    ifindex: u32,
-    attach_type: u32,
+pub(crate) struct Load {
+    pub(crate) kind: u32,
+    pub(crate) instruction_count: u32,
+    pub(crate) instructions: u64,
+    pub(crate) license: u64,
+    pub(crate) log_level: u32,
+    pub(crate) log_size: u32,
+    pub(crate) log: u64,
+    pub(crate) kernel_version: u32,
+    pub(crate) flags: u32,
+    pub(crate) name: [u8; 16],
+    pub(crate) ifindex: u32,
+    pub(crate) attach_type: u32,
 }
 
 /// The prefix of `union bpf_attr` for `BPF_PROG_ATTACH` and `_DETACH`.
 #[repr(C)]
-struct Attach {
-    target: u32,
-    program: u32,
-    kind: u32,
-    flags: u32,
-    replaced: u32,
+pub(crate) struct Attach {
+    pub(crate) target: u32,
+    pub(crate) program: u32,
+    pub(crate) kind: u32,
+    pub(crate) flags: u32,
+    pub(crate) replaced: u32,
 }
 
 impl Program {
