@@ -7,29 +7,9 @@ use super::macros;
 use super::token::Token;
 use super::unescape;
 use crate::ast::{Element, Entry, Expr, ExprKind, Field, Literal};
+use crate::escape::KEYWORDS;
 use crate::names;
 use crate::source::{Issues, Location, NOWHERE};
-
-/// Words that can't name a variable.
-const RESERVED: [&str; 17] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 /// The expression is nested too deep to be built.
 pub struct TooDeep;
@@ -250,7 +230,8 @@ impl<'a> Builder<'a> {
         let Some(Token { at, text, .. }) = tree.token(Label::Name) else {
             return Err(self.node(tree.at, ExprKind::Unspecified));
         };
-        if RESERVED.contains(&text.as_str()) {
+        // Those that mean something never come as names.
+        if KEYWORDS.contains(&text.as_str()) {
             return Err(self.error(tree.at, format!("reserved identifier: {text}")));
         }
         let dot = if tree.token(Label::LeadingDot).is_some() {
