@@ -10,11 +10,12 @@ mod controller;
 mod request;
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use karve_watch::{Notice, ObjectName, Outages, Retry, notices};
+use karve_watch::{Notice, ObjectName, Outages, Retry, notices, record_service_event};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher;
 use kube::{Api, Client};
@@ -24,10 +25,11 @@ use tracing::{info, warn};
 
 use self::controller::{Action, Controller};
 use self::request::Request;
-use crate::events::{self, REQUEST_MAX};
 use crate::objects::Objects;
 use crate::pools::{self, Configured};
 
+/// Longest wait for the API server.
+const REQUEST_MAX: Duration = Duration::from_secs(10);
 /// Who writes the events.
 const COMPONENT: &str = "metallb-controller";
 /// Most changes taken in before they are acted upon.
@@ -192,7 +194,7 @@ async fn act(client: &Client, actions: Vec<Action>) -> Vec<ObjectName> {
                     failed.push(service);
                 }
             }
-            Action::Tell(event) => events::record(client, COMPONENT, None, event).await,
+            Action::Tell(event) => record_service_event(client, COMPONENT, None, event).await,
         }
     }
     failed

@@ -20,7 +20,7 @@ use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use karve_sys::link::{self, Netlink};
-use karve_watch::{Notice, ObjectName, Outages, notices};
+use karve_watch::{Notice, ObjectName, Outages, ServiceEvent, notices, record_service_event};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::time::Instant;
@@ -30,7 +30,6 @@ use tracing::{info, warn};
 use self::facts::{Node, Service, SliceNodes};
 use self::plan::{View, plan};
 use self::responder::Responder;
-use crate::events::{self, ServiceEvent};
 use crate::pools;
 
 /// Who writes the events.
@@ -261,7 +260,7 @@ impl Announcer {
             reason: "nodeAssigned",
             message: format!("announcing from node {node_name:?} with protocol \"layer2\""),
         };
-        events::record(client, COMPONENT, Some(node_name), event).await;
+        record_service_event(client, COMPONENT, Some(node_name), event).await;
     }
 
     /// Answers requests until that fails; then nothing is announced, and all has to be done anew.

@@ -12,6 +12,5 @@
 pub mod allocate;
 pub mod announce;
 
-mod events;
 mod objects;
 mod pools;

@@ -15,7 +15,6 @@ mod checks;
 mod dataplane;
 pub mod describe;
 mod desired;
-mod events;
 mod health;
 mod http;
 mod kernel;

@@ -10,7 +10,7 @@ use ::http::StatusCode;
 use futures::{FutureExt, Stream, StreamExt};
 use ipnet::IpNet;
 use jiff::Timestamp;
-use karve_watch::Retry;
+use karve_watch::{ObjectName, Retry, ServiceEvent, record_service_event};
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -25,7 +25,7 @@ use crate::monitor::Monitor;
 use crate::proxier::Proxier;
 use crate::table::Layout;
 use crate::watch::{self, Change, Intake};
-use crate::{Error, Options, events, socket, sysctl};
+use crate::{Error, Options, socket, sysctl};
 
 /// Most changes that one transaction takes together, so that a flood cannot delay the first of them
 /// for ever.
@@ -318,7 +318,7 @@ impl Teller {
             warn!(%address, %winner, %loser, "two services claim one address");
             let message =
                 format!("{address} belongs to Service {winner}, which comes first by name");
-            events::warn(&self.client, &self.node, loser, "AddressConflict", message);
+            self.warn(loser, "AddressConflict", message);
         }
         self.update_checks(proxier);
     }
@@ -335,14 +335,23 @@ impl Teller {
                 failure.reason
             );
             warn!(%service, port, reason = failure.reason, "health check port is not available");
-            events::warn(
-                &self.client,
-                node,
-                service,
-                "FailedToStartServiceHealthcheck",
-                message,
-            );
+            self.warn(service, "FailedToStartServiceHealthcheck", message);
         }
+    }
+
+    /// Tells of something about a Service, in the background.
+    fn warn(&self, service: &ObjectName, reason: &'static str, message: String) {
+        let (client, node) = (self.client.clone(), self.node.clone());
+        let event = ServiceEvent {
+            service: service.clone(),
+            uid: String::new(),
+            warning: true,
+            reason,
+            message,
+        };
+        tokio::spawn(async move {
+            record_service_event(&client, "kube-proxy", Some(&node), event).await;
+        });
     }
 }
 

@@ -1,4 +1,4 @@
-//! Watches of API objects that come back by themselves.
+//! Watches of API objects that come back by themselves, and the events that their readers write on Services.
 //!
 //! A watch that breaks is resumed where it stopped, or listed anew: at first after 50 ms, never later
 //! than after a second. Failures never reach the reader; [`Outages`] tells of them.
@@ -11,6 +11,7 @@
 mod name;
 mod outages;
 mod retry;
+mod service_event;
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -25,6 +26,7 @@ use serde::de::DeserializeOwned;
 pub use self::name::ObjectName;
 pub use self::outages::Outages;
 pub use self::retry::Retry;
+pub use self::service_event::{ServiceEvent, record_service_event};
 
 /// The events of a watch, without end.
 pub fn events<K>(

@@ -4,11 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
-use karve_watch::ObjectName;
+use karve_watch::{ObjectName, ServiceEvent};
 
 use super::allocator::Allocator;
 use super::request::Request;
-use crate::events::ServiceEvent;
 use crate::objects::Objects;
 use crate::pools::Pools;
 

@@ -1,23 +1,24 @@
-//! Events on Services, as MetalLB's controller and speaker write them.
+//! Events on Services, as the parts that serve them write them: each by itself, without counting equal ones.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use karve_watch::ObjectName;
 use kube::api::PostParams;
 use kube::{Api, Client};
 
+use crate::ObjectName;
+
 /// Longest wait for the API server.
-pub(crate) const REQUEST_MAX: Duration = Duration::from_secs(10);
+const REQUEST_MAX: Duration = Duration::from_secs(10);
 
 /// Something that users should know about a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ServiceEvent {
+pub struct ServiceEvent {
     /// The Service.
     pub service: ObjectName,
-    /// Its UID, so that `kubectl describe` finds the event.
+    /// Its UID, so that `kubectl describe` finds the event; empty when it isn't known.
     pub uid: String,
     /// Something is wrong.
     pub warning: bool,
@@ -27,9 +28,9 @@ pub(crate) struct ServiceEvent {
     pub message: String,
 }
 
-/// Writes an event as `component`. That it can't be written is no reason to do anything else; it is
+/// Writes an event as `component`, of a node if it is one's. That it can't be written is no reason to do anything else; it is
 /// logged.
-pub(crate) async fn record(
+pub async fn record_service_event(
     client: &Client,
     component: &str,
     node: Option<&str>,
@@ -62,7 +63,7 @@ fn object(component: &str, node: Option<&str>, event: &ServiceEvent, now: Timest
             kind: Some("Service".to_owned()),
             namespace: Some(namespace.to_owned()),
             name: Some(name.to_owned()),
-            uid: Some(event.uid.clone()),
+            uid: Some(event.uid.clone()).filter(|uid| !uid.is_empty()),
             ..ObjectReference::default()
         },
         reason: Some(event.reason.to_owned()),
