@@ -5,7 +5,7 @@
 //! find pods and kernel tables as they are, and disturb none.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -17,9 +17,7 @@ use karve_sys::link::Netlink;
 use super::parts::Parts;
 use super::process;
 use crate::cli::ClusterArg;
-use crate::cluster::config::{
-    CLUSTER_CIDR, CLUSTER_DNS, CLUSTER_DOMAIN, FORWARDER_PORT, LocalNode, SERVICE_CIDR,
-};
+use crate::cluster::config::{CLUSTER_CIDR, CLUSTER_DNS, CLUSTER_DOMAIN, LocalNode, SERVICE_CIDR};
 use crate::cluster::file::write_private;
 use crate::cluster::network::NODE_INTERFACE;
 use crate::cluster::pki::KeyPairFiles;
@@ -65,19 +63,9 @@ async fn serve(
     // A name answers when its Service is in this node's kernel, not before.
     let (programmed, names) = tokio::sync::mpsc::unbounded_channel();
     let dns = karve_dns::Options {
-        listen: vec![IpAddr::V4(CLUSTER_DNS)],
-        cluster_domain: CLUSTER_DOMAIN.to_owned(),
-        source: karve_dns::Source::ConfigMap,
-        // The host's resolvers are reached through the server process.
-        upstreams: Some(vec![SocketAddr::from((
-            cluster.config.subnet.host(),
-            FORWARDER_PORT,
-        ))]),
-        node_searches: Vec::new(),
         node: Some(node.name.clone()),
-        private: vec![CLUSTER_CIDR.into(), SERVICE_CIDR.into()],
         proxy: Some(names),
-        lameduck: false,
+        ..super::dns::of_cluster(&cluster)
     };
     parts.start(
         "DNS",

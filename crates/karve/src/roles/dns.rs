@@ -139,13 +139,13 @@ async fn serve(flags: &Serve) -> Result<()> {
         .context("run the cluster DNS")
 }
 
-async fn explain(query: &Query) -> Result<()> {
-    let cluster = Cluster::load(&query.cluster.name)?;
-    let client = client::admin(&cluster)?;
-    let options = karve_dns::Options {
+/// The DNS of a local cluster: as its agents serve it, but for what belongs to one node.
+pub(super) fn of_cluster(cluster: &Cluster) -> karve_dns::Options {
+    karve_dns::Options {
         listen: vec![IpAddr::V4(CLUSTER_DNS)],
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
         source: karve_dns::Source::ConfigMap,
+        // The host's resolvers are reached through the server process.
         upstreams: Some(vec![SocketAddr::from((
             cluster.config.subnet.host(),
             FORWARDER_PORT,
@@ -155,7 +155,13 @@ async fn explain(query: &Query) -> Result<()> {
         private: vec![CLUSTER_CIDR.into(), SERVICE_CIDR.into()],
         proxy: None,
         lameduck: false,
-    };
+    }
+}
+
+async fn explain(query: &Query) -> Result<()> {
+    let cluster = Cluster::load(&query.cluster.name)?;
+    let client = client::admin(&cluster)?;
+    let options = of_cluster(&cluster);
     let pod = |from: &String| match from.split_once('/') {
         Some((namespace, name)) => ObjectName::new(namespace, name),
         None => ObjectName::new("default", from),
