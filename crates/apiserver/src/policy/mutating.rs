@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::definition::{Binding, Mutation, Policy};
 use super::scope::{Asker, BUDGET, Expression, Inputs, Scope};
-use super::validating::{namespace_object, target};
+use super::validating::{concerned, namespace_object, target};
 use super::{is_exempt, params};
 use crate::admission::{Attributes, Operation};
 use crate::answer::Refusal;
@@ -36,11 +36,7 @@ pub async fn mutate(server: &Server, attributes: &mut Attributes<'_>) -> Result<
         faults: Vec::new(),
     };
     for policy in policies.0.values() {
-        let matched = match &policy.matching {
-            None => Err("policy contained no match constraints, a required field".to_owned()),
-            Some(matching) => target(matching.target(server, attributes)),
-        };
-        match matched {
+        match concerned(policy.matching.as_ref(), server, attributes) {
             Ok(None) => {}
             Ok(Some(shown_as)) => {
                 for binding in bindings.of(&policy.name) {

@@ -9,7 +9,7 @@ use super::scope::{Asker, BUDGET, Failure, Inputs, Scope};
 use super::{is_exempt, params};
 use crate::admission::{Attributes, Notes, lookup};
 use crate::answer::Refusal;
-use crate::matching::Target;
+use crate::matching::{Matching, Target};
 use crate::server::Server;
 use crate::webhook::review;
 
@@ -37,11 +37,7 @@ pub async fn validate(
         verdicts: Verdicts::default(),
     };
     for policy in policies.0.values() {
-        let target = match &policy.matching {
-            None => Err("policy contained no match constraints, a required field".to_owned()),
-            Some(matching) => target(matching.target(server, attributes)),
-        };
-        let target = match target {
+        let target = match concerned(policy.matching.as_ref(), server, attributes) {
             Ok(Some(target)) => target,
             Ok(None) => continue,
             Err(why) => {
@@ -54,6 +50,16 @@ pub async fn validate(
         }
     }
     run.verdicts.tell(attributes, notes)
+}
+
+/// Whether a policy with these constraints is about the request, and as what it wants to see the object.
+pub fn concerned(
+    matching: Option<&Matching>,
+    server: &Server,
+    attributes: &Attributes<'_>,
+) -> Result<Option<Target>, String> {
+    let matching = matching.ok_or("policy contained no match constraints, a required field")?;
+    target(matching.target(server, attributes))
 }
 
 /// The error of a match as its text.

@@ -2,7 +2,7 @@
 
 use super::super::checks::{Errors, list, map, same, some, text};
 use super::claim::nodes;
-use super::{Rules, capacity, each, qualified, taint};
+use super::{Rules, capacity, each, node_name, qualified, taint};
 use crate::field::{Error, Path};
 use crate::names;
 use serde_json::Value;
@@ -219,22 +219,8 @@ fn placed(errors: &mut Errors, path: &Path<'_>, device: &Value, own_nodes: bool)
         return;
     }
     let mut set = Vec::new();
-    match some(device, "nodeName").and_then(Value::as_str) {
-        Some("") => errors.push(Error::invalid(
-            &path.field("nodeName"),
-            "",
-            "must not be empty",
-        )),
-        Some(name) => {
-            set.push("`nodeName`");
-            each(
-                errors,
-                &path.field("nodeName"),
-                name,
-                names::dns1123_subdomain(name),
-            );
-        }
-        None => {}
+    if node_name(errors, path, device, "must not be empty") {
+        set.push("`nodeName`");
     }
     if let Some(selector) = some(device, "nodeSelector") {
         set.push("`nodeSelector`");

@@ -14,7 +14,7 @@ pub(super) use allocation::status;
 pub(super) use claim::{claim, claim_update, class, template, template_update};
 pub(super) use slice::{slice, taint_rule};
 
-use super::checks::{Errors, some, text};
+use super::checks::{Errors, invalid_each as each, some, text};
 use crate::field::{Error, Path};
 use crate::internal;
 use crate::names;
@@ -72,8 +72,20 @@ impl Rules {
     }
 }
 
-fn each(errors: &mut Errors, path: &Path<'_>, value: &str, wrong: Vec<String>) {
-    super::checks::invalid_each(errors, path, value, wrong);
+/// The member `nodeName`, if there is one, with what is said of an empty one; whether it names a node.
+fn node_name(errors: &mut Errors, path: &Path<'_>, of: &Value, empty: &str) -> bool {
+    let path = path.field("nodeName");
+    match some(of, "nodeName").and_then(Value::as_str) {
+        Some("") => {
+            errors.push(Error::invalid(&path, "", empty));
+            false
+        }
+        Some(name) => {
+            each(errors, &path, name, names::dns1123_subdomain(name));
+            true
+        }
+        None => false,
+    }
 }
 
 /// A driver's name, checked by code.

@@ -3,7 +3,7 @@
 use super::super::checks::{Errors, immutable, int, list, map, some, text};
 use super::claim::nodes;
 use super::device::{counters, device};
-use super::{Rules, driver, each, pool, taint};
+use super::{Rules, driver, each, node_name, pool, taint};
 use crate::field::{Error, Path};
 use crate::internal;
 use crate::names;
@@ -78,21 +78,9 @@ pub(in super::super) fn slice(errors: &mut Errors, slice: &Value, old: Option<&V
 /// Where the devices are.
 fn placed(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     let mut set = Vec::new();
-    match some(spec, "nodeName").and_then(Value::as_str) {
-        Some("") => {
-            let detail = "must be either unset or set to a non-empty string";
-            errors.push(Error::invalid(&path.field("nodeName"), "", detail));
-        }
-        Some(name) => {
-            set.push("`nodeName`");
-            each(
-                errors,
-                &path.field("nodeName"),
-                name,
-                names::dns1123_subdomain(name),
-            );
-        }
-        None => {}
+    let detail = "must be either unset or set to a non-empty string";
+    if node_name(errors, path, spec, detail) {
+        set.push("`nodeName`");
     }
     if let Some(selector) = some(spec, "nodeSelector") {
         set.push("`nodeSelector`");
