@@ -3,6 +3,7 @@
 //! Endpoints are addresses that one process answers for, in a namespace behind the node; the client
 //! sits in another. The Services and slices are hand-made, so only API, agent and kernel are timed.
 
+use std::path::Path;
 use std::process::{Child, Command};
 
 use anyhow::{Context, Result};
@@ -11,7 +12,9 @@ use serde_json::Value;
 use super::{Ground, row};
 use crate::workspace::{self, Profile};
 
-pub(super) const CLIENT: &str = "karve-bench-client";
+/// Other changes a second, in the second part.
+const CHURN: &str = "10";
+const CLIENT: &str = "karve-bench-client";
 const BACKEND: &str = "karve-bench-backend";
 
 /// Quiet, then with ten other changes a second.
@@ -19,31 +22,8 @@ pub fn run(ground: &Ground, services: u32) -> Result<()> {
     let tool = workspace::build("svcbench", Profile::Release)?;
     ground.up("")?;
     let surroundings = Surroundings::make(ground, &tool.display().to_string())?;
-    let measure = |more: &[&str]| -> Result<Value> {
-        let services = services.to_string();
-        let netns = format!("/run/netns/{CLIENT}");
-        let common = [
-            "run",
-            "--services",
-            &services,
-            "--client-netns",
-            &netns,
-            "--gap-ms",
-            "200",
-        ];
-        ground.measure(&tool, &[&common[..], more].concat())
-    };
-    let quiet = measure(&["--changes", "50", "--rounds", "10"])?;
-    let churn = measure(&[
-        "--changes",
-        "50",
-        "--rounds",
-        "0",
-        "--creations",
-        "0",
-        "--churn",
-        "10",
-    ])?;
+    let quiet = measure(ground, &tool, services, &QUIET)?;
+    let churn = measure(ground, &tool, services, &under_churn(CHURN))?;
     drop(surroundings);
     println!(
         "endpoint-change: {services} Services; write acknowledged to first answer, p50 / max in ms"
@@ -61,6 +41,38 @@ pub fn run(ground: &Ground, services: u32) -> Result<()> {
         serde_json::to_string_pretty(&serde_json::json!({"quiet": quiet, "churn": churn}))?
     );
     Ok(())
+}
+
+/// Changes and connections while nothing else happens.
+pub(super) const QUIET: [&str; 4] = ["--changes", "50", "--rounds", "10"];
+
+/// Changes among others, so many a second.
+pub(super) fn under_churn(per_second: &str) -> [&str; 8] {
+    [
+        "--changes",
+        "50",
+        "--rounds",
+        "0",
+        "--creations",
+        "0",
+        "--churn",
+        per_second,
+    ]
+}
+
+/// What the tool tells of one run with so many Services.
+pub(super) fn measure(ground: &Ground, tool: &Path, services: u32, what: &[&str]) -> Result<Value> {
+    let (services, netns) = (services.to_string(), format!("/run/netns/{CLIENT}"));
+    let common = [
+        "run",
+        "--services",
+        &services,
+        "--client-netns",
+        &netns,
+        "--gap-ms",
+        "200",
+    ];
+    ground.measure(tool, &[&common[..], what].concat())
 }
 
 /// The client's and the endpoints' namespaces; removed when dropped.

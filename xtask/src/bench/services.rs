@@ -5,7 +5,7 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::endpoint_change::{CLIENT, Surroundings};
+use super::endpoint_change::{QUIET, Surroundings, measure, under_churn};
 use super::{CLUSTER, Ground, row};
 use crate::workspace::{self, Profile};
 
@@ -24,32 +24,10 @@ pub fn run(ground: &Ground, services: Option<u32>) -> Result<()> {
         let surroundings = Surroundings::make(ground, &tool_name)?;
         let agent = agent(ground)?;
         let idle = resident(agent)?;
-        let measure = |more: &[&str]| -> Result<Value> {
-            let (services, netns) = (services.to_string(), format!("/run/netns/{CLIENT}"));
-            let common = [
-                "run",
-                "--services",
-                &services,
-                "--client-netns",
-                &netns,
-                "--gap-ms",
-                "200",
-            ];
-            ground.measure(&tool, &[&common[..], more].concat())
-        };
-        let quiet = measure(&["--changes", "50", "--rounds", "10"])?;
+        let quiet = measure(ground, &tool, services, &QUIET)?;
         let loaded = resident(agent)?;
         let full = full_program(ground)?;
-        let churn = measure(&[
-            "--changes",
-            "50",
-            "--rounds",
-            "0",
-            "--creations",
-            "0",
-            "--churn",
-            CHURN,
-        ])?;
+        let churn = measure(ground, &tool, services, &under_churn(CHURN))?;
         drop(surroundings);
         ground.down()?;
         tell(
